@@ -1,0 +1,59 @@
+//! The `unscene` command: one subcommand per file.
+
+mod failure;
+mod graph;
+mod predict;
+#[cfg(feature = "train")]
+mod weights;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Action recognition that looks at the actor instead of the scene.
+///
+/// A model starts as a run folder (`init`, `import`), becomes an ONNX bundle (`export`), and is then used on videos
+/// (`predict`) or served over HTTP (`serve`).
+///
+/// Exit codes: 0 done, 1 something failed while working, 2 bad input (a message on one line says what to do).
+#[derive(Parser)]
+#[command(name = "unscene", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints a model as a table: every operation, its shape, parameters and multiply-adds
+    Graph(graph::GraphArgs),
+    /// Makes a run folder with random weights
+    #[cfg(feature = "train")]
+    Init(weights::InitArgs),
+    /// Makes a run folder from a PyTorch or safetensors checkpoint
+    #[cfg(feature = "train")]
+    Import(weights::ImportArgs),
+    /// Turns a run folder into an ONNX bundle and checks it in every engine
+    Export(unscene_export::ExportArgs),
+    /// Classifies videos with a bundle
+    Predict(predict::PredictArgs),
+    /// Serves bundles over HTTP
+    Serve(Box<unscene_serve::ServeOptions>),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Graph(args) => graph::run(args),
+        #[cfg(feature = "train")]
+        Command::Init(args) => weights::init(args),
+        #[cfg(feature = "train")]
+        Command::Import(args) => weights::import(args),
+        Command::Export(args) => unscene_export::run(&args).map_err(Into::into),
+        Command::Predict(args) => predict::run(args),
+        Command::Serve(options) => {
+            unscene_serve::init_tracing(options.log_format);
+            unscene_serve::run(*options).map_err(Into::into)
+        }
+    };
+    failure::exit_code(result)
+}

@@ -1,0 +1,178 @@
+//! ONNX Runtime, loaded when first asked for.
+
+use std::ffi::CStr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use libloading::Library;
+use ort::environment::Environment;
+use ort::ep::cuda::ConvAlgorithmSearch;
+use ort::ep::{CUDA, ExecutionProvider, TensorRT};
+use ort::session::Session;
+use ort::session::builder::SessionBuilder;
+use ort::value::TensorRef;
+use unscene_models::manifest::Precision;
+
+use crate::backend::{Backend, Shape};
+use crate::bundle::Bundle;
+use crate::error::{EngineError, Result};
+use crate::options::{DeviceChoice, EngineOptions};
+
+const LIBRARY: &str = if cfg!(target_os = "windows") {
+    "onnxruntime.dll"
+} else if cfg!(target_os = "macos") {
+    "libonnxruntime.dylib"
+} else {
+    "libonnxruntime.so"
+};
+
+/// The process's ONNX Runtime.
+pub(crate) struct Runtime {
+    environment: Environment,
+    /// Such as `1.32.0`.
+    pub version: String,
+}
+
+/// Loads ONNX Runtime on the first call; every later call gives the same answer.
+pub(crate) fn runtime() -> Result<&'static Runtime, String> {
+    static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
+    RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)
+}
+
+/// Whether the library was built with the CUDA provider; a device may still be missing.
+pub(crate) fn has_cuda() -> bool {
+    CUDA::is_available().unwrap_or(false)
+}
+
+fn start() -> Result<Runtime, String> {
+    let mut tried = Vec::new();
+    for path in candidates() {
+        match version_of(&path) {
+            Ok(version) => {
+                let builder = ort::init_from(&path).map_err(|error| error.to_string())?;
+                let environment = builder.with_name("unscene").with_telemetry(false).build();
+                let environment = environment.map_err(|error| format!("{}: {error}", path.display()))?;
+                tracing::debug!("ONNX Runtime {version} from {}", path.display());
+                return Ok(Runtime { environment, version });
+            }
+            Err(error) => tried.push(error),
+        }
+    }
+    Err(format!("ONNX Runtime's library cannot be loaded ({})", tried.join("; ")))
+}
+
+/// Where the library may be, first choice first. A variable that is set is an order: nothing else is tried then.
+fn candidates() -> Vec<PathBuf> {
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        return vec![path.into()];
+    }
+    let mut paths = Vec::new();
+    if let Some(dir) = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from)) {
+        paths.extend([dir.join(LIBRARY), dir.join("../lib").join(LIBRARY)]);
+    }
+    paths.extend(option_env!("UNSCENE_ORT_BUILT_WITH").map(PathBuf::from));
+    paths.retain(|path| path.exists());
+    paths.push(LIBRARY.into());
+    paths
+}
+
+/// Opens the library and asks for its version, which `ort` does not give. The handle is closed again; `ort` holds its
+/// own.
+fn version_of(path: &std::path::Path) -> Result<String, String> {
+    type ApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
+    // SAFETY: loading runs the library's initialisers; the user named this library as ONNX Runtime. Its one exported
+    // function has had this signature since 1.0, and its strings live as long as the library.
+    unsafe {
+        let library = Library::new(path).map_err(|error| error.to_string())?;
+        let get = library.get::<ApiBase>(b"OrtGetApiBase");
+        let get = get.map_err(|_| format!("{} is not ONNX Runtime (no OrtGetApiBase)", path.display()))?;
+        let base = get().as_ref().ok_or_else(|| format!("{} has no API", path.display()))?;
+        Ok(CStr::from_ptr((base.GetVersionString)()).to_string_lossy().into_owned())
+    }
+}
+
+/// A session of ONNX Runtime.
+pub(crate) struct OrtBackend {
+    session: Session,
+    shape: Shape,
+    /// On a GPU, the largest batch: smaller ones are padded to a power of two, because each new size costs a search for
+    /// algorithms (CUDA) or a build of the engine (TensorRT).
+    buckets: Option<usize>,
+    padded: Vec<f32>,
+}
+
+impl OrtBackend {
+    pub fn load(bundle: &Bundle, options: &EngineOptions, device: DeviceChoice) -> Result<Self> {
+        let path = bundle.model_path();
+        let threads = options.resolved_threads();
+        let runtime =
+            runtime().map_err(|reason| EngineError::Unavailable { requested: "engine ort".into(), reason })?;
+        let builder = configure(&runtime.environment, threads);
+        let load_error =
+            |reason| EngineError::Load { engine: format!("onnxruntime on {device}"), path: path.clone(), reason };
+        let mut builder = builder.map_err(load_error)?;
+        let fp16 = bundle.manifest.precision == Precision::Fp16;
+        builder = add_device(builder, device, fp16).map_err(|reason| EngineError::Unavailable {
+            requested: format!("device {device}"),
+            reason: format!("ONNX Runtime {}: {reason}", runtime.version),
+        })?;
+        let session = builder.commit_from_file(&path).map_err(|error| load_error(error.to_string()))?;
+        let gpu = matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_));
+        let default = if gpu { 8 } else { 1 };
+        let buckets = gpu.then_some(if options.batch == 0 { default } else { options.batch });
+        Ok(Self { session, shape: Shape::of(&bundle.manifest), buckets, padded: Vec::new() })
+    }
+
+    /// Clips per run: 8 fill a GPU; on a CPU all cores already share one clip, and one clip at a time overlaps best
+    /// with decoding.
+    pub fn default_batch(&self) -> usize {
+        self.buckets.unwrap_or(1)
+    }
+}
+
+fn configure(environment: &Environment, threads: usize) -> Result<SessionBuilder, String> {
+    let builder = Session::builder(environment).map_err(|error| error.to_string())?;
+    let builder = builder.with_intra_threads(threads).map_err(|error| error.to_string())?;
+    // Idle workers otherwise spin, and take the decoder's time on the same cores.
+    builder.with_config_entry("session.intra_op.allow_spinning", "0").map_err(|error| error.to_string())
+}
+
+/// Registers the providers of a device. Failure is an error: by default ONNX Runtime would go on with the CPU.
+fn add_device(builder: SessionBuilder, device: DeviceChoice, fp16: bool) -> Result<SessionBuilder, String> {
+    let cuda = |index: u32| {
+        // The default search tries every algorithm for every new shape, for minutes.
+        let cuda = CUDA::default().with_device_id(index as i32);
+        cuda.with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic).build().error_on_failure()
+    };
+    let providers = match device {
+        DeviceChoice::Auto | DeviceChoice::Cpu => return Ok(builder),
+        DeviceChoice::Cuda(index) => vec![cuda(index)],
+        // CUDA runs what TensorRT does not take.
+        DeviceChoice::TensorRt(index) => {
+            let tensorrt = TensorRT::default().with_device_id(index as i32).with_fp16(fp16);
+            vec![tensorrt.build().error_on_failure(), cuda(index)]
+        }
+    };
+    builder.with_execution_providers(providers).map_err(|error| error.to_string())
+}
+
+impl Backend for OrtBackend {
+    fn run(&mut self, input: &[f32], clips: usize) -> Result<Vec<f32>, String> {
+        let (mut rows, mut data) = (clips, input);
+        if let Some(largest) = self.buckets {
+            let bucket = clips.next_power_of_two().min(largest.max(clips));
+            if bucket != clips {
+                self.padded.clear();
+                self.padded.extend_from_slice(input);
+                self.padded.resize(bucket * self.shape.clip_len(), 0.0);
+                (rows, data) = (bucket, &self.padded);
+            }
+        }
+        let [c, t, h, w] = self.shape.input;
+        let view = TensorRef::from_array_view(([rows, c, t, h, w], data)).map_err(|error| error.to_string())?;
+        let outputs = self.session.run(ort::inputs![view]).map_err(|error| error.to_string())?;
+        let (_, logits) = outputs[0].try_extract_tensor::<f32>().map_err(|error| error.to_string())?;
+        // Padding is cut off here; a wrong number of classes is left for the caller to see.
+        Ok(logits[..logits.len() / rows * clips].to_vec())
+    }
+}

@@ -1,0 +1,257 @@
+//! A video in, predictions out. The calling thread decodes and normalises while the session's thread infers.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use unscene_media::{ClipReader, ClipSampling, Source, VideoInfo};
+use unscene_vision::{softmax, top_k};
+
+use crate::crops::{CropPlan, open};
+use crate::error::{EngineError, Result};
+use crate::model::Model;
+use crate::result::*;
+use crate::session::{Done, Job};
+
+/// Batches of one video that are queued or in work: one runs while the next is filled.
+const IN_FLIGHT: usize = 2;
+
+/// Asked between clips whether to go on.
+type Control<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+impl Model {
+    /// Classifies a video: clips are scored one by one, and their probabilities averaged.
+    ///
+    /// Blocks. The calling thread decodes, at most two batches ahead of inference. `control` is called after every
+    /// clip, and while the model is busy with other callers; `Break` ends the work.
+    ///
+    /// # Errors
+    /// When the video cannot be decoded or is over a limit, an option is out of range, the engine fails, or `control`
+    /// says `Break`.
+    pub fn classify(
+        &self,
+        source: &Source,
+        options: &ClassifyOptions,
+        control: &mut Control<'_>,
+    ) -> Result<Classification> {
+        let start = Instant::now();
+        let manifest = self.manifest();
+        let (decoder, plan) = open(source, options, manifest)?;
+        let info = decoder.info().clone();
+        let sampling = ClipSampling {
+            frames: manifest.input.frames,
+            stride_frames: options.stride_frames.unwrap_or(manifest.stride_frames),
+            fps: manifest.fps,
+        };
+        if sampling.stride_frames == 0 {
+            let (found, expected) = ("0".into(), "at least 1".into());
+            return Err(EngineError::Argument { what: "stride_frames", found, expected });
+        }
+        let mut reader = ClipReader::new(decoder, sampling)?;
+        let mut run = Run::new(self, options, &info);
+
+        while let Some(clip) = reader.next_clip()? {
+            run.clips.push_back((clip.start_s, clip.end_s));
+            run.progress.clips += 1;
+            run.progress.time_s = clip.end_s;
+            for crop in 0..plan.crops() {
+                plan.normalize(&clip.rgb, crop, run.next_row())?;
+                if run.batch_is_full() {
+                    run.send(control)?;
+                }
+            }
+            if control(run.progress).is_break() {
+                return Err(EngineError::Cancelled);
+            }
+        }
+        run.send(control)?;
+        while run.in_flight > 0 {
+            run.receive(control)?;
+        }
+        run.finish(source, &info, reader.frames(), start)
+    }
+}
+
+/// One video's way through the session.
+struct Run<'a> {
+    model: &'a Model,
+    options: &'a ClassifyOptions,
+    crops: usize,
+    progress: Progress,
+    /// Times of the clips whose scores are still to come.
+    clips: VecDeque<(f64, f64)>,
+    /// The batch being filled, and buffers to fill next.
+    batch: Vec<f32>,
+    free: Vec<Vec<f32>>,
+    in_flight: usize,
+    answers: (Sender<Done>, Receiver<Done>),
+    cancelled: Arc<AtomicBool>,
+    /// Probabilities of the current clip's crops, added up.
+    clip_sum: Vec<f32>,
+    clip_rows: usize,
+    /// Probabilities of all clips, added up in f64 so that long videos lose nothing.
+    sum: Vec<f64>,
+    scored: Vec<ClipPrediction>,
+    inference: Duration,
+    waited: Duration,
+}
+
+impl<'a> Run<'a> {
+    fn new(model: &'a Model, options: &'a ClassifyOptions, info: &VideoInfo) -> Self {
+        let classes = model.manifest().labels.len();
+        Self {
+            model,
+            options,
+            crops: CropPlan::count(options.crops),
+            progress: Progress { clips: 0, time_s: 0.0, duration_s: info.duration_s },
+            clips: VecDeque::new(),
+            batch: Vec::new(),
+            free: Vec::new(),
+            in_flight: 0,
+            answers: unbounded(),
+            cancelled: Arc::new(AtomicBool::new(false)),
+            clip_sum: vec![0.0; classes],
+            clip_rows: 0,
+            sum: vec![0.0; classes],
+            scored: Vec::new(),
+            inference: Duration::ZERO,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Room for one more clip at the end of the batch.
+    fn next_row(&mut self) -> &mut [f32] {
+        let (len, row) = (self.batch.len(), self.model.shape().clip_len());
+        if len == 0 {
+            self.batch = self.free.pop().unwrap_or_default();
+            self.batch.clear();
+        }
+        self.batch.resize(len + row, 0.0);
+        &mut self.batch[len..]
+    }
+
+    fn rows(&self) -> usize {
+        self.batch.len() / self.model.shape().clip_len()
+    }
+
+    fn batch_is_full(&self) -> bool {
+        self.rows() >= self.model.batch()
+    }
+
+    /// Sends the batch, if it holds anything, after making room for it.
+    fn send(&mut self, control: &mut Control<'_>) -> Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        while self.in_flight >= IN_FLIGHT {
+            self.receive(control)?;
+        }
+        let clips = self.rows();
+        let job = Job {
+            input: std::mem::take(&mut self.batch),
+            clips,
+            cancelled: self.cancelled.clone(),
+            reply: self.answers.0.clone(),
+        };
+        let (start, progress) = (Instant::now(), self.progress);
+        self.model.session().submit(job, || control(progress).is_continue())?;
+        self.waited += start.elapsed();
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    /// Waits for the oldest batch: the session answers in order.
+    fn receive(&mut self, control: &mut Control<'_>) -> Result<()> {
+        let start = Instant::now();
+        let done = loop {
+            match self.answers.1.recv_timeout(Duration::from_millis(50)) {
+                Ok(done) => break done,
+                Err(_) if control(self.progress).is_break() => return Err(EngineError::Cancelled),
+                Err(_) if !self.model.session().is_alive() => {
+                    return Err(self.model.session().error("its thread has stopped".into()));
+                }
+                Err(_) => {}
+            }
+        };
+        self.waited += start.elapsed();
+        self.in_flight -= 1;
+        self.inference += done.inference;
+        self.free.push(done.input);
+        let mut logits = done.logits.map_err(|reason| self.model.session().error(reason))?;
+        for row in logits.chunks_exact_mut(self.sum.len()) {
+            softmax(row);
+            self.add(row);
+        }
+        Ok(())
+    }
+
+    /// Adds the probabilities of one crop, and closes its clip when that was the last one.
+    fn add(&mut self, probabilities: &[f32]) {
+        for (sum, p) in self.clip_sum.iter_mut().zip(probabilities) {
+            *sum += p / self.crops as f32;
+        }
+        self.clip_rows += 1;
+        if self.clip_rows < self.crops {
+            return;
+        }
+        for (sum, p) in self.sum.iter_mut().zip(&self.clip_sum) {
+            *sum += f64::from(*p);
+        }
+        if let (Some((start_s, end_s)), true) = (self.clips.pop_front(), self.options.clips) {
+            let predictions = self.best(&self.clip_sum);
+            self.scored.push(ClipPrediction { start_s, end_s, predictions });
+        }
+        self.clip_sum.fill(0.0);
+        self.clip_rows = 0;
+    }
+
+    fn best(&self, scores: &[f32]) -> Vec<Prediction> {
+        let labels = &self.model.manifest().labels;
+        let best = top_k(scores, self.options.top_k).into_iter();
+        best.map(|index| Prediction { label: labels[index].clone(), index, score: scores[index] }).collect()
+    }
+
+    fn finish(mut self, source: &Source, info: &VideoInfo, frames: u64, start: Instant) -> Result<Classification> {
+        let clips = self.progress.clips;
+        if clips == 0 {
+            return Err(EngineError::NoFrames { name: source.name() });
+        }
+        let mean: Vec<f32> = self.sum.iter().map(|sum| (sum / clips as f64) as f32).collect();
+        if mean.iter().any(|score| !score.is_finite()) {
+            let reason = "the scores are not finite; check the weights, or export without --fp16".into();
+            return Err(self.model.session().error(reason));
+        }
+        let total = start.elapsed();
+        Ok(Classification {
+            model: self.model.name().into(),
+            task: self.model.manifest().task,
+            engine: self.model.engine_name().into(),
+            device: self.model.device_name().into(),
+            video: VideoSummary {
+                duration_s: info.duration_s.unwrap_or(self.progress.time_s),
+                width: info.width,
+                height: info.height,
+                fps: info.fps,
+                frames,
+                clips,
+            },
+            predictions: self.best(&mean),
+            clips: self.options.clips.then(|| std::mem::take(&mut self.scored)),
+            timing: Timing {
+                decode_s: total.saturating_sub(self.waited).as_secs_f64(),
+                inference_s: self.inference.as_secs_f64(),
+                total_s: total.as_secs_f64(),
+            },
+        })
+    }
+}
+
+impl Drop for Run<'_> {
+    /// Whatever is still queued has no one waiting for it.
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+}

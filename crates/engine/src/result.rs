@@ -1,0 +1,120 @@
+//! What a classification takes and gives.
+
+use serde::{Deserialize, Serialize};
+use unscene_media::Limits;
+use unscene_models::manifest::Task;
+
+/// Which parts of the picture are classified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Crops {
+    /// The centre, as the paper's evaluation.
+    #[default]
+    Center,
+    /// Both ends and the middle of the longer side; a clip's scores are the mean of the three.
+    Three,
+}
+
+/// How a video is classified.
+#[derive(Clone, Debug)]
+pub struct ClassifyOptions {
+    /// Predictions to return. 5 by default, as top-5 is what is commonly reported.
+    pub top_k: usize,
+    /// Sampled frames between the starts of two clips; by default the bundle's (side by side).
+    pub stride_frames: Option<usize>,
+    /// Parts of the picture.
+    pub crops: Crops,
+    /// Whether to return every clip's predictions too.
+    pub clips: bool,
+    /// What a video may be at most.
+    pub limits: Limits,
+}
+
+impl Default for ClassifyOptions {
+    fn default() -> Self {
+        Self { top_k: 5, stride_frames: None, crops: Crops::Center, clips: false, limits: Limits::default() }
+    }
+}
+
+/// How far a classification has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Clips decoded so far.
+    pub clips: usize,
+    /// End of the last clip decoded, in seconds from the start of the video.
+    pub time_s: f64,
+    /// Length of the video, where its file states one.
+    pub duration_s: Option<f64>,
+}
+
+/// The answer to a video.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Classification {
+    /// The model's name.
+    pub model: String,
+    /// Always `classify`.
+    pub task: Task,
+    /// Name and version of the engine that ran.
+    pub engine: String,
+    /// The device that it ran on.
+    pub device: String,
+    /// What was classified.
+    pub video: VideoSummary,
+    /// The best classes, best first; scores are the mean of the clips' probabilities.
+    pub predictions: Vec<Prediction>,
+    /// Every clip's best classes, when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clips: Option<Vec<ClipPrediction>>,
+    /// Where the time went.
+    pub timing: Timing,
+}
+
+/// The video as it was read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VideoSummary {
+    /// Length in seconds, where the file states one; otherwise the end of the last clip.
+    pub duration_s: f64,
+    /// Displayed width in pixels.
+    pub width: u32,
+    /// Displayed height in pixels.
+    pub height: u32,
+    /// Average frames per second.
+    pub fps: f64,
+    /// Frames sampled.
+    pub frames: u64,
+    /// Clips classified.
+    pub clips: usize,
+}
+
+/// A class and its probability.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prediction {
+    /// The class's name.
+    pub label: String,
+    /// The class's index.
+    pub index: usize,
+    /// Probability, 0 to 1.
+    pub score: f32,
+}
+
+/// The best classes of one clip.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClipPrediction {
+    /// Start of the clip's first frame, in seconds from the start of the video.
+    pub start_s: f64,
+    /// End of the clip's last frame in seconds.
+    pub end_s: f64,
+    /// The best classes, best first.
+    pub predictions: Vec<Prediction>,
+}
+
+/// Seconds per stage. Stages overlap, so that the total is less than their sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Timing {
+    /// Decoding, scaling and normalising.
+    pub decode_s: f64,
+    /// Running the model, without waiting for other requests.
+    pub inference_s: f64,
+    /// From the call to the answer.
+    pub total_s: f64,
+}

@@ -1,0 +1,165 @@
+//! Clips: fixed numbers of frames, by frame or on a grid of times.
+
+use std::collections::VecDeque;
+
+use crate::decode::{Decoder, FrameTime};
+use crate::error::MediaError;
+
+/// Which frames make a clip.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClipSampling {
+    /// Frames in a clip.
+    pub frames: usize,
+    /// Sampled frames from the start of one clip to the start of the next. As many as `frames` gives clips side by
+    /// side, fewer gives overlap, more leaves gaps.
+    pub stride_frames: usize,
+    /// `None` samples every decoded frame. `Some(fps)` samples at times `k / fps`: the frame that is on screen then.
+    pub fps: Option<f64>,
+}
+
+impl Default for ClipSampling {
+    fn default() -> Self {
+        ClipSampling { frames: 16, stride_frames: 16, fps: None }
+    }
+}
+
+/// Some consecutive sampled frames.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clip {
+    /// Frames as RGB bytes: time x height x width x 3.
+    pub rgb: Vec<u8>,
+    /// When the first frame is shown, in seconds from the start of the video.
+    pub start_s: f64,
+    /// When the last frame that is not padding ends.
+    pub end_s: f64,
+}
+
+/// Reads a video as clips, one at a time. Memory is that of one clip.
+///
+/// Clips start at every `stride_frames`-th sampled frame up to the end of the video. A clip that the video ends in is
+/// filled by repeating its own frames from its first, as the release of 3D-ResNets does.
+pub struct ClipReader {
+    decoder: Decoder,
+    sampling: ClipSampling,
+    /// Frames from the start of the next clip on that are decoded already, oldest first.
+    ready: VecDeque<(FrameTime, Vec<u8>)>,
+    /// Sampled frames to pass over before the next clip starts.
+    skip: usize,
+    grid: Grid,
+    ended: bool,
+    frames: u64,
+}
+
+/// Position on the grid of times.
+struct Grid {
+    index: u64,
+    current: Option<FrameTime>,
+}
+
+impl ClipReader {
+    /// Samples the decoder's frames.
+    ///
+    /// # Errors
+    /// [`MediaError::View`] when frames or stride are 0, or fps is not positive.
+    pub fn new(decoder: Decoder, sampling: ClipSampling) -> Result<Self, MediaError> {
+        let fps_is_positive = sampling.fps.is_none_or(|fps| fps.is_finite() && fps > 0.0);
+        if sampling.frames == 0 || sampling.stride_frames == 0 || !fps_is_positive {
+            return Err(MediaError::View {
+                name: decoder.name().to_string(),
+                detail: format!(
+                    "clips of {} frames, stride {}, {:?} fps cannot be sampled; all must be above 0",
+                    sampling.frames, sampling.stride_frames, sampling.fps
+                ),
+            });
+        }
+        Ok(ClipReader {
+            decoder,
+            sampling,
+            ready: VecDeque::new(),
+            skip: 0,
+            grid: Grid { index: 0, current: None },
+            ended: false,
+            frames: 0,
+        })
+    }
+
+    /// The decoder, for what it knows about the video.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// Sampled frames so far.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// The next clip. `None` is the end.
+    ///
+    /// # Errors
+    /// See [`Decoder::next_frame`].
+    pub fn next_clip(&mut self) -> Result<Option<Clip>, MediaError> {
+        while self.skip > 0 && !self.ended {
+            self.skip -= 1;
+            self.ended = self.sample()?.is_none();
+        }
+        while self.ready.len() < self.sampling.frames && !self.ended {
+            let Some(time) = self.sample()? else {
+                self.ended = true;
+                break;
+            };
+            let mut rgb = vec![0; self.decoder.frame_bytes()];
+            self.decoder.write_current(&mut rgb)?;
+            self.ready.push_back((time, rgb));
+        }
+        let (Some((first, _)), Some((last, _))) = (self.ready.front(), self.ready.back()) else {
+            return Ok(None);
+        };
+        let (start_s, end_s) = (first.time_s, last.time_s + last.duration_s);
+        let mut rgb = Vec::with_capacity(self.sampling.frames * self.decoder.frame_bytes());
+        for index in 0..self.sampling.frames {
+            rgb.extend_from_slice(&self.ready[index % self.ready.len()].1);
+        }
+        let drop = self.sampling.stride_frames.min(self.ready.len());
+        self.ready.drain(..drop);
+        self.skip = self.sampling.stride_frames - drop;
+        Ok(Some(Clip { rgb, start_s, end_s }))
+    }
+
+    /// Moves the decoder to the next sampled frame. Times are those of the samples, not of the frames behind them.
+    fn sample(&mut self) -> Result<Option<FrameTime>, MediaError> {
+        let sampled = match self.sampling.fps {
+            None => self.decoder.advance()?,
+            Some(fps) => self.sample_grid(fps)?,
+        };
+        self.frames += u64::from(sampled.is_some());
+        Ok(sampled)
+    }
+
+    fn sample_grid(&mut self, fps: f64) -> Result<Option<FrameTime>, MediaError> {
+        let time_s = self.grid.index as f64 / fps;
+        let tolerance_s = self.decoder.tolerance_s();
+        // The frame on screen is the last one not after the grid time: stop at the first that lasts beyond it.
+        while self.grid.current.is_none_or(|frame| frame.time_s + frame.duration_s <= time_s + tolerance_s) {
+            self.grid.current = self.decoder.advance()?;
+            if self.grid.current.is_none() {
+                return Ok(None);
+            }
+        }
+        self.grid.index += 1;
+        Ok(Some(FrameTime { time_s, duration_s: 1.0 / fps }))
+    }
+}
+
+impl Iterator for ClipReader {
+    type Item = Result<Clip, MediaError>;
+
+    /// As [`ClipReader::next_clip`]; ends after an error.
+    fn next(&mut self) -> Option<Self::Item> {
+        let clip = self.next_clip();
+        if clip.is_err() {
+            self.ended = true;
+            self.ready.clear();
+        }
+        clip.transpose()
+    }
+}

@@ -1,0 +1,355 @@
+//! Frames, one after another, with their times.
+
+use ffmpeg_next as ff;
+use ffmpeg_next::codec::threading;
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::{Discard, Packet, decoder, frame};
+
+use crate::error::MediaError;
+use crate::probe::{Limits, VideoInfo, check_codec, video_info, video_stream};
+use crate::source::{self, Source, codec_max_pixels};
+use crate::view::{Scaler, View};
+
+/// Damaged packets in a row after which the rest of a file counts as lost.
+const MAX_ERRORS_IN_A_ROW: u32 = 256;
+
+/// How to decode.
+#[derive(Debug, Clone, Default)]
+pub struct DecodeOptions {
+    /// What part of the picture, at what size.
+    pub view: View,
+    /// Decoding threads; 0 leaves it to FFmpeg (about one per core). With 1, everything runs on the calling thread.
+    pub threads: usize,
+    /// How large the video may be.
+    pub limits: Limits,
+}
+
+/// When a frame is shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FrameTime {
+    /// Seconds from the first frame, whatever time the container starts at.
+    pub time_s: f64,
+    /// Seconds until the next frame; for the last frame, what the file says or the average.
+    pub duration_s: f64,
+}
+
+/// Decodes a video from its first frame to its last, in the order of presentation.
+///
+/// Holds two frames, the current one and the next, beside those that the codec needs itself.
+///
+/// A damaged file gives the frames that can be decoded, and [`Decoder::errors`] counts what was lost; only a file that
+/// gives no frame at all is an error.
+pub struct Decoder {
+    name: String,
+    info: VideoInfo,
+    limits: Limits,
+    size: (u32, u32),
+    input: Input,
+    stream: usize,
+    decoder: decoder::Video,
+    scaler: Scaler,
+    tick_s: f64,
+    current: frame::Video,
+    next: frame::Video,
+    /// What looking one frame ahead found: its time, or the end, or an error to report after the current frame.
+    ahead: Option<Result<Option<f64>, MediaError>>,
+    clock: Clock,
+    frames: u64,
+    errors: u64,
+    errors_in_a_row: u32,
+    input_ended: bool,
+}
+
+impl Decoder {
+    /// Opens a video, checks its header against the limits, and prepares to decode.
+    ///
+    /// # Errors
+    /// See [`probe`](crate::probe); and [`MediaError::View`] when the view does not fit the picture.
+    pub fn open(source: &Source, options: &DecodeOptions) -> Result<Self, MediaError> {
+        let name = source.name();
+        let mut input = source::open(source, &options.limits)?;
+        let (info, stream, tick_s, decoder) = {
+            let stream = video_stream(&input, &name)?;
+            check_codec(&stream, &name)?;
+            let decoder = open_decoder(&stream, &name, options)?;
+            let tick_s = f64::from(stream.time_base());
+            (video_info(&input, &stream), stream.index(), tick_s, decoder)
+        };
+        if info.width == 0 || info.height == 0 {
+            return Err(MediaError::Corrupt { name, detail: "no frame size could be found".into() });
+        }
+        // Sound and subtitles are not even read where the container allows to skip them.
+        for mut other in input.streams_mut().filter(|other| other.index() != stream) {
+            // SAFETY: the stream is valid while the input is borrowed.
+            unsafe { (*other.as_mut_ptr()).discard = Discard::All.into() };
+        }
+        let size = options.view.output_size(&name, info.width, info.height)?;
+        let scaler = Scaler::new(options.view, info.rotation_degrees, size.0, size.1);
+        let guess_s = if info.fps > 0.0 { 1.0 / info.fps } else { 0.04 };
+        Ok(Decoder {
+            name,
+            info,
+            limits: options.limits,
+            size,
+            input,
+            stream,
+            decoder,
+            scaler,
+            tick_s,
+            current: frame::Video::empty(),
+            next: frame::Video::empty(),
+            ahead: None,
+            clock: Clock::new(tick_s, guess_s),
+            frames: 0,
+            errors: 0,
+            errors_in_a_row: 0,
+            input_ended: false,
+        })
+    }
+
+    /// What the header says.
+    pub fn info(&self) -> &VideoInfo {
+        &self.info
+    }
+
+    /// The source's name, as in errors.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Width and height of the frames given.
+    pub fn frame_size(&self) -> (u32, u32) {
+        self.size
+    }
+
+    /// Bytes of one frame given: width times height times 3.
+    pub fn frame_bytes(&self) -> usize {
+        self.size.0 as usize * self.size.1 as usize * 3
+    }
+
+    /// Damaged packets skipped so far. Not 0 means that frames are missing, usually at the end of a file cut short.
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// Decodes the next frame into `rgb`. `None` is the end.
+    ///
+    /// # Shapes
+    /// `rgb` is height x width x 3, of [`Decoder::frame_size`].
+    ///
+    /// # Errors
+    /// [`MediaError::Limit`] when the video turns out larger than allowed, [`MediaError::Corrupt`] when nothing can be
+    /// decoded, [`MediaError::Io`] when the bytes cannot be read, [`MediaError::View`] when `rgb` has another size.
+    pub fn next_frame(&mut self, rgb: &mut [u8]) -> Result<Option<FrameTime>, MediaError> {
+        let time = self.advance()?;
+        if time.is_some() {
+            self.write_current(rgb)?;
+        }
+        Ok(time)
+    }
+
+    /// Half a tick of the container's clock: times closer than this are the same.
+    pub(crate) fn tolerance_s(&self) -> f64 {
+        self.tick_s / 2.0
+    }
+
+    /// Moves on to the next frame without converting it.
+    pub(crate) fn advance(&mut self) -> Result<Option<FrameTime>, MediaError> {
+        let ahead = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => self.decode_ahead(),
+        };
+        let time_s = match ahead {
+            Ok(Some(time_s)) => time_s,
+            end => {
+                self.ahead = Some(Ok(None));
+                return end.map(|_| None);
+            }
+        };
+        std::mem::swap(&mut self.current, &mut self.next);
+        let guess_s = self.clock.step_s;
+        let ahead = self.decode_ahead();
+        let duration_s = match &ahead {
+            Ok(Some(next_s)) => next_s - time_s,
+            _ => guess_s,
+        };
+        self.ahead = Some(ahead);
+        Ok(Some(FrameTime { time_s, duration_s }))
+    }
+
+    /// Converts the frame that [`Decoder::advance`] moved to.
+    pub(crate) fn write_current(&mut self, rgb: &mut [u8]) -> Result<(), MediaError> {
+        if rgb.len() != self.frame_bytes() {
+            return Err(MediaError::View {
+                name: self.name.clone(),
+                detail: format!(
+                    "the buffer has {} bytes, a frame of {} x {} needs {}",
+                    rgb.len(),
+                    self.size.0,
+                    self.size.1,
+                    self.frame_bytes()
+                ),
+            });
+        }
+        self.scaler.scale(&self.name, &self.current, rgb)
+    }
+
+    /// Decodes into `self.next` and gives its time.
+    fn decode_ahead(&mut self) -> Result<Option<f64>, MediaError> {
+        while !self.receive()? {
+            if self.input_ended {
+                return self.end();
+            }
+            self.send()?;
+        }
+        self.errors_in_a_row = 0;
+        self.frames += 1;
+        self.limits.check_pixels(&self.name, self.next.width(), self.next.height())?;
+        self.limits.check_frames(&self.name, self.frames)?;
+        let time_s = self.clock.time_s(self.next.timestamp(), self.next.packet().duration);
+        self.limits.check_duration(&self.name, time_s)?;
+        Ok(Some(time_s))
+    }
+
+    /// Takes a frame from the codec, if one is ready.
+    fn receive(&mut self) -> Result<bool, MediaError> {
+        loop {
+            return match self.decoder.receive_frame(&mut self.next) {
+                Ok(()) => Ok(true),
+                Err(ff::Error::Other { errno }) if errno == ff::util::error::EAGAIN => Ok(false),
+                Err(ff::Error::Eof) => Ok(false),
+                Err(_) if self.lost() => continue,
+                Err(_) => Ok(false),
+            };
+        }
+    }
+
+    /// Feeds the codec one packet, or tells it that there are no more.
+    fn send(&mut self) -> Result<(), MediaError> {
+        // A new packet each time: reading into a used one would leak its buffer.
+        let mut packet = Packet::empty();
+        match packet.read(&mut self.input) {
+            Ok(()) if packet.stream() != self.stream => Ok(()),
+            Ok(()) => {
+                if self.decoder.send_packet(&packet).is_err() {
+                    self.lost();
+                }
+                Ok(())
+            }
+            Err(ff::Error::InvalidData) if self.lost() => Ok(()),
+            Err(ff::Error::Eof | ff::Error::InvalidData) => {
+                self.input_ended = true;
+                // A codec that cannot be drained has nothing left to give.
+                let _ = self.decoder.send_eof();
+                Ok(())
+            }
+            Err(error) => Err(MediaError::Io { name: self.name.clone(), error: error.into() }),
+        }
+    }
+
+    /// Counts a damaged packet. False when there were so many in a row that the rest is given up.
+    fn lost(&mut self) -> bool {
+        self.errors += 1;
+        self.errors_in_a_row += 1;
+        self.errors_in_a_row < MAX_ERRORS_IN_A_ROW
+    }
+
+    fn end(&self) -> Result<Option<f64>, MediaError> {
+        if self.frames > 0 {
+            return Ok(None);
+        }
+        Err(MediaError::Corrupt {
+            name: self.name.clone(),
+            detail: format!(
+                "no frame could be decoded from its {} stream ({} damaged packets)",
+                self.info.codec, self.errors
+            ),
+        })
+    }
+}
+
+fn open_decoder(stream: &ff::Stream<'_>, name: &str, options: &DecodeOptions) -> Result<decoder::Video, MediaError> {
+    let corrupt = |error: ff::Error| MediaError::Corrupt {
+        name: name.to_string(),
+        detail: format!("setting up the decoder: {error}"),
+    };
+    let mut context = ff::codec::Context::from_parameters(stream.parameters()).map_err(corrupt)?;
+    let threads = options.threads.min(64);
+    context.set_threading(match threads {
+        1 => threading::Config { kind: threading::Type::None, ..threading::Config::count(1) },
+        count => threading::Config { kind: threading::Type::Frame, ..threading::Config::count(count) },
+    });
+    // SAFETY: the context was allocated above and is not open yet.
+    unsafe { (*context.as_mut_ptr()).max_pixels = codec_max_pixels(&options.limits) };
+    let mut decoder = context.decoder();
+    decoder.set_packet_time_base(stream.time_base());
+    decoder.video().map_err(corrupt)
+}
+
+/// Turns container timestamps into seconds from the first frame that never run backwards.
+struct Clock {
+    tick_s: f64,
+    first: Option<i64>,
+    last_s: f64,
+    /// Seconds from the last frame to where the next is expected.
+    step_s: f64,
+    guess_s: f64,
+    /// Added after a jump backwards, as in MPEG-TS files glued together.
+    shift_s: f64,
+}
+
+impl Clock {
+    fn new(tick_s: f64, guess_s: f64) -> Self {
+        Clock { tick_s, first: None, last_s: 0.0, step_s: guess_s, guess_s, shift_s: 0.0 }
+    }
+
+    /// The time of the next frame, from its timestamp and duration in ticks (not positive when unknown).
+    fn time_s(&mut self, timestamp: Option<i64>, duration: i64) -> f64 {
+        let time_s = match (self.first, timestamp) {
+            (None, _) => {
+                self.first = Some(timestamp.unwrap_or(0));
+                0.0
+            }
+            (Some(_), None) => self.last_s + self.step_s,
+            (Some(first), Some(timestamp)) => {
+                let raw_s = timestamp.saturating_sub(first) as f64 * self.tick_s + self.shift_s;
+                if raw_s <= self.last_s {
+                    self.shift_s += self.last_s + self.step_s - raw_s;
+                    self.last_s + self.step_s
+                } else {
+                    raw_s
+                }
+            }
+        };
+        self.last_s = time_s;
+        self.step_s = if duration > 0 { duration as f64 * self.tick_s } else { self.guess_s };
+        time_s
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Clock;
+
+    #[test]
+    fn times_start_at_zero_and_follow_the_timestamps() {
+        let mut clock = Clock::new(0.001, 0.04);
+        let times = [9000, 9040, 9100].map(|t| clock.time_s(Some(t), 40));
+        assert_eq!(times.map(|t| (t * 1000.0).round()), [0.0, 40.0, 100.0]);
+    }
+
+    #[test]
+    fn a_missing_timestamp_is_one_duration_later() {
+        let mut clock = Clock::new(0.001, 0.04);
+        clock.time_s(Some(500), 20);
+        assert!((clock.time_s(None, 0) - 0.020).abs() < 1e-9);
+        assert!((clock.time_s(None, 0) - 0.060).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_jump_backwards_goes_on_where_the_video_was() {
+        let mut clock = Clock::new(0.001, 0.04);
+        let times = [0, 40, 80, 10, 50].map(|t| clock.time_s(Some(t), 40));
+        assert_eq!(times.map(|t| (t * 1000.0).round()), [0.0, 40.0, 80.0, 120.0, 160.0]);
+    }
+}

@@ -1,0 +1,26 @@
+//! Video in, RGB pictures out: probing, decoding and clip sampling on FFmpeg.
+//!
+//! This is the only crate that touches FFmpeg. The pipeline, in the order the data takes:
+//!
+//! 1. [`Source`] names the bytes: a file or a buffer. FFmpeg reads them through callbacks and may open nothing itself.
+//! 2. [`probe`] reads the header and checks it against [`Limits`] before anything is decoded.
+//! 3. [`Decoder`] gives one RGB frame after another with its time in seconds. Scaling and cropping ([`View`]) happen in
+//!    the one pass that converts to RGB, and rotation is applied to the small picture.
+//! 4. [`ClipReader`] groups frames into clips, by frame or on a grid of times.
+//!
+//! Everything streams: memory depends on the size of a frame and of a clip, not on the length of the video.
+
+mod clips;
+mod decode;
+mod error;
+mod probe;
+mod rotate;
+mod source;
+mod view;
+
+pub use clips::{Clip, ClipReader, ClipSampling};
+pub use decode::{DecodeOptions, Decoder, FrameTime};
+pub use error::{LimitKind, MediaError};
+pub use probe::{Limits, VideoInfo, probe};
+pub use source::Source;
+pub use view::View;

@@ -1,0 +1,288 @@
+//! Which part of the picture is wanted at what size, and the one swscale pass that makes it.
+
+use std::ptr;
+
+use ffmpeg_next::ffi;
+use ffmpeg_next::{color, format::Pixel, frame};
+
+use crate::error::MediaError;
+use crate::rotate::rotate_rgb;
+use crate::source::ffmpeg_error;
+
+/// What part of the displayed picture a decoder gives, and at what size.
+///
+/// Pixels are taken as square, as the training sets of video models do. Scaling is bilinear with support that grows
+/// with the reduction, so small pictures are not aliased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum View {
+    /// The whole picture at its own size.
+    #[default]
+    Full,
+    /// The whole picture, stretched to a size.
+    Resize {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// The picture scaled so that its short side has a size, then the middle of it.
+    CenterCrop {
+        /// Size of the short side after scaling, in pixels.
+        short_side: u32,
+        /// Width of the part kept, in pixels.
+        width: u32,
+        /// Height of the part kept, in pixels.
+        height: u32,
+    },
+}
+
+/// A rectangle of the stored picture, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Region {
+    x: u32,
+    y: u32,
+    width: u32,
+    height: u32,
+}
+
+impl View {
+    /// Width and height of the frames that this view of a `width x height` picture gives.
+    pub(crate) fn output_size(&self, name: &str, width: u32, height: u32) -> Result<(u32, u32), MediaError> {
+        // Larger than any frame a model takes, and small enough that sizes in bytes fit 32 bits.
+        const LARGEST: u32 = 16_384;
+        let (w, h) = match *self {
+            View::Full => (width, height),
+            View::Resize { width, height } => (width, height),
+            View::CenterCrop { short_side, width: crop_width, height: crop_height } => {
+                let short = u64::from(width.min(height));
+                let scaled = |side: u32| (u64::from(side) * u64::from(short_side)) / short.max(1);
+                if u64::from(crop_width) > scaled(width) || u64::from(crop_height) > scaled(height) {
+                    return Err(MediaError::View {
+                        name: name.to_string(),
+                        detail: format!(
+                            "a crop of {crop_width} x {crop_height} does not fit a {width} x {height} video scaled to \
+                             {} x {}; raise the short side or shrink the crop",
+                            scaled(width),
+                            scaled(height)
+                        ),
+                    });
+                }
+                (crop_width, crop_height)
+            }
+        };
+        if w == 0 || h == 0 || w > LARGEST || h > LARGEST {
+            return Err(MediaError::View {
+                name: name.to_string(),
+                detail: format!("a view of {w} x {h} pixels cannot be made; sides must be from 1 to {LARGEST}"),
+            });
+        }
+        Ok((w, h))
+    }
+
+    /// The part of a stored picture that the view shows. `turned` says that display swaps width and height.
+    fn region(&self, stored_width: u32, stored_height: u32, turned: bool) -> Region {
+        let View::CenterCrop { short_side, width, height } = *self else {
+            return Region { x: 0, y: 0, width: stored_width, height: stored_height };
+        };
+        let (width, height) = if turned { (height, width) } else { (width, height) };
+        let short = stored_width.min(stored_height);
+        let unscaled = |side: u32, whole: u32| {
+            let pixels = f64::from(side) * f64::from(short) / f64::from(short_side);
+            (pixels.round() as u32).clamp(1, whole)
+        };
+        let (width, height) = (unscaled(width, stored_width), unscaled(height, stored_height));
+        Region { x: (stored_width - width) / 2, y: (stored_height - height) / 2, width, height }
+    }
+}
+
+/// What a swscale context was made for; frames that differ need another.
+#[derive(Clone, Copy, PartialEq)]
+struct Input {
+    format: Pixel,
+    width: u32,
+    height: u32,
+    space: color::Space,
+    range: color::Range,
+}
+
+/// Turns decoded frames into RGB pictures: crop, scale and convert in one pass, then rotate the small result.
+pub(crate) struct Scaler {
+    view: View,
+    rotation_degrees: i32,
+    /// Size of the stored picture after scaling, before rotation.
+    width: u32,
+    height: u32,
+    context: *mut ffi::SwsContext,
+    input: Option<(Input, Region)>,
+    unrotated: Vec<u8>,
+}
+
+// SAFETY: the context is owned, not tied to a thread, and used through `&mut self` only.
+unsafe impl Send for Scaler {}
+
+impl Scaler {
+    /// `width` and `height` are those of the displayed result.
+    pub(crate) fn new(view: View, rotation_degrees: i32, width: u32, height: u32) -> Self {
+        let turned = matches!(rotation_degrees, 90 | 270);
+        let (width, height) = if turned { (height, width) } else { (width, height) };
+        let bytes = width as usize * height as usize * 3;
+        Scaler {
+            view,
+            rotation_degrees,
+            width,
+            height,
+            context: ptr::null_mut(),
+            input: None,
+            unrotated: vec![0; if rotation_degrees == 0 { 0 } else { bytes }],
+        }
+    }
+
+    /// Writes the view of `frame` into `rgb`, which must have the bytes of the displayed result.
+    pub(crate) fn scale(&mut self, name: &str, frame: &frame::Video, rgb: &mut [u8]) -> Result<(), MediaError> {
+        let region = self.prepare(name, frame)?;
+        if self.rotation_degrees == 0 {
+            return self.run(name, frame, region, rgb);
+        }
+        let mut unrotated = std::mem::take(&mut self.unrotated);
+        let done = self.run(name, frame, region, &mut unrotated);
+        rotate_rgb(&unrotated, self.width as usize, self.height as usize, self.rotation_degrees, rgb);
+        self.unrotated = unrotated;
+        done
+    }
+
+    /// Makes the context on the first frame and whenever size, format or colours change within a video.
+    fn prepare(&mut self, name: &str, frame: &frame::Video) -> Result<Region, MediaError> {
+        let input = Input {
+            format: frame.format(),
+            width: frame.width(),
+            height: frame.height(),
+            space: frame.color_space(),
+            range: frame.color_range(),
+        };
+        if let Some((known, region)) = self.input
+            && known == input
+        {
+            return Ok(region);
+        }
+        let turned = matches!(self.rotation_degrees, 90 | 270);
+        let mut region = self.view.region(input.width, input.height, turned);
+        if let Some(descriptor) = input.format.descriptor() {
+            // Chroma planes are smaller: only offsets that are whole chroma pixels can be cut without a shift.
+            region.x &= !((1 << descriptor.log2_chroma_w()) - 1);
+            region.y &= !((1 << descriptor.log2_chroma_h()) - 1);
+        }
+        self.input = None;
+        // SAFETY: the old context is freed once and replaced; sizes are positive and bounded by the limits.
+        unsafe {
+            ffi::sws_freeContext(self.context);
+            self.context = ffi::sws_getContext(
+                region.width as i32,
+                region.height as i32,
+                input.format.into(),
+                self.width as i32,
+                self.height as i32,
+                ffi::AVPixelFormat::AV_PIX_FMT_RGB24,
+                ffi::SWS_BILINEAR,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null(),
+            );
+            if self.context.is_null() {
+                return Err(ffmpeg_error(
+                    name,
+                    format!("cannot convert {:?} frames of {} x {} to RGB", input.format, input.width, input.height),
+                ));
+            }
+            let matrix = ffi::sws_getCoefficients(matrix(&input));
+            // Fails for sources that are RGB or grey already, which need no matrix.
+            ffi::sws_setColorspaceDetails(
+                self.context,
+                matrix,
+                i32::from(is_full_range(&input)),
+                matrix,
+                1,
+                0,
+                1 << 16,
+                1 << 16,
+            );
+        }
+        self.input = Some((input, region));
+        Ok(region)
+    }
+
+    fn run(&mut self, name: &str, frame: &frame::Video, region: Region, rgb: &mut [u8]) -> Result<(), MediaError> {
+        let bytes = self.width as usize * self.height as usize * 3;
+        assert_eq!(rgb.len(), bytes, "checked by Decoder::next_frame");
+        // SAFETY: `prepare` made the context for exactly this size and format. The frame's planes are valid for its
+        // size, the region lies within it, and offsets are whole chroma pixels. `rgb` holds `height` rows of `width * 3`.
+        let rows = unsafe {
+            let raw = &*frame.as_ptr();
+            let planes = region_planes(raw, frame.format(), region);
+            let target = [rgb.as_mut_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut()];
+            let target_stride = [self.width as i32 * 3, 0, 0, 0];
+            ffi::sws_scale(
+                self.context,
+                planes.as_ptr(),
+                raw.linesize.as_ptr(),
+                0,
+                region.height as i32,
+                target.as_ptr(),
+                target_stride.as_ptr(),
+            )
+        };
+        if rows == self.height as i32 { Ok(()) } else { Err(ffmpeg_error(name, "scaling a frame failed")) }
+    }
+}
+
+impl Drop for Scaler {
+    fn drop(&mut self) {
+        // SAFETY: owned, freed once; null is allowed.
+        unsafe { ffi::sws_freeContext(self.context) }
+    }
+}
+
+/// Pointers to the region's first pixel in each plane.
+///
+/// # Safety
+/// `raw` must be a video frame in `format` that contains the region.
+unsafe fn region_planes(raw: &ffi::AVFrame, format: Pixel, region: Region) -> [*const u8; 4] {
+    let mut planes = [ptr::null(); 4];
+    // SAFETY: the descriptor is a static of FFmpeg, null only for formats that no frame has.
+    let descriptor = unsafe { ffi::av_pix_fmt_desc_get(format.into()).as_ref() };
+    for (plane, pointer) in planes.iter_mut().enumerate() {
+        let start: *const u8 = raw.data[plane];
+        let component =
+            descriptor.and_then(|d| (0..usize::from(d.nb_components)).find(|&c| d.comp[c].plane as usize == plane));
+        let (Some(descriptor), Some(component)) = (descriptor, component) else {
+            *pointer = start;
+            continue;
+        };
+        let is_chroma = matches!(component, 1 | 2);
+        let (shift_x, shift_y) = if is_chroma { (descriptor.log2_chroma_w, descriptor.log2_chroma_h) } else { (0, 0) };
+        let x = (region.x >> shift_x) as isize * descriptor.comp[component].step as isize;
+        let y = (region.y >> shift_y) as isize * raw.linesize[plane] as isize;
+        // SAFETY: by this function's contract the region is inside the plane.
+        *pointer = unsafe { start.offset(y + x) };
+    }
+    planes
+}
+
+/// The matrix from YUV to RGB. Files that do not say get what players use: BT.709 for HD, BT.601 below.
+fn matrix(input: &Input) -> i32 {
+    use color::Space;
+    match input.space {
+        Space::BT709 => ffi::SWS_CS_ITU709,
+        Space::FCC => ffi::SWS_CS_FCC,
+        Space::BT470BG | Space::SMPTE170M => ffi::SWS_CS_ITU601,
+        Space::SMPTE240M => ffi::SWS_CS_SMPTE240M,
+        Space::BT2020NCL | Space::BT2020CL => ffi::SWS_CS_BT2020,
+        _ if input.width >= 1280 || input.height > 576 => ffi::SWS_CS_ITU709,
+        _ => ffi::SWS_CS_ITU601,
+    }
+}
+
+fn is_full_range(input: &Input) -> bool {
+    let full_by_format =
+        matches!(input.format, Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P | Pixel::YUVJ440P | Pixel::YUVJ411P);
+    full_by_format || input.range == color::Range::JPEG
+}

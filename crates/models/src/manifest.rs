@@ -1,0 +1,267 @@
+//! `manifest.json`: what a bundle says about itself. `export` writes it, `engine` reads it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The name of the manifest's file inside a bundle.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// What is wrong with a manifest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// The text is not JSON, or a field is missing or has another type.
+    #[error("the manifest cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A field holds a value that no exporter writes.
+    #[error("manifest field `{field}`: found {found}, expected {expected}; export the bundle again")]
+    Field {
+        /// Path of the field, such as `input.std`.
+        field: &'static str,
+        /// What the file holds.
+        found: String,
+        /// What it should hold.
+        expected: String,
+    },
+}
+
+/// A bundle's description of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// What the bundle's graphs compute.
+    pub task: Task,
+    /// Class names; index `i` of the logits is `labels[i]`.
+    pub labels: Vec<String>,
+    /// How a clip is prepared.
+    pub input: ClipInput,
+    /// Sampled frames between the starts of two clips, by default.
+    pub stride_frames: usize,
+    /// Sampled frames per second; `null` means every frame of the video.
+    pub fps: Option<f64>,
+    /// The ONNX files. `classify` has one.
+    pub graphs: Vec<GraphFile>,
+    /// Per engine (`"ort-cpu"`), the largest difference from the reference logits divided by the largest reference logit.
+    #[serde(default)]
+    pub parity: BTreeMap<String, f64>,
+    /// The arithmetic of the graphs. Inputs and outputs are single precision in both cases.
+    pub precision: Precision,
+    /// The model's configuration, as in the run folder.
+    pub model: Value,
+    /// Where the weights come from: version of the exporter, run, dataset, metrics, date.
+    #[serde(default)]
+    pub provenance: serde_json::Map<String, Value>,
+}
+
+/// What the graphs of a bundle compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Task {
+    /// One distribution over the labels per clip.
+    Classify,
+}
+
+/// The arithmetic inside the graphs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Single precision.
+    Fp32,
+    /// Half-precision weights and compute, single-precision input and output.
+    Fp16,
+}
+
+/// How a clip is cut from the video and scaled.
+///
+/// A value `v` of channel `c`, in `0..=255`, enters the network as `(v * range / 255 - mean[c]) / std[c]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClipInput {
+    /// Frames per clip.
+    pub frames: usize,
+    /// Height of the crop in pixels.
+    pub height: usize,
+    /// Width of the crop in pixels.
+    pub width: usize,
+    /// Length to which the shorter side of the picture is scaled before cropping, in pixels.
+    pub short_side: usize,
+    /// Mean per channel, in units of `range`.
+    pub mean: [f32; 3],
+    /// Standard deviation per channel, in units of `range`.
+    pub std: [f32; 3],
+    /// Order of the channels; only `"RGB"` today.
+    pub channels: String,
+    /// Value of full white before the mean is subtracted: 255 or 1.
+    pub range: f32,
+}
+
+impl ClipInput {
+    /// Number of values in one clip, `3 * frames * height * width`.
+    pub fn len(&self) -> usize {
+        3 * self.frames * self.height * self.width
+    }
+
+    /// Whether a side is zero; [`Manifest::validate`] refuses such a manifest.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One ONNX file of the bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GraphFile {
+    /// File name, relative to the bundle's folder.
+    pub file: String,
+    /// SHA-256 of the file in lower-case hexadecimal.
+    pub sha256: String,
+    /// Inputs in order.
+    pub inputs: Vec<TensorInfo>,
+    /// Outputs in order.
+    pub outputs: Vec<TensorInfo>,
+}
+
+/// Name and shape of a graph's input or output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorInfo {
+    /// The tensor's name in the ONNX graph.
+    pub name: String,
+    /// Its sides, such as `["N", 3, 16, 112, 112]`.
+    pub shape: Vec<Dim>,
+}
+
+/// A side of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Dim {
+    /// Known when the graph is written.
+    Fixed(usize),
+    /// Free, by name: `"N"` is the number of clips.
+    Symbol(String),
+}
+
+impl Manifest {
+    /// Reads and validates a manifest.
+    ///
+    /// # Errors
+    /// When the text is not a manifest, or [`Self::validate`] refuses it.
+    pub fn from_json(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = serde_json::from_str(text)?;
+        manifest.validate()?;
+        Ok(manifest)
+    }
+
+    /// Writes the manifest as indented JSON with a final newline.
+    ///
+    /// # Errors
+    /// When [`Self::validate`] refuses it.
+    pub fn to_json(&self) -> Result<String, ManifestError> {
+        self.validate()?;
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// Checks what the types cannot: sizes above zero, a usable normalisation, and graph shapes that agree with
+    /// `input` and `labels`.
+    ///
+    /// # Errors
+    /// Names the first field that is wrong.
+    pub fn validate(&self) -> Result<(), ManifestError> {
+        let input = &self.input;
+        let check = |ok: bool, field, found: String, expected: &str| match ok {
+            true => Ok(()),
+            false => Err(ManifestError::Field { field, found, expected: expected.into() }),
+        };
+        check(!self.labels.is_empty(), "labels", "none".into(), "at least one label")?;
+        let size = format!("{} x {} x {}", input.frames, input.height, input.width);
+        // A bound, because a clip is allocated from these numbers: 1e9 values are 4 GB.
+        let values = [3, input.frames, input.height, input.width]
+            .iter()
+            .try_fold(1usize, |product, &side| product.checked_mul(side));
+        let sane = values.is_some_and(|n| (1..=1_000_000_000).contains(&n));
+        check(sane, "input", size, "frames x height x width from 1 to 3e8 values")?;
+        let fits = input.short_side >= input.height.max(input.width).min(1 << 20) && input.short_side <= 1 << 20;
+        let side = input.short_side.to_string();
+        check(fits, "input.short_side", side, "at least the crop's height and width, at most 1048576")?;
+        let finite = input.mean.iter().all(|m| m.is_finite());
+        check(finite, "input.mean", format!("{:?}", input.mean), "finite numbers")?;
+        let positive = input.std.iter().all(|s| s.is_finite() && *s > 0.0);
+        check(positive, "input.std", format!("{:?}", input.std), "numbers above zero")?;
+        let range = input.range.is_finite() && input.range > 0.0;
+        check(range, "input.range", input.range.to_string(), "a number above zero")?;
+        check(input.channels == "RGB", "input.channels", format!("{:?}", input.channels), "\"RGB\"")?;
+        check(self.stride_frames > 0, "stride_frames", "0".into(), "at least 1")?;
+        let fps = self.fps.is_none_or(|f| f.is_finite() && f > 0.0);
+        check(fps, "fps", format!("{:?}", self.fps), "null or a number above zero")?;
+
+        check(self.graphs.len() == 1, "graphs", format!("{} graphs", self.graphs.len()), "one graph for classify")?;
+        let graph = &self.graphs[0];
+        let plain = !graph.file.is_empty() && graph.file != ".." && !graph.file.contains(['/', '\\']);
+        check(plain, "graphs[0].file", format!("{:?}", graph.file), "a file name inside the bundle's folder")?;
+        let clip = vec![
+            Dim::Symbol("N".into()),
+            Dim::Fixed(3),
+            Dim::Fixed(input.frames),
+            Dim::Fixed(input.height),
+            Dim::Fixed(input.width),
+        ];
+        let logits = vec![Dim::Symbol("N".into()), Dim::Fixed(self.labels.len())];
+        check_tensor(&graph.inputs, "graphs[0].inputs", &clip)?;
+        check_tensor(&graph.outputs, "graphs[0].outputs", &logits)
+    }
+}
+
+fn check_tensor(found: &[TensorInfo], field: &'static str, expected: &[Dim]) -> Result<(), ManifestError> {
+    match found {
+        [one] if one.shape == expected => Ok(()),
+        _ => Err(ManifestError::Field {
+            field,
+            found: serde_json::to_string(found)?,
+            expected: format!("one tensor of shape {}", serde_json::to_string(expected)?),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{
+        "task": "classify", "labels": ["run", "jump"],
+        "input": {"frames": 16, "height": 112, "width": 112, "short_side": 112, "mean": [114.7748, 107.7354, 99.475],
+                  "std": [1, 1, 1], "channels": "RGB", "range": 255},
+        "stride_frames": 16, "fps": null,
+        "graphs": [{"file": "model.onnx", "sha256": "00",
+                    "inputs": [{"name": "clip", "shape": ["N", 3, 16, 112, 112]}],
+                    "outputs": [{"name": "logits", "shape": ["N", 2]}]}],
+        "parity": {"ort-cpu": 1e-6}, "precision": "fp32", "model": {"arch": "r3d"}, "provenance": {"seed": 1}
+    }"#;
+
+    #[test]
+    fn a_manifest_survives_writing_and_reading() {
+        let manifest = Manifest::from_json(TEXT).unwrap();
+        assert_eq!(manifest.input.len(), 3 * 16 * 112 * 112);
+        assert_eq!(Manifest::from_json(&manifest.to_json().unwrap()).unwrap(), manifest);
+    }
+
+    #[test]
+    fn every_check_names_its_field() {
+        for (from, to, field) in [
+            (r#"["run", "jump"]"#, "[]", "`labels`"),
+            (r#""frames": 16"#, r#""frames": 0"#, "`input`"),
+            (r#""frames": 16"#, r#""frames": 99999999999999999"#, "`input`"),
+            (r#""short_side": 112"#, r#""short_side": 64"#, "`input.short_side`"),
+            ("[1, 1, 1]", "[1, 0, 1]", "`input.std`"),
+            (r#""RGB""#, r#""BGR""#, "`input.channels`"),
+            (r#""stride_frames": 16"#, r#""stride_frames": 0"#, "`stride_frames`"),
+            (r#""fps": null"#, r#""fps": -1"#, "`fps`"),
+            ("model.onnx", "../model.onnx", "`graphs[0].file`"),
+            (r#"["N", 3, 16, 112, 112]"#, r#"["N", 3, 8, 112, 112]"#, "`graphs[0].inputs`"),
+            (r#"["N", 2]"#, r#"["N", 3]"#, "`graphs[0].outputs`"),
+            (r#""task": "classify""#, r#""task": "sing""#, "unknown variant `sing`"),
+        ] {
+            assert!(TEXT.contains(from), "{from}");
+            let message = Manifest::from_json(&TEXT.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(message.contains(field), "{to}: {message}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use unscene_models::r3d::ModelError;
+
+/// What can go wrong between a model and its weights.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The configuration is not a model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A file or folder cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not weights, or is damaged.
+    #[error("{path}: {problem}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what to do.
+        problem: String,
+    },
+    /// The tensors of a file are not those of the model.
+    #[error(
+        "{path}: these weights are not of this model{misfits}\nchoose the architecture and labels they were made with"
+    )]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// Every tensor that does not fit.
+        misfits: Misfits,
+    },
+    /// The number of class names is not the number of outputs.
+    #[error("the model has {classes} classes, but there are {labels} labels; give one label per class")]
+    Labels {
+        /// Outputs of the model.
+        classes: usize,
+        /// Names given.
+        labels: usize,
+    },
+    /// A run would be written over something else.
+    #[error("{path} exists and is not an empty folder; choose another folder or remove it")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// An input does not fit the graph.
+    #[error("input '{node}': found shape {found}, expected {expected}")]
+    Input {
+        /// The graph's input.
+        node: String,
+        /// Shape of the tensor given.
+        found: String,
+        /// Shape that the graph takes.
+        expected: String,
+    },
+    /// The graph cannot be run in this way.
+    #[error("node '{node}': {problem}")]
+    Node {
+        /// Where.
+        node: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// libtorch's CUDA library is there but cannot be opened.
+    #[error(
+        "{path}: cannot be opened: {source}; install the CUDA libraries it was built for, or use a CPU build of libtorch"
+    )]
+    Cuda {
+        /// `libtorch_cuda.so`.
+        path: PathBuf,
+        /// What the dynamic linker says.
+        source: libloading::Error,
+    },
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+impl TrainError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn format(path: &Path, problem: impl fmt::Display) -> Self {
+        Self::Format { path: path.to_path_buf(), problem: problem.to_string() }
+    }
+}
+
+/// Every difference between the tensors that a model needs and those that a file has, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Misfits {
+    /// Needed, not in the file: name and shape.
+    pub missing: Vec<(String, Vec<usize>)>,
+    /// In the file, not needed: name and shape.
+    pub extra: Vec<(String, Vec<usize>)>,
+    /// Of another shape: name, shape in the file, shape needed.
+    pub reshaped: Vec<(String, Vec<usize>, Vec<usize>)>,
+}
+
+impl Misfits {
+    /// Whether everything fits.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.extra.is_empty() && self.reshaped.is_empty()
+    }
+}
+
+impl fmt::Display for Misfits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, shape) in &self.missing {
+            write!(f, "\n  missing: {name} ({})", by(shape))?;
+        }
+        for (name, shape) in &self.extra {
+            write!(f, "\n  extra: {name} ({})", by(shape))?;
+        }
+        for (name, found, expected) in &self.reshaped {
+            write!(f, "\n  misshapen: {name}: found {}, expected {}", by(found), by(expected))?;
+        }
+        Ok(())
+    }
+}
+
+/// `64 x 3 x 7 x 7 x 7`; a single value is `scalar`.
+pub(crate) fn by<T: ToString>(shape: &[T]) -> String {
+    match shape {
+        [] => "scalar".into(),
+        sizes => sizes.iter().map(T::to_string).collect::<Vec<_>>().join(" x "),
+    }
+}

@@ -1,0 +1,227 @@
+use tch::{Device, Kind, Tensor};
+use unscene_graph::{Graph, NodeInfo, Op, ParamInit, ParamRole, ParamSpec, format_shape};
+
+use crate::error::by;
+use crate::random::Random;
+use crate::{Misfits, TrainError, Weights};
+
+/// Whether batch statistics or running statistics normalise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// BatchNorm uses the batch and updates its running statistics.
+    Train,
+    /// BatchNorm uses its running statistics; nothing changes.
+    Eval,
+}
+
+/// A graph and a float32 tensor for each of its parameters, on one device.
+///
+/// Trainable parameters are leaves with `requires_grad`: `loss.backward()` fills their `grad()`.
+#[derive(Debug)]
+pub struct Net {
+    graph: Graph,
+    /// As [`Graph::params`].
+    params: Vec<Tensor>,
+    device: Device,
+}
+
+impl Net {
+    /// A new model on the CPU, each parameter as its [`ParamInit`] says. The same seed gives the same values on every machine.
+    pub fn init(graph: Graph, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let params = graph.params.iter().map(|spec| leaf(spec, &initial(spec, &mut random))).collect();
+        Self { graph, params, device: Device::Cpu }
+    }
+
+    /// A model on the CPU with the weights of a file. Every tensor must fit by name and shape, and none may be left over.
+    ///
+    /// # Errors
+    /// [`TrainError::Misfit`] names all that do not fit.
+    pub fn from_weights(graph: Graph, weights: &Weights) -> Result<Self, TrainError> {
+        let mut misfits = Misfits::default();
+        for spec in &graph.params {
+            match weights.tensors.get(&spec.name) {
+                None => misfits.missing.push((spec.name.clone(), spec.shape.clone())),
+                Some(found) if found.shape != spec.shape => {
+                    misfits.reshaped.push((spec.name.clone(), found.shape.clone(), spec.shape.clone()));
+                }
+                Some(_) => {}
+            }
+        }
+        let needed: std::collections::HashSet<_> = graph.params.iter().map(|spec| &spec.name).collect();
+        for (name, tensor) in &weights.tensors {
+            if !needed.contains(name) {
+                misfits.extra.push((name.clone(), tensor.shape.clone()));
+            }
+        }
+        if !misfits.is_empty() {
+            return Err(TrainError::Misfit { path: weights.path.clone(), misfits });
+        }
+        let params = graph.params.iter().map(|spec| leaf(spec, &weights.tensors[&spec.name].values)).collect();
+        Ok(Self { graph, params, device: Device::Cpu })
+    }
+
+    /// The same model on another device. Call [`crate::load_cuda`] before the first CUDA device.
+    pub fn to_device(self, device: Device) -> Result<Self, TrainError> {
+        let specs = self.graph.params.iter();
+        let params = specs
+            .zip(&self.params)
+            .map(|(spec, tensor)| {
+                let moved = tensor.f_detach()?.f_to_device(device)?;
+                moved.f_set_requires_grad(spec.role == ParamRole::Trainable)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { graph: self.graph, params, device })
+    }
+
+    /// The graph that is run.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Parameters and running statistics with their descriptions, in the graph's order.
+    pub fn params(&self) -> impl Iterator<Item = (&ParamSpec, &Tensor)> {
+        self.graph.params.iter().zip(&self.params)
+    }
+
+    /// The parameter or running statistic of a name.
+    pub fn param(&self, name: &str) -> Option<&Tensor> {
+        self.params().find(|(spec, _)| spec.name == name).map(|(_, tensor)| tensor)
+    }
+
+    /// Computes the outputs of a graph with one input. Gradients are recorded in both modes, unless within `tch::no_grad`.
+    ///
+    /// # Shapes
+    /// `input` is N x the shape of the graph's input, of any floating type (computed in float32) and on any device. The results
+    /// are float32, in the order of [`Graph::outputs`].
+    ///
+    /// # Errors
+    /// An input of another shape, an empty batch, a graph with several inputs, or one value per channel in training.
+    pub fn forward(&self, input: &Tensor, mode: Mode) -> Result<Vec<Tensor>, TrainError> {
+        let &[only] = self.graph.inputs.as_slice() else {
+            let problem = format!("the graph has {} inputs, but one tensor is given", self.graph.inputs.len());
+            return Err(TrainError::Node { node: "input".into(), problem });
+        };
+        let node = self.graph.node(only);
+        let found = input.size();
+        let fits = found.len() == node.shape.len() + 1
+            && found[0] > 0
+            && found[1..].iter().zip(&node.shape).all(|(&found, &expected)| found == expected as i64);
+        if !fits {
+            let expected = format_shape(&node.shape);
+            return Err(TrainError::Input { node: node.name.clone(), found: by(&found), expected });
+        }
+        let input = input.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
+        let mut values: Vec<Option<Tensor>> = Vec::with_capacity(self.graph.nodes.len());
+        let last_use = self.last_uses();
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            let value = match node.op {
+                Op::Input => input.shallow_clone(),
+                _ => {
+                    let inputs: Vec<&Tensor> =
+                        node.inputs.iter().filter_map(|input| values[input.index()].as_ref()).collect();
+                    self.run(node, &inputs, mode)?
+                }
+            };
+            values.push(Some(value));
+            for used in &node.inputs {
+                if last_use[used.index()] == index {
+                    values[used.index()] = None;
+                }
+            }
+        }
+        Ok(self
+            .graph
+            .outputs
+            .iter()
+            .filter_map(|(_, node)| values[node.index()].as_ref().map(Tensor::shallow_clone))
+            .collect())
+    }
+
+    /// The position of the last node that reads each node; results are kept to the end. Without this, evaluation would hold
+    /// every activation at once.
+    fn last_uses(&self) -> Vec<usize> {
+        let mut last = vec![usize::MAX; self.graph.nodes.len()];
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            for input in &node.inputs {
+                last[input.index()] = index;
+            }
+        }
+        for (_, output) in &self.graph.outputs {
+            last[output.index()] = usize::MAX;
+        }
+        last
+    }
+
+    fn run(&self, node: &NodeInfo, inputs: &[&Tensor], mode: Mode) -> Result<Tensor, TrainError> {
+        let x = inputs[0];
+        let param = |position: usize| &self.params[node.params[position]];
+        let result = match &node.op {
+            Op::Input => Ok(x.shallow_clone()),
+            Op::Conv { kernel, stride, padding, bias, .. } => {
+                let ones = vec![1; kernel.len()];
+                let zeros = vec![0; kernel.len()];
+                let bias = bias.then(|| param(1));
+                x.f_convolution(param(0), bias, sizes(stride), sizes(padding), &ones[..], false, &zeros[..], 1)
+            }
+            Op::BatchNorm { eps, momentum } => {
+                let training = mode == Mode::Train;
+                let channels = x.size()[1];
+                if training && x.numel() as i64 == channels {
+                    let problem =
+                        "one value per channel has no variance to normalise by; train on a larger batch or clip".into();
+                    return Err(TrainError::Node { node: node.name.clone(), problem });
+                }
+                let [weight, bias, mean, var] = [0, 1, 2, 3].map(|position| Some(param(position)));
+                x.f_batch_norm(weight, bias, mean, var, training, *momentum, *eps, true)
+            }
+            Op::Relu => x.f_relu(),
+            Op::MaxPool { kernel, stride, padding } => {
+                x.f_max_pool3d(sizes(kernel), sizes(stride), sizes(padding), [1, 1, 1], false)
+            }
+            Op::Subsample { stride } => stride
+                .iter()
+                .zip(2..)
+                .try_fold(x.shallow_clone(), |x, (&step, axis)| x.f_slice(axis, 0, None::<i64>, step as i64)),
+            Op::PadChannels { channels } => {
+                let size = x.size();
+                // Pairs of (before, after) from the last dimension to the first.
+                let mut padding = vec![0; 2 * (size.len() - 1)];
+                padding[2 * (size.len() - 2) + 1] = *channels as i64 - size[1];
+                x.f_constant_pad_nd(padding)
+            }
+            Op::GlobalAvgPool => {
+                let spatial: Vec<i64> = (2..x.dim() as i64).collect();
+                x.f_mean_dim(&spatial[..], false, None::<Kind>)
+            }
+            Op::Linear { .. } => x.f_linear(param(0), Some(param(1))),
+            Op::Add => x.f_add(inputs[1]),
+        };
+        result.map_err(|error| TrainError::Node { node: node.name.clone(), problem: format!("libtorch: {error}") })
+    }
+}
+
+fn sizes(list: &[usize]) -> Vec<i64> {
+    list.iter().map(|&size| size as i64).collect()
+}
+
+/// Values as a leaf of the autograd graph.
+fn leaf(spec: &ParamSpec, values: &[f32]) -> Tensor {
+    Tensor::from_slice(values).reshape(sizes(&spec.shape)).set_requires_grad(spec.role == ParamRole::Trainable)
+}
+
+fn initial(spec: &ParamSpec, random: &mut Random) -> Vec<f32> {
+    let count = spec.numel();
+    let mut draw = |value: &mut dyn FnMut(&mut Random) -> f64| (0..count).map(|_| value(random) as f32).collect();
+    match spec.init {
+        ParamInit::Constant(value) => vec![value as f32; count],
+        ParamInit::KaimingFanOut => {
+            // fan_out = filters x positions of a filter
+            let fan_out = spec.shape[0] * spec.shape[2..].iter().product::<usize>();
+            let std = (2.0 / fan_out as f64).sqrt();
+            draw(&mut |random| std * random.normal())
+        }
+        ParamInit::Normal { std } => draw(&mut |random| std * random.normal()),
+        ParamInit::Uniform { bound } => draw(&mut |random| bound * (2.0 * random.uniform() - 1.0)),
+    }
+}

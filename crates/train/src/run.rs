@@ -1,0 +1,158 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use tch::Tensor;
+use unscene_models::manifest::ClipInput;
+use unscene_models::r3d::R3dConfig;
+use unscene_models::run::{RunConfig, RunFolder};
+
+use crate::random::Random;
+use crate::weights::{ImportReport, read_weights, sha256, to_safetensors, write_whole};
+use crate::{Mode, Net, TrainError};
+
+/// The seed of the clips in `reference.safetensors`.
+const REFERENCE_SEED: u64 = 0;
+/// Two, so that a graph that mixes up clips of a batch is found out.
+const REFERENCE_CLIPS: usize = 2;
+
+/// Writes a run folder with random weights.
+///
+/// # Errors
+/// As [`write_run`], and a configuration that is not a model.
+pub fn init_run(model: R3dConfig, labels: Vec<String>, seed: u64, out: &Path) -> Result<RunConfig, TrainError> {
+    let net = Net::init(model.graph()?, seed);
+    let provenance = provenance([("command", json!("init")), ("seed", json!(seed))]);
+    let config = RunConfig::new(model, labels, provenance);
+    write_run(out, &config, &net)?;
+    Ok(config)
+}
+
+/// Writes a run folder with the weights of a PyTorch checkpoint or safetensors file ([`read_weights`]).
+///
+/// # Errors
+/// As [`write_run`] and [`read_weights`]; [`TrainError::Misfit`] names every tensor that is not the model's, and then
+/// nothing is written.
+pub fn import_run(
+    model: R3dConfig,
+    weights: &Path,
+    labels: Vec<String>,
+    out: &Path,
+) -> Result<ImportReport, TrainError> {
+    refuse_occupied(out)?;
+    let graph = model.graph()?;
+    let weights = read_weights(weights)?;
+    let net = Net::from_weights(graph, &weights)?;
+    let file = weights.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let provenance = provenance([
+        ("command", json!("import")),
+        ("weights", json!(file)),
+        ("weights_sha256", json!(weights.report.sha256)),
+    ]);
+    write_run(out, &RunConfig::new(model, labels, provenance), &net)?;
+    Ok(weights.report)
+}
+
+fn provenance<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
+    let version = [("unscene_version", json!(env!("CARGO_PKG_VERSION")))];
+    version.into_iter().chain(entries).map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+/// Writes a run folder: `config.json`, `weights.safetensors`, and `reference.safetensors` with two random clips and the
+/// logits that the net computes from them in eval mode.
+///
+/// The folder appears whole or not at all: it is made beside and renamed.
+///
+/// # Errors
+/// [`TrainError::Occupied`] if `dir` holds anything, [`TrainError::Labels`] if the labels are not one per class, and
+/// failures to compute or write.
+pub fn write_run(dir: &Path, config: &RunConfig, net: &Net) -> Result<(), TrainError> {
+    if config.labels.len() != config.model.classes {
+        return Err(TrainError::Labels { classes: config.model.classes, labels: config.labels.len() });
+    }
+    refuse_occupied(dir)?;
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(TrainError::io(parent))?;
+    }
+    let beside = beside(dir);
+    let written = std::fs::create_dir(&beside)
+        .map_err(TrainError::io(&beside))
+        .and_then(|()| fill(&RunFolder::new(&beside), config, net))
+        .and_then(|()| std::fs::rename(&beside, dir).map_err(TrainError::io(dir)));
+    if written.is_err() {
+        let _ = std::fs::remove_dir_all(&beside);
+    }
+    written
+}
+
+/// A folder on the same file system.
+fn beside(dir: &Path) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(format!(".{name}.partial-{}", std::process::id()))
+}
+
+fn refuse_occupied(dir: &Path) -> Result<(), TrainError> {
+    let occupied = || Err(TrainError::Occupied { path: dir.to_path_buf() });
+    match std::fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => occupied(),
+        Err(error) => match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            std::io::ErrorKind::NotADirectory => occupied(),
+            _ => Err(TrainError::io(dir)(error)),
+        },
+    }
+}
+
+fn fill(folder: &RunFolder, config: &RunConfig, net: &Net) -> Result<(), TrainError> {
+    let path = folder.config_path();
+    let text = serde_json::to_string_pretty(config).map_err(|error| TrainError::format(&path, error))?;
+    write_whole(&path, (text + "\n").as_bytes())?;
+    let weights_sha256 = net.save(&folder.weights_path())?;
+
+    let input = reference_clips(&config.input, REFERENCE_CLIPS, REFERENCE_SEED);
+    let outputs = tch::no_grad(|| net.forward(&input, Mode::Eval))?;
+    let path = folder.reference_path();
+    let logits = outputs.first().ok_or_else(|| TrainError::format(&path, "the model has no output"))?;
+    let tensors = [("input", shape(&input), values(&input)?), ("logits", shape(logits), values(logits)?)];
+    let metadata = BTreeMap::from([("weights_sha256".to_string(), weights_sha256)]);
+    let bytes = to_safetensors(tensors, metadata).map_err(|problem| TrainError::format(&path, problem))?;
+    write_whole(&path, &bytes)
+}
+
+impl Net {
+    /// Writes all parameters and running statistics as float32 safetensors, whole or not at all. Returns the file's SHA-256.
+    pub fn save(&self, path: &Path) -> Result<String, TrainError> {
+        let tensors = self
+            .params()
+            .map(|(spec, tensor)| Ok((spec.name.as_str(), spec.shape.clone(), values(tensor)?)))
+            .collect::<Result<Vec<_>, TrainError>>()?;
+        let bytes = to_safetensors(tensors, BTreeMap::new()).map_err(|problem| TrainError::format(path, problem))?;
+        write_whole(path, &bytes)?;
+        Ok(sha256(&bytes))
+    }
+}
+
+/// Random pixels, prepared as clips are: N x 3 x frames x height x width.
+fn reference_clips(input: &ClipInput, clips: usize, seed: u64) -> Tensor {
+    let mut random = Random::new(seed);
+    let channel = input.frames * input.height * input.width;
+    let values: Vec<f32> = (0..clips * 3 * channel)
+        .map(|index| {
+            let c = index / channel % 3;
+            (random.uniform() as f32 * input.range - input.mean[c]) / input.std[c]
+        })
+        .collect();
+    let shape = [clips, 3, input.frames, input.height, input.width].map(|size| size as i64);
+    Tensor::from_slice(&values).reshape(shape)
+}
+
+fn shape(tensor: &Tensor) -> Vec<usize> {
+    tensor.size().into_iter().map(|size| size as usize).collect()
+}
+
+/// Values in row-major order, from any device.
+fn values(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {
+    let flat = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?.f_view(-1)?;
+    Ok(Vec::try_from(flat)?)
+}

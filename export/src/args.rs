@@ -1,0 +1,74 @@
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use unscene_models::manifest::Precision;
+
+use crate::{ExportError, Exported, export};
+
+/// Export a run as a bundle: manifest.json and an ONNX model, checked by running it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExportArgs {
+    /// Write ONNX; the only format, and the default
+    #[arg(long)]
+    pub onnx: bool,
+    /// The run folder, made by `unscene init`, `unscene import` or training
+    #[arg(long, value_name = "RUN")]
+    pub run: PathBuf,
+    /// The bundle to write, a folder that is new or empty
+    #[arg(long, value_name = "BUNDLE")]
+    pub out: PathBuf,
+    /// Half-precision weights and arithmetic; inputs and outputs stay float32
+    #[arg(long)]
+    pub fp16: bool,
+    /// Replace the bundle if there is one
+    #[arg(long)]
+    pub force: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command and prints what was written.
+///
+/// # Errors
+/// As [`export`].
+pub fn run(args: &ExportArgs) -> Result<(), ExportError> {
+    let precision = if args.fp16 { Precision::Fp16 } else { Precision::Fp32 };
+    let done = export(&args.run, &args.out, precision, args.force)?;
+    let text = match args.json {
+        true => format!("{:#}", serde_json::json!(done)),
+        false => describe(&done),
+    };
+    // The bundle is written; a reader that has gone away changes nothing.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(())
+}
+
+/// What a command ends with: 0, or 2 for input that cannot be used and 1 for everything else, with one line on stderr.
+pub fn exit_code(result: &Result<(), ExportError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::from(if error.is_bad_input() { 2 } else { 1 })
+        }
+    }
+}
+
+fn describe(done: &Exported) -> String {
+    let mut text = format!(
+        "wrote {}: {} nodes, {:.1} MB, {}",
+        done.bundle.display(),
+        done.nodes,
+        done.bytes as f64 / 1e6,
+        if done.precision == Precision::Fp16 { "half precision" } else { "single precision" }
+    );
+    for (engine, difference) in &done.parity {
+        text += &format!("\n  {engine}: largest difference from libtorch {difference:.1e} of the largest logit");
+    }
+    if !done.parity.contains_key("ort-cpu") {
+        text += "\n  ort-cpu: not checked, ONNX Runtime was not found";
+    }
+    text
+}

@@ -1,0 +1,195 @@
+//! From a run folder to a bundle: built beside its place, checked by running it, then renamed.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use unscene_graph::Graph;
+use unscene_models::manifest::{Dim, GraphFile, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo};
+use unscene_models::run::{RunConfig, RunFolder};
+
+use crate::check::{Reference, check};
+use crate::onnx::BATCH;
+use crate::{ExportError, Weights, fold_batch_norm, write_onnx};
+
+/// The name of the graph's file inside a bundle.
+pub const MODEL_FILE: &str = "model.onnx";
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Exported {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Size of `model.onnx` in bytes.
+    pub bytes: usize,
+    /// Number of ONNX nodes.
+    pub nodes: usize,
+    /// Arithmetic of the graph.
+    pub precision: Precision,
+    /// Per engine, the largest difference from libtorch's logits divided by the largest logit.
+    pub parity: BTreeMap<String, f64>,
+}
+
+/// Exports a run folder as a bundle.
+///
+/// The bundle appears at `out` complete and checked, or not at all. `force` replaces a bundle that is there.
+///
+/// # Errors
+/// When the run folder is incomplete or contradicts itself, `out` is taken, or the exported model does not compute what
+/// the run's reference says.
+pub fn export(run: &Path, out: &Path, precision: Precision, force: bool) -> Result<Exported, ExportError> {
+    check_place(out, force)?;
+    let run = RunFolder::new(run);
+    let config = run.read_config()?;
+    let graph = config.model.graph().map_err(|source| ExportError::Model { path: run.config_path(), source })?;
+    let bytes = read(&run.weights_path())?;
+    let mut weights = Weights::read(&bytes, &graph, &run.weights_path())?;
+    let weights_sha256 = sha256(&bytes);
+    drop(bytes);
+    let reference = Reference::read(&run.reference_path(), &graph, &weights_sha256)?;
+
+    let folded = fold_batch_norm(graph, &mut weights);
+    let mut model = write_onnx(&folded, &weights, precision);
+    drop(weights);
+    crate::proto::describe(
+        &mut model,
+        &[("model", &config.model.arch.to_string()), ("weights_sha256", &weights_sha256)],
+    );
+    let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
+    let onnx = model.encode_to_vec();
+    drop(model);
+
+    let mut manifest = manifest(&config, &folded, precision, sha256(&onnx), &weights_sha256)?;
+    let partial = Partial::create(out)?;
+    write(&partial.0.join(MODEL_FILE), &onnx)?;
+    let manifest_path = partial.0.join(MANIFEST_FILE);
+    write(&manifest_path, manifest.to_json()?.as_bytes())?;
+    manifest.parity = check(&partial.0, &reference, precision)?;
+    write(&manifest_path, manifest.to_json()?.as_bytes())?;
+    partial.publish(out)?;
+    Ok(Exported { bundle: out.to_path_buf(), bytes: onnx.len(), nodes, precision, parity: manifest.parity })
+}
+
+fn manifest(
+    config: &RunConfig,
+    graph: &Graph,
+    precision: Precision,
+    sha256: String,
+    weights_sha256: &str,
+) -> Result<Manifest, ExportError> {
+    let tensor = |name: &str, shape: &[usize]| TensorInfo {
+        name: name.into(),
+        shape: std::iter::once(Dim::Symbol(BATCH.into())).chain(shape.iter().map(|&size| Dim::Fixed(size))).collect(),
+    };
+    let inputs = graph.inputs.iter().map(|&node| graph.node(node)).map(|node| tensor(&node.name, &node.shape));
+    let outputs = graph.outputs.iter().map(|(name, node)| tensor(name, &graph.node(*node).shape));
+    let mut provenance = Map::new();
+    provenance.insert("unscene".into(), env!("CARGO_PKG_VERSION").into());
+    provenance.insert("date".into(), date().into());
+    provenance.insert("run".into(), Value::Object(config.provenance.clone()));
+    provenance.insert("weights_sha256".into(), weights_sha256.into());
+    Ok(Manifest {
+        task: Task::Classify,
+        labels: config.labels.clone(),
+        input: config.input.clone(),
+        stride_frames: config.stride_frames,
+        fps: config.fps,
+        graphs: vec![GraphFile {
+            file: MODEL_FILE.into(),
+            sha256,
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+        }],
+        parity: BTreeMap::new(),
+        precision,
+        model: json!(config.model),
+        provenance,
+    })
+}
+
+/// The time in UTC to the second: `2026-01-31T09:05:00Z`.
+fn date() -> String {
+    let now = time::OffsetDateTime::now_utc();
+    let (hour, minute, second) = now.to_hms();
+    format!("{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", now.year(), u8::from(now.month()), now.day())
+}
+
+/// A bundle in the making; removed when dropped before it is published.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn create(out: &Path) -> Result<Self, ExportError> {
+        let dir = beside(out, "partial");
+        fs::create_dir_all(&dir).map_err(|source| ExportError::Io { path: dir.clone(), source })?;
+        Ok(Self(dir))
+    }
+
+    fn publish(self, out: &Path) -> Result<(), ExportError> {
+        let error = |source| ExportError::Io { path: out.to_path_buf(), source };
+        // The old bundle stays complete until the new one can take its place.
+        let old = beside(out, "old");
+        match fs::rename(out, &old) {
+            Ok(()) => {}
+            Err(problem) if problem.kind() == ErrorKind::NotFound => {}
+            Err(problem) => return Err(error(problem)),
+        }
+        if let Err(problem) = fs::rename(&self.0, out) {
+            // Without an old bundle there is nothing to put back.
+            let _ = fs::rename(&old, out);
+            return Err(error(problem));
+        }
+        match fs::remove_dir_all(&old) {
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(ExportError::Io { path: old, source }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After publishing there is nothing to remove; a folder that cannot be removed is harmless.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A hidden path in the same folder, so that renaming never copies.
+fn beside(out: &Path, what: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(out.file_name().unwrap_or_default());
+    name.push(format!(".{what}-{}", std::process::id()));
+    out.with_file_name(name)
+}
+
+fn check_place(out: &Path, force: bool) -> Result<(), ExportError> {
+    let error = |source| ExportError::Io { path: out.to_path_buf(), source };
+    if out.file_name().is_none() {
+        return Err(error(std::io::Error::new(ErrorKind::InvalidInput, "not the name of a folder; name a new one")));
+    }
+    let mut entries = match fs::read_dir(out) {
+        Ok(entries) => entries,
+        Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(problem) => return Err(error(problem)),
+    };
+    match (entries.next().is_none(), force, out.join(MANIFEST_FILE).is_file()) {
+        (true, ..) | (_, true, true) => Ok(()),
+        (_, true, false) => Err(ExportError::NotABundle(out.to_path_buf())),
+        (_, false, _) => Err(ExportError::Occupied(out.to_path_buf())),
+    }
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ExportError> {
+    fs::read(path).map_err(|source| ExportError::Io { path: path.to_path_buf(), source })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+    fs::write(path, bytes).map_err(|source| ExportError::Io { path: path.to_path_buf(), source })
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

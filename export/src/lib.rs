@@ -1,0 +1,24 @@
+//! Graph + weights -> ONNX, checked by running it.
+//!
+//! 1. [`Weights::read`] matches a safetensors file with a graph, name by name.
+//! 2. [`fold_batch_norm`] removes the BatchNorms that follow convolutions.
+//! 3. [`write_onnx`] writes the rest as ONNX.
+//! 4. [`export`] does this for a run folder, runs the result in every engine against the logits that libtorch computed,
+//!    and leaves a bundle that `unscene_engine` opens.
+
+mod args;
+mod bundle;
+mod check;
+mod error;
+mod fold;
+mod onnx;
+mod proto;
+mod weights;
+
+pub use args::{ExportArgs, exit_code, run};
+pub use bundle::{Exported, MODEL_FILE, export};
+pub use check::{relative_difference, tolerance};
+pub use error::ExportError;
+pub use fold::fold_batch_norm;
+pub use onnx::{BATCH, write_onnx};
+pub use weights::Weights;

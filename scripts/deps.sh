@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Sets up what the build needs besides Rust: Debian packages, libtorch and ONNX Runtime.
+#
+#   scripts/deps.sh          CPU libraries (about 0.6 GB on disk)
+#   scripts/deps.sh gpu      CUDA libraries (about 5 GB)
+#
+# Everything but the Debian packages goes into .deps/ of this checkout. Running it again is quick and changes nothing.
+# LIBTORCH or ORT_DYLIB_PATH in the environment: that library is yours, and is not fetched.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kind=${1:-cpu}
+
+missing=()
+need() { missing+=("$1"); }
+command -v c++ >/dev/null || need build-essential
+command -v pkg-config >/dev/null || need pkg-config
+for library in libavcodec libavformat libavutil libswscale libswresample; do
+    pkg-config --exists "$library" 2>/dev/null || need "$library-dev"
+done
+# Not libclang-cpp, which other packages bring and bindgen cannot use.
+compgen -G '/usr/lib/llvm-*/lib/libclang[.-][s0-9]*' >/dev/null || need libclang-dev
+python3 -m pip --version >/dev/null 2>&1 || need python3-pip
+
+if ((${#missing[@]})); then
+    if ((EUID == 0)); then sudo=(); elif command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then sudo=(sudo); else
+        echo "deps: these packages are missing and this user may not install them: ${missing[*]}" >&2
+        echo "deps: ask an administrator to run: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    command -v apt-get >/dev/null || {
+        echo "deps: install the equivalent of these Debian packages, then run this again: ${missing[*]}" >&2
+        exit 1
+    }
+    echo "deps: installing ${missing[*]}"
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+python3 scripts/unpack_wheels.py "$kind"

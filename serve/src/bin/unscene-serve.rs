@@ -1,0 +1,26 @@
+//! `unscene-serve`: the HTTP service as a binary of its own, without libtorch.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use unscene_serve::ServeOptions;
+
+/// Serve exported video models over HTTP: POST a video, get predictions.
+#[derive(Parser)]
+#[command(name = "unscene-serve", version, about)]
+struct Cli {
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    unscene_serve::init_tracing(cli.options.log_format);
+    match unscene_serve::run(cli.options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("unscene-serve: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Every failure of a request, its HTTP status, and its RFC 9457 document.
+//!
+//! This file is the only one that chooses a status.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use serde::Serialize;
+use unscene_engine::EngineError;
+use unscene_media::MediaError;
+
+/// Media type of an RFC 9457 document.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request was not answered with what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// A query or form parameter is unknown, repeated or out of range.
+    #[error("{0}")]
+    BadParameter(String),
+    /// The body is empty, cut short, or not the multipart form that it claims to be.
+    #[error("{0}")]
+    BadUpload(String),
+    /// No bundle of that name is loaded.
+    #[error("no model named `{name}` is loaded; loaded are {loaded}")]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// What there is, as a list for people.
+        loaded: String,
+    },
+    /// No route has that path.
+    #[error("nothing is served at {0}; GET /v1/models lists the models and POST /v1/classify takes a video")]
+    NoSuchRoute(String),
+    /// The route exists and does not take that method.
+    #[error("{method} is not allowed here; use {allowed}")]
+    MethodNotAllowed {
+        /// The method of the request.
+        method: String,
+        /// The methods of the route, as the `Allow` header lists them.
+        allowed: &'static str,
+    },
+    /// The body or the video is over a limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The body is not a video in a container and codec that the service reads.
+    #[error("{0}")]
+    NotAVideo(String),
+    /// The body is a media file, and no prediction can be made from it.
+    #[error("{0}")]
+    Unprocessable(String),
+    /// Every place in the service is taken.
+    #[error("the service is full: {0} requests are in progress or waiting; try again shortly")]
+    Busy(usize),
+    /// The service is shutting down.
+    #[error("the service is shutting down and takes no new work; send the request to another instance")]
+    Draining,
+    /// The request took longer than the service allows.
+    #[error(
+        "the request was not answered within {0} s and was cancelled; send a shorter video or raise --request-timeout-s"
+    )]
+    Timeout(f64),
+    /// The work was cancelled because nobody waits for it.
+    #[error("the request was cancelled")]
+    Cancelled,
+    /// A failure of the service, not of the request. The text goes to the log, not to the client.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// The RFC 9457 document.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: String,
+}
+
+impl ApiError {
+    /// Status, short name (the end of the problem's `type`) and title of each kind.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter is wrong"),
+            Self::BadUpload(_) => (StatusCode::BAD_REQUEST, "bad-upload", "The upload cannot be read"),
+            Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, "unknown-model", "No such model"),
+            Self::NoSuchRoute(_) => (StatusCode::NOT_FOUND, "not-found", "No such path"),
+            Self::MethodNotAllowed { .. } => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
+            }
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The video is over a limit"),
+            Self::NotAVideo(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-video", "The upload is not a video"),
+            Self::Unprocessable(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable-video", "The video cannot be used")
+            }
+            Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The service is busy"),
+            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "The service is shutting down"),
+            Self::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, "timeout", "The request took too long"),
+            Self::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "cancelled", "The request was cancelled"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The service failed"),
+        }
+    }
+}
+
+impl ApiError {
+    /// The same error with its text passed through `map`, where the text came from below the service.
+    pub fn map_detail(self, map: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::TooLarge(text) => Self::TooLarge(map(text)),
+            Self::NotAVideo(text) => Self::NotAVideo(map(text)),
+            Self::Unprocessable(text) => Self::Unprocessable(map(text)),
+            Self::Internal(text) => Self::Internal(map(text)),
+            other => other,
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, name, title) = self.kind();
+        let detail = if let Self::Internal(text) = self {
+            tracing::error!(error = %text, "request failed inside the service");
+            "the service failed while it handled this request; its log says why".to_owned()
+        } else {
+            self.to_string()
+        };
+        let mut response = HttpResponse::build(status);
+        response.insert_header((CACHE_CONTROL, "no-store"));
+        match self {
+            Self::MethodNotAllowed { allowed, .. } => {
+                response.insert_header((ALLOW, *allowed));
+            }
+            Self::Busy(_) | Self::Draining => {
+                response.insert_header((RETRY_AFTER, "1"));
+            }
+            _ => {}
+        }
+        let problem = Problem { r#type: format!("urn:unscene:problem:{name}"), title, status: status.as_u16(), detail };
+        response.content_type(PROBLEM_JSON).json(problem)
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EngineError::Media(error) => error.into(),
+            EngineError::NoFrames { .. } => Self::Unprocessable(detail),
+            EngineError::Argument { .. } => Self::BadParameter(detail),
+            EngineError::Cancelled => Self::Cancelled,
+            // The bundle, the engine or the device: nothing that a client can mend.
+            _ => Self::Internal(detail),
+        }
+    }
+}
+
+impl From<MediaError> for ApiError {
+    fn from(error: MediaError) -> Self {
+        let detail = error.to_string();
+        match error {
+            MediaError::NotAVideo { .. } | MediaError::UnsupportedCodec { .. } => Self::NotAVideo(detail),
+            MediaError::Limit { .. } => Self::TooLarge(detail),
+            MediaError::NoVideoStream { .. }
+            | MediaError::Truncated { .. }
+            | MediaError::Corrupt { .. }
+            | MediaError::View { .. } => Self::Unprocessable(detail),
+            _ => Self::Internal(detail),
+        }
+    }
+}
+
+/// Answers a path that no route has.
+pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::NoSuchRoute(format!("`{}`", shorten(request.path()))))
+}
+
+/// A client's own text, short and printable enough to be repeated in an answer.
+pub fn shorten(text: &str) -> String {
+    const KEPT: usize = 64;
+    let mut short: String = text.chars().take(KEPT).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(KEPT).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_internal_failure_keeps_its_text_to_itself() {
+        let response = ApiError::Internal("secret path".into()).error_response();
+        assert_eq!(response.status(), 500);
+        let body = format!("{:?}", response.into_body());
+        assert!(!body.contains("secret"));
+    }
+
+    #[test]
+    fn a_full_service_says_when_to_try_again() {
+        let response = ApiError::Busy(3).error_response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "1");
+        assert_eq!(response.headers().get("content-type").unwrap(), PROBLEM_JSON);
+    }
+
+    #[test]
+    fn repeated_text_is_bounded() {
+        assert_eq!(shorten("a\nb"), "a\u{fffd}b");
+        assert_eq!(shorten(&"x".repeat(1000)).chars().count(), 65);
+    }
+}

@@ -1,0 +1,28 @@
+//! The HTTP service: a video in, predictions out.
+//!
+//! [`ServeOptions`] is the command line (every flag is also an environment variable), [`run`] serves until a signal
+//! arrives, and [`Service`] is the same thing in two steps for a program that wants to choose the moment of each.
+//!
+//! A request goes through these stations, and each holds only a bounded number of requests:
+//!
+//! 1. **Admission** ([`admission`]): a place in the service, or `503` with `Retry-After`.
+//! 2. **Upload** ([`upload`]): the body within its limit, in memory when small and in an unlinked temporary file when not.
+//! 3. **Decoding**: one of `--max-decodes` slots, on a blocking thread, never on an HTTP worker.
+//! 4. **Inference**: the model's own thread, behind the model's own bounded queue.
+//!
+//! Every failure is an RFC 9457 `application/problem+json` document; [`error`] is the one place that maps kinds of
+//! failure to HTTP statuses.
+
+pub mod access;
+pub mod admission;
+pub mod error;
+pub mod metrics;
+mod options;
+mod params;
+mod routes;
+mod service;
+mod state;
+pub mod upload;
+
+pub use options::{LogFormat, ServeOptions};
+pub use service::{Service, StartError, StopHandle, init_tracing, run};

@@ -1,0 +1,125 @@
+//! What the service counts, in a registry of its own, as `GET /metrics` shows it.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Bounds in seconds: from a health check to a ten-minute video on a small machine.
+const SECONDS: &[f64] =
+    &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// The instruments. Cheap to clone: each is shared.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests answered, by `route` and `status`.
+    pub requests: IntCounterVec,
+    /// Seconds from the first byte of a request to its answer, by `route`.
+    pub request_seconds: HistogramVec,
+    /// Seconds that a video's decoding and preprocessing took, by `model`.
+    pub decode_seconds: HistogramVec,
+    /// Seconds that a video's inference took, by `model`.
+    pub inference_seconds: HistogramVec,
+    /// Seconds that an uploaded video waited for a decoding slot.
+    pub wait_seconds: Histogram,
+    /// Clips classified, by `model`.
+    pub clips: IntCounterVec,
+    /// Bytes of body received.
+    pub received_bytes: IntCounter,
+    /// Requests whose client left before the answer, or whose time ran out.
+    pub cancelled: IntCounter,
+    /// Requests being handled now, of any route.
+    pub in_flight: IntGauge,
+    /// Places taken in the service: uploads, waiting and decoding.
+    pub admitted: IntGauge,
+    /// Videos being decoded now.
+    pub decoding: IntGauge,
+    /// Clip batches waiting for a model's inference thread, by `model`.
+    pub queue_depth: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Makes and registers the instruments.
+    ///
+    /// # Errors
+    ///
+    /// Only when a name is registered twice, which is a mistake in this file.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("unscene".to_owned()), None)?;
+        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok(made)
+        };
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let made = IntCounter::new(name, help)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok(made)
+        };
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let made = IntGauge::new(name, help)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok(made)
+        };
+        let seconds = |name: &str, help: &str, label: &str| -> Result<HistogramVec, prometheus::Error> {
+            let made = HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), &[label])?;
+            registry.register(Box::new(made.clone()))?;
+            Ok(made)
+        };
+        let wait_seconds = Histogram::with_opts(
+            HistogramOpts::new("wait_seconds", "Time that an uploaded video waited for a decoding slot.")
+                .buckets(SECONDS.to_vec()),
+        )?;
+        registry.register(Box::new(wait_seconds.clone()))?;
+        let queue_depth =
+            IntGaugeVec::new(Opts::new("queue_depth", "Work waiting for a model's inference thread."), &["model"])?;
+        registry.register(Box::new(queue_depth.clone()))?;
+        let build = IntGaugeVec::new(Opts::new("build_info", "Always 1; its labels say what runs."), &["version"])?;
+        registry.register(Box::new(build.clone()))?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+
+        Ok(Self {
+            requests: counters("requests_total", "Requests answered.", &["route", "status"])?,
+            request_seconds: seconds("request_seconds", "Time from a request to its answer.", "route")?,
+            decode_seconds: seconds("decode_seconds", "Time to decode and preprocess a video.", "model")?,
+            inference_seconds: seconds("inference_seconds", "Time to run the model on a video.", "model")?,
+            wait_seconds,
+            clips: counters("clips_total", "Clips classified.", &["model"])?,
+            received_bytes: counter("received_bytes_total", "Bytes of request body received.")?,
+            cancelled: counter("cancelled_total", "Requests cancelled: the client left or the time ran out.")?,
+            in_flight: gauge("in_flight_requests", "Requests being handled now.")?,
+            admitted: gauge("admitted_requests", "Videos being uploaded, waiting or being decoded now.")?,
+            decoding: gauge("decoding_videos", "Videos being decoded now.")?,
+            queue_depth,
+            registry,
+        })
+    }
+
+    /// The Prometheus text format, and its media type.
+    ///
+    /// # Errors
+    ///
+    /// When an instrument cannot be written as text.
+    pub fn encode(&self) -> Result<(String, Vec<u8>), prometheus::Error> {
+        let encoder = TextEncoder::new();
+        let mut text = Vec::new();
+        encoder.encode(&self.registry.gather(), &mut text)?;
+        Ok((encoder.format_type().to_owned(), text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_the_build_and_what_was_counted() {
+        let metrics = Metrics::new().unwrap();
+        metrics.requests.with_label_values(&["/livez", "200"]).inc();
+        let (_, text) = metrics.encode().unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("unscene_build_info{version="), "{text}");
+        assert!(text.contains("unscene_requests_total{route=\"/livez\",status=\"200\"} 1"), "{text}");
+    }
+}

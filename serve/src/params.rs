@@ -1,0 +1,106 @@
+//! The parameters of a request, from the query string and from form fields alike.
+
+use crate::error::ApiError;
+
+/// Largest `top_k` accepted; the engine further bounds it by the number of labels.
+const MAX_TOP_K: usize = 1000;
+/// Largest `stride_frames` accepted. A stride beyond the longest video gives one clip, and this is beyond it.
+const MAX_STRIDE: usize = 1_000_000;
+
+/// What a client asked for besides the video.
+#[derive(Debug, Default, PartialEq)]
+pub struct ClassifyParams {
+    /// Name of the model; the first bundle when absent.
+    pub model: Option<String>,
+    /// Number of predictions in the answer.
+    pub top_k: Option<usize>,
+    /// Frames from the start of one clip to the start of the next.
+    pub stride_frames: Option<usize>,
+    /// Whether the answer holds each clip's own predictions.
+    pub clips: Option<bool>,
+}
+
+impl ClassifyParams {
+    /// The names that [`set`](Self::set) knows.
+    pub const NAMES: [&'static str; 4] = ["model", "top_k", "stride_frames", "clips"];
+
+    /// Parses a query string. An unknown or repeated parameter is an error: a mistyped name must not pass unnoticed.
+    pub fn from_query(query: &str) -> Result<Self, ApiError> {
+        let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
+            .map_err(|error| ApiError::BadParameter(format!("the query string cannot be read: {error}")))?;
+        let mut params = Self::default();
+        for (name, value) in pairs.into_inner() {
+            params.set(&name, &value)?;
+        }
+        Ok(params)
+    }
+
+    /// Sets one parameter by name.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        match name {
+            "model" => once(name, &mut self.model, value.to_owned()),
+            "top_k" => once(name, &mut self.top_k, count(name, value, MAX_TOP_K)?),
+            "stride_frames" => once(name, &mut self.stride_frames, count(name, value, MAX_STRIDE)?),
+            "clips" => once(name, &mut self.clips, flag(name, value)?),
+            _ => Err(ApiError::BadParameter(format!(
+                "unknown parameter `{}`; known are {}",
+                crate::error::shorten(name),
+                Self::NAMES.join(", ")
+            ))),
+        }
+    }
+}
+
+fn once<T>(name: &str, place: &mut Option<T>, value: T) -> Result<(), ApiError> {
+    if place.replace(value).is_some() {
+        return Err(ApiError::BadParameter(format!("`{name}` is given more than once; give it once")));
+    }
+    Ok(())
+}
+
+fn count(name: &str, value: &str, max: usize) -> Result<usize, ApiError> {
+    match value.trim().parse::<usize>() {
+        Ok(n) if (1..=max).contains(&n) => Ok(n),
+        _ => Err(ApiError::BadParameter(format!(
+            "`{name}` is `{}`; give a whole number from 1 to {max}",
+            crate::error::shorten(value)
+        ))),
+    }
+}
+
+fn flag(name: &str, value: &str) -> Result<bool, ApiError> {
+    match value.trim() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(ApiError::BadParameter(format!("`{name}` is `{}`; give true or false", crate::error::shorten(value)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_sets_every_parameter() {
+        let params = ClassifyParams::from_query("model=r3d&top_k=3&stride_frames=8&clips=true").unwrap();
+        let expected =
+            ClassifyParams { model: Some("r3d".into()), top_k: Some(3), stride_frames: Some(8), clips: Some(true) };
+        assert_eq!(params, expected);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (query, word) in [
+            ("topk=3", "topk"),
+            ("top_k=0", "top_k"),
+            ("top_k=-1", "-1"),
+            ("top_k=99999999999999999999", "top_k"),
+            ("stride_frames=x", "stride_frames"),
+            ("clips=maybe", "maybe"),
+            ("top_k=1&top_k=2", "more than once"),
+        ] {
+            let error = ClassifyParams::from_query(query).unwrap_err().to_string();
+            assert!(error.contains(word), "{query}: {error}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The routes, one file each.
+
+mod classify;
+mod livez;
+mod metrics;
+mod models;
+mod readyz;
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::error::{ApiError, not_found};
+
+/// Registers every route, and problem documents for what no route takes.
+pub fn configure(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/v1/classify").route(web::post().to(classify::classify)).default_service(web::to(only_post)),
+        )
+        .service(get("/v1/models").route(web::get().to(models::models)))
+        .service(get("/livez").route(web::get().to(livez::livez)))
+        .service(get("/readyz").route(web::get().to(readyz::readyz)))
+        .service(get("/metrics").route(web::get().to(metrics::metrics)))
+        .default_service(web::to(not_found));
+}
+
+fn get(path: &str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(only_get))
+}
+
+async fn only_get(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Err(not_allowed(&request, "GET"))
+}
+
+async fn only_post(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Err(not_allowed(&request, "POST"))
+}
+
+fn not_allowed(request: &HttpRequest, allowed: &'static str) -> ApiError {
+    ApiError::MethodNotAllowed { method: crate::error::shorten(request.method().as_str()), allowed }
+}

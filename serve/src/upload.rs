@@ -1,0 +1,255 @@
+//! From a request body to a [`Source`]: small uploads stay in memory, larger ones go to an unlinked file.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use actix_multipart::{Field, Multipart};
+use actix_web::HttpRequest;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::web::{self, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use prometheus::IntCounter;
+use unscene_media::Source;
+
+use crate::error::{ApiError, shorten};
+use crate::params::ClassifyParams;
+
+/// Uploads up to this size stay in memory.
+const IN_MEMORY: usize = 4 << 20;
+/// What is gathered before each write to the file, so that a write is worth a trip to a blocking thread.
+const WRITE: usize = 1 << 20;
+/// Largest value of a form field other than the video.
+const MAX_FIELD: usize = 1024;
+/// Most fields in a form; the known ones are five.
+const MAX_FIELDS: usize = 16;
+/// What the upload is called in messages, whatever the client called it.
+const NAME: &str = "the uploaded video";
+
+/// A complete upload.
+#[derive(Debug)]
+pub enum Upload {
+    /// A small one.
+    Memory(Bytes),
+    /// A large one. The file has no name any more and is gone when this is dropped.
+    Spooled(File),
+}
+
+impl Upload {
+    /// What the decoder opens. Keep `self` alive while the source is in use.
+    pub fn source(&self) -> Source {
+        match self {
+            Self::Memory(data) => Source::Bytes { name: NAME.to_owned(), data: data.clone() },
+            Self::Spooled(_) => Source::Path(self.path()),
+        }
+    }
+
+    /// A message about the source, with the upload's name in place of the path that the client never gave.
+    pub fn rename(&self, message: &str) -> String {
+        match self {
+            Self::Memory(_) => message.to_owned(),
+            Self::Spooled(_) => message.replace(&*self.path().to_string_lossy(), NAME),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            // Opening this path opens the unlinked file anew, with a position of its own.
+            Self::Spooled(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
+            Self::Memory(_) => PathBuf::new(),
+        }
+    }
+}
+
+/// Where uploads go and how large they may be.
+#[derive(Clone, Debug)]
+pub struct UploadRules {
+    /// Largest body in bytes.
+    pub max_bytes: u64,
+    /// Folder for the files; the system's own when `None`.
+    pub spool_dir: Option<PathBuf>,
+    /// Counts what arrives.
+    pub received: IntCounter,
+}
+
+/// Reads a raw or multipart body. Form fields other than `video` are set on `params`.
+///
+/// # Errors
+///
+/// [`ApiError::TooLarge`] over the limit, [`ApiError::BadUpload`] for an empty, cut or malformed body or a field that
+/// is not known, [`ApiError::BadParameter`] for a wrong value, [`ApiError::Internal`] when the file cannot be written.
+pub async fn receive(
+    request: &HttpRequest,
+    payload: web::Payload,
+    rules: &UploadRules,
+    params: &mut ClassifyParams,
+) -> Result<Upload, ApiError> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let announced = header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > rules.max_bytes) {
+        return Err(too_large(rules.max_bytes));
+    }
+    let form =
+        header(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("multipart/"));
+    let counted = count(payload, rules.received.clone(), rules.max_bytes);
+    let upload = if form {
+        from_form(Multipart::new(request.headers(), counted), rules, params).await?
+    } else {
+        let body = counted.map_err(|error| body_error(&error, rules.max_bytes));
+        spool(body, rules).await?
+    };
+    if matches!(&upload, Upload::Memory(data) if data.is_empty()) {
+        return Err(ApiError::BadUpload(
+            "the upload is empty; send the video as the body or as the form field `video`".to_owned(),
+        ));
+    }
+    Ok(upload)
+}
+
+/// The body, counted, and ended by [`PayloadError::Overflow`](actix_web::error::PayloadError::Overflow) at the limit.
+fn count(
+    payload: web::Payload,
+    received: IntCounter,
+    max_bytes: u64,
+) -> impl Stream<Item = Result<Bytes, actix_web::error::PayloadError>> + Unpin {
+    let mut total = 0_u64;
+    payload.map(move |chunk| {
+        let chunk = chunk?;
+        received.inc_by(chunk.len() as u64);
+        total += chunk.len() as u64;
+        if total > max_bytes { Err(actix_web::error::PayloadError::Overflow) } else { Ok(chunk) }
+    })
+}
+
+async fn from_form(mut form: Multipart, rules: &UploadRules, params: &mut ClassifyParams) -> Result<Upload, ApiError> {
+    let form_error = |error| multipart_error(&error, rules.max_bytes);
+    let mut upload = None;
+    let mut fields = 0;
+    while let Some(field) = form.try_next().await.map_err(form_error)? {
+        fields += 1;
+        if fields > MAX_FIELDS {
+            return Err(ApiError::BadUpload(format!("the form has more than {MAX_FIELDS} fields")));
+        }
+        let name = field.name().unwrap_or_default().to_owned();
+        if name == "video" {
+            if upload.is_some() {
+                return Err(ApiError::BadUpload("the form has more than one field `video`; send one".to_owned()));
+            }
+            upload = Some(spool(field.map_err(form_error), rules).await?);
+        } else if ClassifyParams::NAMES.contains(&name.as_str()) {
+            params.set(&name, &text(field, &name, rules.max_bytes).await?)?;
+        } else {
+            return Err(ApiError::BadUpload(format!(
+                "the form has a field `{}`; the video goes into the field `video`, and the others are {}",
+                shorten(&name),
+                ClassifyParams::NAMES.join(", ")
+            )));
+        }
+    }
+    upload.ok_or_else(|| {
+        ApiError::BadUpload("the form has no field `video`; send the video in a field of that name".to_owned())
+    })
+}
+
+/// A short text field.
+async fn text(mut field: Field, name: &str, max_bytes: u64) -> Result<String, ApiError> {
+    let mut value = Vec::new();
+    while let Some(chunk) = field.try_next().await.map_err(|error| multipart_error(&error, max_bytes))? {
+        value.extend_from_slice(&chunk);
+        if value.len() > MAX_FIELD {
+            return Err(ApiError::BadParameter(format!("the field `{name}` is longer than {MAX_FIELD} bytes")));
+        }
+    }
+    String::from_utf8(value).map_err(|_| ApiError::BadParameter(format!("the field `{name}` is not UTF-8 text")))
+}
+
+/// Gathers a stream in memory, and moves it to a file when it outgrows that.
+async fn spool(
+    mut body: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
+    rules: &UploadRules,
+) -> Result<Upload, ApiError> {
+    let mut buffer = BytesMut::new();
+    let mut file: Option<File> = None;
+    while let Some(chunk) = body.next().await {
+        buffer.extend_from_slice(&chunk?);
+        let full = if file.is_some() { WRITE } else { IN_MEMORY };
+        if buffer.len() > full {
+            file = Some(append(file, buffer.split().freeze(), rules.spool_dir.clone()).await?);
+        }
+    }
+    Ok(match file {
+        None => Upload::Memory(buffer.freeze()),
+        Some(file) => Upload::Spooled(append(Some(file), buffer.freeze(), None).await?),
+    })
+}
+
+/// Writes on a blocking thread, making the file first when there is none.
+async fn append(file: Option<File>, data: Bytes, folder: Option<PathBuf>) -> Result<File, ApiError> {
+    let write = move || -> std::io::Result<File> {
+        let mut file = match (file, folder) {
+            (Some(file), _) => file,
+            (None, Some(folder)) => tempfile::tempfile_in::<&Path>(&folder)?,
+            (None, None) => tempfile::tempfile()?,
+        };
+        file.write_all(&data)?;
+        Ok(file)
+    };
+    web::block(write)
+        .await
+        .map_err(|error| ApiError::Internal(format!("the thread that writes an upload failed: {error}")))?
+        .map_err(|error| ApiError::Internal(format!("an upload cannot be written to the spool folder: {error}")))
+}
+
+fn too_large(max_bytes: u64) -> ApiError {
+    ApiError::TooLarge(format!(
+        "the request body is larger than {max_bytes} bytes, the most this service takes; send a shorter or smaller video"
+    ))
+}
+
+fn body_error(error: &actix_web::error::PayloadError, max_bytes: u64) -> ApiError {
+    match error {
+        actix_web::error::PayloadError::Overflow => too_large(max_bytes),
+        other => ApiError::BadUpload(format!("the request body ended early or cannot be read: {other}")),
+    }
+}
+
+fn multipart_error(error: &actix_multipart::MultipartError, max_bytes: u64) -> ApiError {
+    match error {
+        actix_multipart::MultipartError::Payload(error) => body_error(error, max_bytes),
+        other => ApiError::BadUpload(format!("the multipart form cannot be read: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn rules() -> UploadRules {
+        let received = IntCounter::new("received", "Bytes received.").unwrap();
+        UploadRules { max_bytes: u64::MAX, spool_dir: None, received }
+    }
+
+    fn chunks(count: usize) -> impl Stream<Item = Result<Bytes, ApiError>> + Unpin {
+        futures_util::stream::iter((0..count).map(|i| Ok(Bytes::from(vec![i as u8; 64 << 10]))))
+    }
+
+    #[actix_web::test]
+    async fn a_small_upload_stays_in_memory() {
+        let upload = spool(chunks(3), &rules()).await.unwrap();
+        assert!(matches!(upload, Upload::Memory(data) if data.len() == 3 * (64 << 10)));
+    }
+
+    #[actix_web::test]
+    async fn a_large_upload_is_a_file_that_can_be_opened_by_its_path() {
+        let upload = spool(chunks(100), &rules()).await.unwrap();
+        let Source::Path(path) = upload.source() else { panic!("expected a path") };
+        let mut data = Vec::new();
+        File::open(&path).unwrap().read_to_end(&mut data).unwrap();
+        assert_eq!(data.len(), 100 * (64 << 10));
+        assert!((0..100).all(|i| data[i * (64 << 10)] == i as u8));
+        assert_eq!(upload.rename(&format!("{}: broken", path.display())), "the uploaded video: broken");
+    }
+}

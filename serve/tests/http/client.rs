@@ -1,0 +1,197 @@
+//! A server on port 0 with the bundle `tiny`, and an HTTP client of a few lines that can misbehave where a well-made
+//! one cannot.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use clap::Parser;
+use serde_json::Value;
+use unscene_serve::{ServeOptions, Service, StopHandle};
+
+/// The form boundary of [`form`].
+const BOUNDARY: &str = "----boundary-of-the-tests";
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+pub fn read(name: &str) -> Vec<u8> {
+    std::fs::read(fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+/// A running server; it stops when dropped.
+pub struct TestServer {
+    pub addr: SocketAddr,
+    pub stop: StopHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    /// Starts a server with the bundle `tiny` and further flags.
+    pub fn start(flags: &[&str]) -> Self {
+        let bundle = fixture("tiny");
+        let bundle = bundle.to_str().expect("a path in UTF-8");
+        let base = ["test", "--bundle", bundle, "--addr", "127.0.0.1:0", "--device", "cpu"];
+        let options = Cli::parse_from(base.iter().chain(flags)).options;
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let service = Service::start(options).expect("the service starts");
+                sender.send((service.addr(), service.stop_handle())).expect("the test waits");
+                service.serve().await.expect("the service ends well");
+            });
+        });
+        let (addr, stop) = receiver.recv().expect("the service starts");
+        Self { addr, stop, thread: Some(thread) }
+    }
+
+    /// Stops the server as a signal would, and waits until it has ended.
+    pub fn shut_down(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let stop = self.stop.clone();
+            actix_web::rt::System::new().block_on(async move { stop.stop().await });
+            thread.join().expect("the server's thread ends well");
+        }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.addr).expect("the server listens");
+        stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a timeout can be set");
+        stream
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.send("GET", path, &[], &[])
+    }
+
+    pub fn post(&self, path: &str, body: &[u8]) -> Response {
+        self.send("POST", path, &[("Content-Type", "video/mp4")], body)
+    }
+
+    pub fn post_form(&self, path: &str, parts: &[(&str, &[u8])]) -> Response {
+        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+        self.send("POST", path, &[("Content-Type", &kind)], &form(parts))
+    }
+
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        let mut stream = self.connect();
+        let mut head = head(method, path, headers);
+        head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+        stream.write_all(head.as_bytes()).expect("the server reads the head");
+        // The server may refuse a body before it has read it all; its answer is what counts.
+        let _refused = stream.write_all(body);
+        Response::read(stream)
+    }
+
+    /// The value of a metric, by its name with labels; 0 when it is not there yet.
+    pub fn metric(&self, name: &str) -> f64 {
+        let response = self.get("/metrics");
+        let text = String::from_utf8(response.body).expect("metrics are text");
+        let prefix = format!("{name} ");
+        text.lines().find_map(|line| line.strip_prefix(&prefix)).map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// Waits until a metric has a value; fails after a time that only a broken server needs.
+    pub fn wait_for_metric(&self, name: &str, value: f64) {
+        for _ in 0..3000 {
+            if self.metric(name) == value {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{name} never became {value}; it is {}", self.metric(name));
+    }
+
+    /// Fails unless the server classifies the red video as red.
+    pub fn assert_unharmed(&self) {
+        let response = self.post("/v1/classify", &read("red.mp4"));
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.json()["predictions"][0]["label"], "red");
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end();
+        }
+    }
+}
+
+/// A request's first lines, without the blank one.
+pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head
+}
+
+/// A multipart body.
+pub fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, data) in parts {
+        let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(data);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    body
+}
+
+/// An answer.
+pub struct Response {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// Reads until the server closes.
+    pub fn read(mut stream: TcpStream) -> Self {
+        let mut data = Vec::new();
+        if let Err(error) = stream.read_to_end(&mut data) {
+            assert!(!data.is_empty(), "no answer: {error}");
+        }
+        let end = data.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
+        let head = String::from_utf8(data[..end].to_vec()).expect("a head is text");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        Self { status, head: head.to_ascii_lowercase(), body: data[end + 4..].to_vec() }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// Fails unless the answer is a problem document of that status whose detail contains `words`.
+    pub fn assert_problem(&self, status: u16, words: &str) {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert!(self.head.contains("content-type: application/problem+json"), "{}", self.head);
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert!(problem["type"].as_str().is_some_and(|kind| kind.starts_with("urn:unscene:problem:")));
+        assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()));
+        let detail = problem["detail"].as_str().expect("a problem has a detail");
+        assert!(detail.contains(words), "`{detail}` does not say `{words}`");
+        assert!(!detail.contains("/proc/"), "`{detail}` names a path of the server");
+    }
+}

@@ -1,0 +1,116 @@
+//! What a client gets when everything is right.
+
+use crate::client::{TestServer, read};
+
+#[test]
+fn a_raw_body_is_classified() {
+    let server = TestServer::start(&[]);
+    for (video, label) in [("red.mp4", "red"), ("blue.mp4", "blue")] {
+        let response = server.post("/v1/classify", &read(video));
+        assert_eq!(response.status, 200, "{}", response.text());
+        let answer = response.json();
+        assert_eq!(answer["model"], "tiny");
+        assert_eq!(answer["device"], "cpu");
+        assert_eq!(answer["video"]["width"], 64);
+        assert_eq!(answer["video"]["height"], 48);
+        let predictions = answer["predictions"].as_array().unwrap();
+        assert_eq!(predictions.len(), 3, "three labels, although top_k is 5");
+        assert_eq!(predictions[0]["label"], label);
+        let total: f64 = predictions.iter().map(|one| one["score"].as_f64().unwrap()).sum();
+        assert!((total - 1.0).abs() < 1e-5, "scores are probabilities: {total}");
+    }
+}
+
+#[test]
+fn a_form_is_classified_like_a_raw_body() {
+    let server = TestServer::start(&[]);
+    let video = read("red.mp4");
+    let raw = server.post("/v1/classify?top_k=2&stride_frames=8&clips=true&model=tiny", &video).json();
+    let form = server.post_form(
+        "/v1/classify",
+        &[("top_k", b"2"), ("video", &video), ("stride_frames", b"8"), ("clips", b"true"), ("model", b"tiny")],
+    );
+    assert_eq!(form.status, 200, "{}", form.text());
+    assert_eq!(form.json()["predictions"], raw["predictions"]);
+    assert_eq!(form.json()["clips"], raw["clips"]);
+    assert_eq!(raw["predictions"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn clips_come_with_their_times_when_asked_for() {
+    let server = TestServer::start(&[]);
+    let video = read("red.mp4");
+    let without = server.post("/v1/classify", &video).json();
+    assert!(without.get("clips").is_none_or(|clips| clips.is_null()));
+    let with = server.post("/v1/classify?clips=true", &video).json();
+    let clips = with["clips"].as_array().unwrap();
+    // 40 frames at 20 per second: two whole clips of 16 and a part of one.
+    let starts: Vec<f64> = clips.iter().map(|clip| clip["start_s"].as_f64().unwrap()).collect();
+    assert_eq!(starts.len(), 3);
+    for (start, expected) in starts.iter().zip([0.0, 0.8, 1.6]) {
+        assert!((start - expected).abs() < 1e-3, "{starts:?}");
+    }
+    assert_eq!(clips[0]["predictions"][0]["label"], "red");
+}
+
+#[test]
+fn a_large_upload_goes_through_a_file() {
+    let server = TestServer::start(&[]);
+    // MP4 readers skip what follows the last box when it is a `free` box; it makes the upload six mebibytes long.
+    let mut video = read("red.mp4");
+    let padding = 6_u32 << 20;
+    video.extend_from_slice(&padding.to_be_bytes());
+    video.extend_from_slice(b"free");
+    video.resize(video.len() + padding as usize - 8, 0);
+    let raw = server.post("/v1/classify", &video);
+    assert_eq!(raw.status, 200, "{}", raw.text());
+    assert_eq!(raw.json()["predictions"][0]["label"], "red");
+    let form = server.post_form("/v1/classify", &[("video", &video)]);
+    assert_eq!(form.json()["predictions"], raw.json()["predictions"]);
+}
+
+#[test]
+fn the_models_and_what_runs_them_are_listed() {
+    let server = TestServer::start(&["--max-body-mib", "7"]);
+    let answer = server.get("/v1/models").json();
+    let model = &answer["models"][0];
+    assert_eq!(model["name"], "tiny");
+    assert_eq!(model["default"], true);
+    assert_eq!(model["task"], "classify");
+    assert_eq!(model["device"], "cpu");
+    assert_eq!(model["labels"], serde_json::json!(["red", "green", "blue"]));
+    assert_eq!(answer["limits"]["max_body_bytes"], 7 << 20);
+    let ready = server.get("/readyz");
+    assert_eq!(ready.status, 200);
+    assert_eq!(ready.json()["models"][0]["engine"], model["engine"]);
+    assert_eq!(server.get("/livez").status, 200);
+}
+
+#[test]
+fn every_engine_gives_the_same_answer() {
+    let video = read("red.mp4");
+    let [first, second] = ["ort", "tract"].map(|engine| {
+        let server = TestServer::start(&["--engine", engine]);
+        let answer = server.post("/v1/classify", &video).json();
+        (answer["engine"].as_str().unwrap().to_owned(), answer["predictions"][0]["score"].as_f64().unwrap())
+    });
+    assert_ne!(first.0, second.0, "the answer names the engine that ran");
+    assert!((first.1 - second.1).abs() < 1e-5, "{first:?} {second:?}");
+}
+
+#[test]
+fn what_happened_is_counted() {
+    let server = TestServer::start(&[]);
+    let video = read("red.mp4");
+    server.post("/v1/classify", &video);
+    server.get("/nowhere/at/all");
+    assert_eq!(server.metric("unscene_requests_total{route=\"/v1/classify\",status=\"200\"}"), 1.0);
+    assert_eq!(server.metric("unscene_requests_total{route=\"unmatched\",status=\"404\"}"), 1.0);
+    assert_eq!(server.metric("unscene_clips_total{model=\"tiny\"}"), 3.0);
+    assert_eq!(server.metric("unscene_received_bytes_total"), video.len() as f64);
+    assert_eq!(server.metric("unscene_decode_seconds_count{model=\"tiny\"}"), 1.0);
+    assert_eq!(server.metric("unscene_inference_seconds_count{model=\"tiny\"}"), 1.0);
+    assert_eq!(server.metric("unscene_queue_depth{model=\"tiny\"}"), 0.0);
+    assert_eq!(server.metric("unscene_admitted_requests"), 0.0);
+    assert_eq!(server.metric("unscene_cancelled_total"), 0.0);
+}

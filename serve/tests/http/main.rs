@@ -1,0 +1,6 @@
+//! The real server on a real port, spoken to over plain sockets.
+
+mod bad_input;
+mod client;
+mod happy;
+mod lifecycle;

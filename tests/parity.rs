@@ -1,0 +1,264 @@
+//! One model, three engines: libtorch (the executor of `train`), ONNX Runtime and tract (on what `export` writes) compute
+//! the same logits. The ladder goes from single operations over blocks to whole models, with random weights and random
+//! running statistics, for one clip and for three.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tch::{Kind, Tensor};
+use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineOptions, Model};
+use unscene_export::{Weights, export, fold_batch_norm, relative_difference, tolerance, write_onnx};
+use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamRole};
+use unscene_models::manifest::{ClipInput, Dim, GraphFile, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo};
+use unscene_models::r3d::{R3dConfig, R3dVariant, Shortcut, basic_block};
+use unscene_models::run::RunConfig;
+use unscene_train::{Mode, Net, write_run};
+
+const CLASSES: usize = 5;
+
+/// Makes every parameter and statistic random, so that none is at a value (0, 1) that hides a mistake.
+fn scramble(net: &Net) {
+    tch::no_grad(|| {
+        for (spec, tensor) in net.params() {
+            let mut tensor = tensor.shallow_clone();
+            let variance = spec.role == ParamRole::RunningStatistic && spec.name.ends_with("running_var");
+            let batch_norm_weight = spec.shape.len() == 1 && spec.name.ends_with("weight");
+            if variance || batch_norm_weight {
+                let _ = tensor.uniform_(0.5, 1.5);
+            } else if spec.shape.len() == 1 {
+                let _ = tensor.uniform_(-0.5, 0.5);
+            }
+        }
+    });
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap()
+}
+
+/// Writes the graph with the net's weights as a bundle.
+fn write_bundle(dir: &Path, net: &Net, precision: Precision) {
+    let weights_path = dir.join("weights.safetensors");
+    net.save(&weights_path).unwrap();
+    let mut weights = Weights::read(&fs::read(&weights_path).unwrap(), net.graph(), &weights_path).unwrap();
+    let graph = fold_batch_norm(net.graph().clone(), &mut weights);
+    let onnx = write_onnx(&graph, &weights, precision).encode_to_vec();
+    let shape = &graph.node(graph.inputs[0]).shape;
+    let tensor = |name: &str, shape: &[usize]| TensorInfo {
+        name: name.into(),
+        shape: [Dim::Symbol("N".into())].into_iter().chain(shape.iter().map(|&size| Dim::Fixed(size))).collect(),
+    };
+    let manifest = Manifest {
+        task: Task::Classify,
+        labels: (0..CLASSES).map(|index| index.to_string()).collect(),
+        input: ClipInput {
+            frames: shape[1],
+            height: shape[2],
+            width: shape[3],
+            short_side: shape[2].max(shape[3]),
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            channels: "RGB".into(),
+            range: 255.0,
+        },
+        stride_frames: shape[1],
+        fps: None,
+        graphs: vec![GraphFile {
+            file: "model.onnx".into(),
+            sha256: Sha256::digest(&onnx).iter().map(|byte| format!("{byte:02x}")).collect(),
+            inputs: vec![tensor("clip", shape)],
+            outputs: vec![tensor("logits", &[CLASSES])],
+        }],
+        parity: BTreeMap::new(),
+        precision,
+        model: serde_json::Value::Null,
+        provenance: Default::default(),
+    };
+    fs::write(dir.join("model.onnx"), onnx).unwrap();
+    fs::write(dir.join(MANIFEST_FILE), manifest.to_json().unwrap()).unwrap();
+}
+
+/// Asserts that both engines give libtorch's logits for one clip and for three.
+fn assert_parity(name: &str, graph: Graph, precision: Precision) {
+    tch::manual_seed(1);
+    let net = Net::init(graph, 7);
+    scramble(&net);
+    let dir = tempfile::tempdir().unwrap();
+    write_bundle(dir.path(), &net, precision);
+    let bundle = Bundle::open(dir.path()).unwrap();
+    for engine in [EngineChoice::Ort, EngineChoice::Tract] {
+        let options = EngineOptions { engine, device: DeviceChoice::Cpu, ..Default::default() };
+        let model = Model::load(&bundle, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for clips in [1, 3] {
+            let shape: Vec<i64> =
+                [clips].into_iter().chain(net.graph().nodes[0].shape.iter().map(|&size| size as i64)).collect();
+            let input = Tensor::randn(&shape[..], (Kind::Float, tch::Device::Cpu));
+            let expected = values(&tch::no_grad(|| net.forward(&input, Mode::Eval)).unwrap()[0]);
+            let found = model.run_raw(&values(&input), clips as usize).unwrap();
+            let difference = relative_difference(&found, &expected);
+            println!("{name:28} {engine:5} {clips} {difference:.1e}");
+            assert!(
+                difference <= tolerance(precision),
+                "{name} in {engine}, {clips} clips: {difference:e} of the largest logit"
+            );
+        }
+    }
+}
+
+fn options(out_channels: usize, kernel: [usize; 3], stride: [usize; 3], padding: [usize; 3]) -> ConvOptions {
+    ConvOptions { out_channels, kernel, stride, padding, bias: true }
+}
+
+/// A graph of one operation between a clip and logits. The head weighs every position differently, so that nothing is
+/// lost in the mean.
+fn graph_of(record: impl FnOnce(&mut GraphBuilder, Node) -> Result<Node, GraphError>) -> Graph {
+    let build = || {
+        let mut g = GraphBuilder::new();
+        let clip = g.input("clip", &[3, 6, 9, 8])?;
+        let x = record(&mut g, clip)?;
+        let x = match *g.shape(x) {
+            [_, frames, height, width] => {
+                let x = g.conv("head", x, options(6, [frames, height, width], [1; 3], [0; 3]))?;
+                g.global_avg_pool("head.pool", x)?
+            }
+            _ => x,
+        };
+        let logits = g.linear("fc", x, CLASSES)?;
+        Ok::<_, GraphError>(g.finish(&[("logits", logits)]))
+    };
+    build().unwrap()
+}
+
+fn operations() -> Vec<(&'static str, Graph)> {
+    let plain = ConvOptions { bias: false, ..options(4, [3; 3], [1; 3], [1; 3]) };
+    vec![
+        ("conv", graph_of(|g, x| g.conv("conv", x, plain.clone()))),
+        ("conv stride, bias", graph_of(|g, x| g.conv("conv", x, options(4, [3, 7, 5], [1, 2, 3], [1, 3, 0])))),
+        ("batch norm alone", graph_of(|g, x| g.batch_norm("bn", x))),
+        (
+            "batch norm folded",
+            graph_of(|g, x| {
+                let x = g.conv("conv", x, plain.clone())?;
+                g.batch_norm("bn", x)
+            }),
+        ),
+        (
+            "batch norm folded in bias",
+            graph_of(|g, x| {
+                let x = g.conv("conv", x, options(4, [1; 3], [1; 3], [0; 3]))?;
+                g.batch_norm("bn", x)
+            }),
+        ),
+        (
+            "batch norm not foldable",
+            graph_of(|g, x| {
+                let x = g.conv("conv", x, plain.clone())?;
+                let y = g.batch_norm("bn", x)?;
+                g.add("add", x, y)
+            }),
+        ),
+        ("relu", graph_of(|g, x| g.relu("relu", x))),
+        ("max pool", graph_of(|g, x| g.max_pool("pool", x, [3; 3], [2; 3], [1; 3]))),
+        ("max pool uneven", graph_of(|g, x| g.max_pool("pool", x, [1, 2, 3], [1, 2, 3], [0, 1, 0]))),
+        ("subsample", graph_of(|g, x| g.subsample("sub", x, [2; 3]))),
+        ("subsample uneven", graph_of(|g, x| g.subsample("sub", x, [1, 2, 3]))),
+        ("pad channels", graph_of(|g, x| g.pad_channels("pad", x, 7))),
+        ("pad no channels", graph_of(|g, x| g.pad_channels("pad", x, 3))),
+        ("global average pool", graph_of(|g, x| g.global_avg_pool("pool", x))),
+        ("add to itself", graph_of(|g, x| g.add("add", x, x))),
+    ]
+}
+
+#[test]
+fn every_operation() {
+    for (name, graph) in operations() {
+        assert_parity(name, graph, Precision::Fp32);
+    }
+}
+
+#[test]
+fn every_operation_in_half_precision() {
+    for (name, graph) in operations() {
+        assert_parity(name, graph, Precision::Fp16);
+    }
+}
+
+#[test]
+fn every_block() {
+    let variants = [R3dVariant::Hara(Shortcut::A), R3dVariant::Hara(Shortcut::B), R3dVariant::Torchvision];
+    for variant in variants {
+        for (channels, stride) in [(3, 1), (6, 1), (6, 2)] {
+            let graph = graph_of(|g, x| basic_block(g, variant, x, channels, stride));
+            assert_parity(&format!("{variant:?} {channels} /{stride}"), graph, Precision::Fp32);
+        }
+    }
+}
+
+fn small(arch: &str, frames: usize, size: usize) -> R3dConfig {
+    R3dConfig { width: 0.125, frames, size, ..R3dConfig::new(arch.parse().unwrap(), CLASSES) }
+}
+
+#[test]
+fn whole_models() {
+    for depth in [10, 18, 34] {
+        for variant in ["hara", "hara-b", "torchvision"] {
+            for (frames, size) in [(16, 32), (5, 37)] {
+                let arch = format!("r3d{depth}-{variant}");
+                let graph = small(&arch, frames, size).graph().unwrap();
+                assert_parity(&format!("{arch} {frames}x{size}"), graph, Precision::Fp32);
+            }
+        }
+    }
+}
+
+#[test]
+fn whole_models_in_half_precision() {
+    for arch in ["r3d18-hara", "r3d18-hara-b", "r3d18-torchvision"] {
+        assert_parity(arch, small(arch, 8, 32).graph().unwrap(), Precision::Fp16);
+    }
+}
+
+/// The way people go: a run folder written by `train`, exported, opened by the engine.
+#[test]
+fn a_run_becomes_a_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = small("r3d10-hara", 8, 32);
+    let net = Net::init(model.graph().unwrap(), 3);
+    let labels = (0..CLASSES).map(|index| format!("class {index}")).collect();
+    let run = dir.path().join("run");
+    write_run(&run, &RunConfig::new(model, labels, Default::default()), &net).unwrap();
+
+    for (name, precision) in [("single", Precision::Fp32), ("half", Precision::Fp16)] {
+        let out = dir.path().join(name);
+        let done = export(&run, &out, precision, false).unwrap();
+        assert_eq!(done.parity.keys().collect::<Vec<_>>(), ["ort-cpu", "tract"]);
+        let bundle = Bundle::open(&out).unwrap();
+        assert_eq!(bundle.manifest.labels[1], "class 1");
+        assert_eq!(bundle.manifest.precision, precision);
+        assert_eq!(bundle.manifest.parity, done.parity);
+        assert!(export(&run, &out, precision, false).unwrap_err().to_string().contains("--force"));
+        export(&run, &out, precision, true).unwrap();
+    }
+    let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["half", "run", "single"], "nothing half-made is left");
+}
+
+/// A reference that does not belong to the weights cannot vouch for them.
+#[test]
+fn changed_weights_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = small("r3d10-hara", 8, 32);
+    let net = Net::init(model.graph().unwrap(), 3);
+    let labels = (0..CLASSES).map(|index| format!("class {index}")).collect();
+    let run = dir.path().join("run");
+    write_run(&run, &RunConfig::new(model.clone(), labels, Default::default()), &net).unwrap();
+    Net::init(model.graph().unwrap(), 4).save(&run.join("weights.safetensors")).unwrap();
+    let error = export(&run, &dir.path().join("bundle"), Precision::Fp32, false).unwrap_err();
+    assert!(error.to_string().contains("was computed from other weights"), "{error}");
+    assert!(error.is_bad_input());
+    assert!(!dir.path().join("bundle").exists());
+}
