@@ -1,8 +1,10 @@
 # The two commands of the README are `make demo` and `make test`. Each sets up what it needs.
 
 CARGO ?= cargo
+# Where cargo builds; looked up only when needed.
+TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test lint doc check-links
+.PHONY: help deps demo test lint doc check-links bench
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +25,13 @@ doc: deps ## The API documentation, warnings are errors
 check-links: deps ## A service must not carry libtorch
 	@scripts/check_no_libtorch.sh
 
+bench: deps ## Remakes benchmarks/results/spine.md (20 minutes; the peers take 5 GB in .deps/peers; PYTHON=one that has them)
+	@command -v ffmpeg >/dev/null || { echo "bench: the videos are made with the ffmpeg command: apt-get install ffmpeg" >&2; exit 1; }
+	$(CARGO) build --release --quiet --package unscene --package unscene-serve --package unscene-benchmarks --bins
+	@test -n "$(PYTHON)" || { test -d .deps/peers || python3 -m venv .deps/peers; .deps/peers/bin/pip install --quiet --requirement benchmarks/requirements.txt; }
+	ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$(CURDIR)/.deps/onnxruntime/lib/libonnxruntime.so}" \
+	    $(or $(PYTHON),.deps/peers/bin/python) benchmarks/run.py "$(TARGET)"
+
 demo: deps ## Makes a model, exports it, serves it, posts a video (VIDEO=path), prints the answer
 	$(CARGO) build --quiet --package unscene
-	@python3 scripts/demo.py "$$($(CARGO) metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')/debug/unscene" "$(VIDEO)"
+	@python3 scripts/demo.py "$(TARGET)/debug/unscene" "$(VIDEO)"

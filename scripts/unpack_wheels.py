@@ -21,6 +21,8 @@ DEPS = ROOT / ".deps"
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in (28, 27, 26, 25, 24, 18, 17)] + ["manylinux2014_x86_64"]
 # The CPU half of libtorch: what a CPU build loads, a tenth of the whole.
 CPU_TORCH_LIBRARIES = {"libtorch_cpu.so", "libc10.so", "libgomp.so.1"}
+# What ONNX Runtime's CUDA provider needs; libtorch brings them.
+CUDA_LIBRARIES = ("libcudart.", "libcublas.", "libcublasLt.", "libcufft.", "libcurand.", "libcudnn", "libnvrtc")
 
 
 def download(requirements, folder):
@@ -102,9 +104,17 @@ def finish_libtorch(kind):
     return finish
 
 
-def finish_onnxruntime(lib):
-    versioned = next(path for path in lib.iterdir() if path.name.startswith("libonnxruntime.so."))
-    (lib / "libonnxruntime.so").symlink_to(versioned.name)
+def finish_onnxruntime(kind):
+    def finish(lib):
+        versioned = next(path for path in lib.iterdir() if path.name.startswith("libonnxruntime.so."))
+        (lib / "libonnxruntime.so").symlink_to(versioned.name)
+        if kind == "gpu":
+            # Its CUDA provider names no place to look for CUDA; the engine looks beside the library.
+            cuda = Path(os.environ.get("LIBTORCH") or DEPS / "libtorch") / "lib"
+            for path in sorted(cuda.glob("lib*.so.*")):
+                if path.name.startswith(CUDA_LIBRARIES):
+                    (lib / path.name).symlink_to(os.path.relpath(path, DEPS / "onnxruntime" / "lib"))
+    return finish
 
 
 def main():
@@ -122,7 +132,7 @@ def main():
     if ours["LIBTORCH"]:
         install("libtorch", libtorch, libtorch_member(kind), finish_libtorch(kind))
     if ours["ORT_DYLIB_PATH"]:
-        install("onnxruntime", onnxruntime, onnxruntime_member, finish_onnxruntime)
+        install("onnxruntime", onnxruntime, onnxruntime_member, finish_onnxruntime(kind))
 
 
 main()

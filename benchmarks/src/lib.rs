@@ -1,1 +1,23 @@
-//! unscene-benchmarks
+//! What the speed benchmarks share: medians, and the bare loops that everything is compared with.
+
+mod bare;
+
+pub use bare::{Bare, serve_bare};
+
+/// The middle value; of an even number, the upper of the two in the middle. NaN of nothing.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_the_middle_value() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 3.0);
+        assert!(median(&mut []).is_nan());
+    }
+}

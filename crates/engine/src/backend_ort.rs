@@ -1,12 +1,12 @@
 //! ONNX Runtime, loaded when first asked for.
 
 use std::ffi::CStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use libloading::Library;
 use ort::environment::Environment;
-use ort::ep::cuda::ConvAlgorithmSearch;
+use ort::ep::cuda::{CUDA_DYLIBS, CUDNN_DYLIBS, ConvAlgorithmSearch};
 use ort::ep::{CUDA, ExecutionProvider, TensorRT};
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
@@ -29,6 +29,8 @@ const LIBRARY: &str = if cfg!(target_os = "windows") {
 /// The process's ONNX Runtime.
 pub(crate) struct Runtime {
     environment: Environment,
+    /// The library.
+    path: PathBuf,
     /// Such as `1.32.0`.
     pub version: String,
 }
@@ -53,7 +55,7 @@ fn start() -> Result<Runtime, String> {
                 let environment = builder.with_name("unscene").with_telemetry(false).build();
                 let environment = environment.map_err(|error| format!("{}: {error}", path.display()))?;
                 tracing::debug!("ONNX Runtime {version} from {}", path.display());
-                return Ok(Runtime { environment, version });
+                return Ok(Runtime { environment, path, version });
             }
             Err(error) => tried.push(error),
         }
@@ -78,7 +80,7 @@ fn candidates() -> Vec<PathBuf> {
 
 /// Opens the library and asks for its version, which `ort` does not give. The handle is closed again; `ort` holds its
 /// own.
-fn version_of(path: &std::path::Path) -> Result<String, String> {
+fn version_of(path: &Path) -> Result<String, String> {
     type ApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
     // SAFETY: loading runs the library's initialisers; the user named this library as ONNX Runtime. Its one exported
     // function has had this signature since 1.0, and its strings live as long as the library.
@@ -112,6 +114,9 @@ impl OrtBackend {
             |reason| EngineError::Load { engine: format!("onnxruntime on {device}"), path: path.clone(), reason };
         let mut builder = builder.map_err(load_error)?;
         let fp16 = bundle.manifest.precision == Precision::Fp16;
+        if matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_)) {
+            preload_cuda(&runtime.path);
+        }
         builder = add_device(builder, device, fp16).map_err(|reason| EngineError::Unavailable {
             requested: format!("device {device}"),
             reason: format!("ONNX Runtime {}: {reason}", runtime.version),
@@ -127,6 +132,19 @@ impl OrtBackend {
     /// with decoding.
     pub fn default_batch(&self) -> usize {
         self.buckets.unwrap_or(1)
+    }
+}
+
+/// Loads the CUDA libraries that lie beside ONNX Runtime, as `make deps GPU=1` puts them: its CUDA provider names no
+/// place to look for them. Those that are not there are left to the system's own search.
+fn preload_cuda(onnxruntime: &Path) {
+    let Some(folder) = onnxruntime.parent() else { return };
+    let libraries = CUDA_DYLIBS.iter().chain(CUDNN_DYLIBS).map(|name| folder.join(name));
+    for path in libraries.filter(|path| path.exists()) {
+        if let Err(error) = ort::util::preload_dylib(&path) {
+            // The provider may do without; if not, its own message follows.
+            tracing::warn!("{}: {error}", path.display());
+        }
     }
 }
 

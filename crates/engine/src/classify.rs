@@ -71,7 +71,7 @@ impl Model {
         while run.in_flight > 0 {
             run.receive(control)?;
         }
-        run.finish(source, &info, reader.frames(), start)
+        run.finish(source, &info, &reader, start)
     }
 }
 
@@ -214,7 +214,13 @@ impl<'a> Run<'a> {
         best.map(|index| Prediction { label: labels[index].clone(), index, score: scores[index] }).collect()
     }
 
-    fn finish(mut self, source: &Source, info: &VideoInfo, frames: u64, start: Instant) -> Result<Classification> {
+    fn finish(
+        mut self,
+        source: &Source,
+        info: &VideoInfo,
+        reader: &ClipReader,
+        start: Instant,
+    ) -> Result<Classification> {
         let clips = self.progress.clips;
         if clips == 0 {
             return Err(EngineError::NoFrames { name: source.name() });
@@ -235,8 +241,9 @@ impl<'a> Run<'a> {
                 width: info.width,
                 height: info.height,
                 fps: info.fps,
-                frames,
+                frames: reader.frames(),
                 clips,
+                damaged_packets: reader.decoder().errors(),
             },
             predictions: self.best(&mean),
             clips: self.options.clips.then(|| std::mem::take(&mut self.scored)),

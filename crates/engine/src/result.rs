@@ -84,6 +84,8 @@ pub struct VideoSummary {
     pub frames: u64,
     /// Clips classified.
     pub clips: usize,
+    /// Damaged packets that were passed over: not 0 means that parts of the video are missing.
+    pub damaged_packets: u64,
 }
 
 /// A class and its probability.

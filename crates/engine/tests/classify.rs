@@ -40,6 +40,7 @@ fn clips_are_scored_with_their_times_and_averaged() {
             // Clips of 4 frames: all red, one red and three green, and two green, looped.
             let clips = answer.clips.as_ref().unwrap();
             assert_eq!((answer.video.frames, answer.video.clips, clips.len()), (10, 3, 3));
+            assert_eq!(answer.video.damaged_packets, 0);
             let best: Vec<&str> = clips.iter().map(|clip| clip.predictions[0].label.as_str()).collect();
             assert_eq!(best, ["red", "green", "green"]);
             for (clip, (start_s, end_s)) in clips.iter().zip([(0.0, 0.4), (0.4, 0.8), (0.8, 1.0)]) {

@@ -231,8 +231,11 @@ impl Decoder {
         match packet.read(&mut self.input) {
             Ok(()) if packet.stream() != self.stream => Ok(()),
             Ok(()) => {
+                // A packet that the container marks as cut short still holds pictures, or parts of one.
                 if self.decoder.send_packet(&packet).is_err() {
                     self.lost();
+                } else if packet.is_corrupt() {
+                    self.errors += 1;
                 }
                 Ok(())
             }

@@ -13,8 +13,8 @@
 mod clips;
 mod decode;
 mod error;
+mod interleave;
 mod probe;
-mod rotate;
 mod source;
 mod view;
 

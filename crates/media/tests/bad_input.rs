@@ -84,7 +84,11 @@ fn a_cut_tail_gives_the_frames_before_it() {
     for file in ["faststart.mp4", "h264.mkv", "h264.ts", "mpeg4.avi", "mjpeg.avi", "vp9.webm", "av1.mkv"] {
         let whole = fixture_bytes(file);
         let cut = bytes(file, &whole[..whole.len() * 8 / 10]);
-        let frames = read_all(&mut open(&cut, View::Full, 1).unwrap()).unwrap();
+        let mut decoder = open(&cut, View::Full, 1).unwrap();
+        let frames = read_all(&mut decoder).unwrap();
+        // Matroska and MPEG-TS simply end, so that a cut cannot be told from an end.
+        let counted = file.ends_with("mp4") || file.ends_with("avi");
+        assert_eq!(decoder.errors() > 0, counted, "{file}: {} damaged packets", decoder.errors());
         assert!((1..40).contains(&frames.len()), "{file}: {} frames", frames.len());
         // The frame at the cut may be damaged, those before it are right.
         for (n, (number, _)) in frames.iter().enumerate().take(frames.len().saturating_sub(4)) {

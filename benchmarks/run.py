@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Remakes benchmarks/results/spine.md: decoding against other libraries, the engine and the service against a bare
+ONNX Runtime loop, tract, memory and start-up. `make bench` builds what it needs and calls it.
+
+    python3 benchmarks/run.py TARGET_FOLDER [--rounds N] [--only decode|memory|engine|tract|service]
+
+Machines are shared and noisy, so every figure that matters is a ratio of two programs that took turns in one run: the
+median over rounds.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import decode_peers
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def call(*command):
+    """Runs a program and reads the JSON object that it prints."""
+    output = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(output)
+
+
+def machine():
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    memory = int(next(line.split()[1] for line in open("/proc/meminfo") if line.startswith("MemTotal")))
+    system = next((line.split("=")[1].strip().strip('"') for line in open("/etc/os-release")
+                   if line.startswith("PRETTY_NAME")), platform.system())
+    return f"{len(os.sched_getaffinity(0))} cores of {cpu}, {memory / 2**20:.0f} GiB, {system}"
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(" --- " for _ in header) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+
+
+def decode(release, folder, rounds):
+    video = str(folder / "decode.mp4")
+    decode_peers.make_video(video, 20)
+    rows = [(threads, name, frames, f"{seconds:.3f}", f"{frames / seconds:.0f}", f"{ratio:.3f}")
+            for threads, name, frames, seconds, ratio in decode_peers.compare(str(release / "decode"), video, rounds)]
+    return ("Decode 640 x 360 H.264 and resize every frame to 112 x 112 RGB\n\n"
+            "peer / ours above 1: ours is faster.\n\n"
+            + table(["threads", "library", "frames", "median s", "frames/s", "peer / ours"], rows))
+
+
+def memory(release, folder, rounds):
+    (short, few), (long, many) = decode_peers.memory(str(release / "decode"), folder)
+    return ("Memory of decoding\n\n" + table(
+        ["video", "frames", "peak MiB"], [("10 s", few, f"{short:.1f}"), ("20 min", many, f"{long:.1f}"),
+                                          ("difference (allowed: 50)", many - few, f"{long - short:.1f}")]))
+
+
+def bundle(release, folder, arch):
+    run, out = folder / f"{arch}-run", folder / arch
+    if not out.exists():
+        unscene = release / "unscene"
+        for command in (["init", "--arch", arch, "--classes", "400", "--seed", "1", "--out", run],
+                        ["export", "--onnx", "--run", run, "--out", out]):
+            subprocess.run([unscene, *command], check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def clip_video(folder):
+    video = folder / "clips.mp4"
+    if not video.exists():
+        decode_peers.make_video(video, 16)  # 480 frames, 30 clips
+    return video
+
+
+def engine(release, folder, rounds):
+    rows = []
+    for arch in ("r3d18-torchvision", "r3d18-hara"):
+        found = call(release / "engine", bundle(release, folder, arch), clip_video(folder), "--rounds", rounds)
+        bare = ", ".join(f"{rate:.2f} (batch {batch})"
+                         for batch, rate in zip(found["bare_batches"], found["bare_clips_per_s"]))
+        rows.append((arch, found["engine"], f"{found['clips_per_s']:.2f}", bare, f"{found['ratio']:.3f}"))
+    return ("Engine: clips/s from a 640 x 360 file to predictions, against a bare loop over ready tensors\n\n"
+            "The ratio is that to the faster batch size of the bare loop.\n\n"
+            + table(["model", "engine", "clips/s", "bare loop, clips/s", "ratio"], rows))
+
+
+def tract(release, folder, rounds):
+    rows = []
+    for threads in (1, 2):
+        found = call(release / "engine", bundle(release, folder, "r3d18-hara"), clip_video(folder),
+                     "--engine", "tract", "--threads", threads, "--rounds", max(3, rounds // 3))
+        rows.append(("r3d18-hara", found["engine"], threads, f"{found['clips_per_s']:.3f}",
+                     f"{found['bare_clips_per_s'][0]:.3f}", f"{found['ratio']:.3f}"))
+    return ("tract: clips/s by threads, one clip per run\n\n"
+            + table(["model", "engine", "threads", "clips/s", "bare loop, clips/s", "ratio"], rows))
+
+
+def service(release, folder, rounds):
+    rows = []
+    for arch in ("r3d18-torchvision", "r3d18-hara"):
+        found = call(release / "service", release / "unscene-serve", bundle(release, folder, arch), clip_video(folder),
+                     "--rounds", rounds)
+        rows.append((arch, found["clients"], f"{found['clips_per_s']:.2f}", f"{found['bare_clips_per_s']:.2f}",
+                     f"{found['ratio']:.3f}", f"{found['ready_s']:.2f}"))
+    return ("Service: clips/s of POSTed 640 x 360 files, against a bare loop over ready tensors; start to ready\n\n"
+            + table(["model", "clients", "clips/s", "bare loop, clips/s", "ratio", "start to ready, s"], rows))
+
+
+PARTS = {"decode": decode, "memory": memory, "engine": engine, "tract": tract, "service": service}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", type=Path, help="cargo's target folder, with a release build")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--only", choices=PARTS, action="append", help="print only this part, and write nothing")
+    arguments = parser.parse_args()
+    release = arguments.target.resolve() / "release"
+    parts = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.only or PARTS:
+            print(f"bench: {name} ...", file=sys.stderr, flush=True)
+            parts.append("## " + PARTS[name](release, Path(folder), arguments.rounds))
+            print(parts[-1] + "\n", flush=True)
+    if not arguments.only:
+        RESULTS.mkdir(exist_ok=True)
+        head = (f"# Speed of the spine\n\nMade by `make bench` (benchmarks/run.py, {arguments.rounds} rounds) on "
+                f"{datetime.date.today()}; {machine()}. Ratios are medians over rounds in which the programs took turns.")
+        partial = RESULTS / ".spine.md.partial"
+        partial.write_text("\n\n".join([head, *parts]) + "\n")
+        partial.rename(RESULTS / "spine.md")
+        print(f"wrote {RESULTS / 'spine.md'}")
+
+
+if __name__ == "__main__":
+    main()

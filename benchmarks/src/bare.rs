@@ -1,0 +1,135 @@
+//! The limit that the engine and the service are compared with: a loop over ready tensors, and nothing else.
+//!
+//! It runs in a process of its own (a process has one ONNX Runtime environment), with the library's defaults, on
+//! tensors that lie in memory: no decoding, no queue, no scores.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail};
+use ort::session::Session;
+use ort::value::TensorRef;
+use tract_onnx::prelude::*;
+use unscene_engine::{Bundle, EngineChoice};
+
+type Loop = Box<dyn FnMut(usize) -> Result<()>>;
+
+/// A process that runs a bare loop on demand: this program again, with arguments that lead it to [`serve_bare`].
+pub struct Bare {
+    child: Child,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Bare {
+    /// Starts the process.
+    ///
+    /// # Errors
+    /// When this program cannot be started again.
+    pub fn start(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let answers = BufReader::new(child.stdout.take().context("no output")?).lines();
+        Ok(Self { child, answers })
+    }
+
+    /// Seconds for so many clips.
+    ///
+    /// # Errors
+    /// When the process has ended; its message is on standard error.
+    pub fn run(&mut self, clips: usize) -> Result<f64> {
+        writeln!(self.child.stdin.as_mut().context("no input")?, "{clips}")?;
+        Ok(self.answers.next().context("the bare loop ended")??.parse()?)
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        // Its input ends, and with it the loop.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The other end of [`Bare`]: for each number of clips on standard input, runs them and prints the seconds.
+///
+/// # Errors
+/// When the bundle cannot be run.
+pub fn serve_bare(bundle: &Path, engine: EngineChoice, threads: usize, batch: usize) -> Result<()> {
+    let bundle = Bundle::open(bundle)?;
+    let threads = match threads {
+        0 => std::thread::available_parallelism()?.get(),
+        n => n,
+    };
+    let mut run = match engine {
+        EngineChoice::Tract => bare_tract(&bundle, threads)?,
+        _ => bare_ort(&bundle, threads, batch)?,
+    };
+    run(threads.max(batch))?;
+    for line in std::io::stdin().lines() {
+        let clips: usize = line?.parse()?;
+        let start = Instant::now();
+        run(clips)?;
+        println!("{}", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+fn sides(bundle: &Bundle, batch: usize) -> ([usize; 5], Vec<f32>) {
+    let input = &bundle.manifest.input;
+    let data = (0..batch * input.len()).map(|i| (i % 251) as f32 - 125.0).collect();
+    ([batch, 3, input.frames, input.height, input.width], data)
+}
+
+fn bare_ort(bundle: &Bundle, threads: usize, batch: usize) -> Result<Loop> {
+    let Some(library) = std::env::var_os("ORT_DYLIB_PATH") else {
+        bail!("set ORT_DYLIB_PATH to libonnxruntime.so, or run this with `cargo run`");
+    };
+    let environment = ort::init_from(Path::new(&library))?.build()?;
+    let builder = Session::builder(&environment)?;
+    let mut builder = builder.with_intra_threads(threads).map_err(|error| anyhow!("{error}"))?;
+    let mut session = builder.commit_from_file(bundle.model_path())?;
+    let (_, data) = sides(bundle, batch);
+    let (mut shape, clip) = (sides(bundle, 1).0, bundle.manifest.input.len());
+    Ok(Box::new(move |clips| {
+        // The environment must outlive the session.
+        let _ = &environment;
+        let mut left = clips;
+        while left > 0 {
+            shape[0] = left.min(batch);
+            let view = TensorRef::from_array_view((shape, &data[..shape[0] * clip]))?;
+            session.run(ort::inputs![view])?;
+            left -= shape[0];
+        }
+        Ok(())
+    }))
+}
+
+/// One clip per run, spread over threads.
+fn bare_tract(bundle: &Bundle, threads: usize) -> Result<Loop> {
+    let (shape, data) = sides(bundle, 1);
+    let onnx = tract_onnx::onnx().with_ignore_output_shapes(true);
+    let model = onnx.model_for_path(bundle.model_path()).and_then(|model| {
+        let fact = InferenceFact::dt_shape(f32::datum_type(), shape);
+        model.with_input_fact(0, fact)?.into_optimized()?.into_runnable()
+    });
+    let plan = model.map_err(|error| anyhow!("{error:#}"))?;
+    let input = Tensor::from_shape(&shape, &data).map_err(|error| anyhow!("{error:#}"))?;
+    Ok(Box::new(move |clips| {
+        std::thread::scope(|scope| {
+            let share = |thread| clips / threads + usize::from(thread < clips % threads);
+            let workers = (0..threads).map(|thread| {
+                let (plan, input, share) = (&plan, &input, share(thread));
+                scope.spawn(move || (0..share).try_for_each(|_| plan.run(tvec!(input.clone().into())).map(drop)))
+            });
+            let workers: Vec<_> = workers.collect();
+            for worker in workers {
+                let done = worker.join().map_err(|_| anyhow!("a thread panicked"))?;
+                done.map_err(|error| anyhow!("{error:#}"))?;
+            }
+            Ok(())
+        })
+    }))
+}
