@@ -117,12 +117,15 @@ impl Server {
         let address = loop {
             let Some(line) = log.next() else { bail!("the service ended before it was ready") };
             if let Some((_, address)) = line?.split_once("listening on ") {
-                break address.trim().to_string();
+                break address.split_whitespace().next().unwrap_or_default().to_string();
             }
         };
         // Its log must be read, or the service would wait for a full pipe.
         thread::spawn(move || log.for_each(drop));
-        while ureq::get(format!("{address}/readyz")).call().is_err() {
+        while let Err(error) = ureq::get(format!("{address}/readyz")).call() {
+            if start.elapsed() > Duration::from_secs(60) {
+                bail!("the service at {address} is not ready after a minute: {error}");
+            }
             thread::sleep(Duration::from_millis(1));
         }
         server.ready_s = start.elapsed().as_secs_f64();

@@ -1,30 +1,61 @@
 //! How a command ends when something is wrong: one line on standard error and an exit code.
 
+use std::fmt;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use anyhow::{Error, Result};
 use unscene_engine::EngineError;
 use unscene_export::ExportError;
+#[cfg(feature = "train")]
+use unscene_train::TrainError;
 
-/// 0, or a line on standard error and 2 for bad input, 1 for a failure that no other input would have avoided.
-pub fn exit_code(result: Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", one_line(&error));
-            ExitCode::from(if is_bad_input(&error) { 2 } else { 1 })
-        }
+/// Ctrl-C ended the command early.
+#[derive(Debug)]
+pub struct Interrupted {
+    /// What is done and was printed.
+    pub done: usize,
+    /// What was asked for.
+    pub of: usize,
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "interrupted: {} of {} videos are done", self.done, self.of)
     }
 }
 
-/// The error and its causes on one line.
-pub fn one_line(error: &Error) -> String {
-    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+impl std::error::Error for Interrupted {}
+
+/// 0, or a line on standard error and 2 for bad input, 1 for a failure that no other input would have avoided, 130 after
+/// Ctrl-C.
+pub fn exit_code(result: Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    // The reader of standard output, such as `head`, has seen enough.
+    if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    report(&error);
+    ExitCode::from(match error.downcast_ref::<Interrupted>() {
+        Some(_) => 130,
+        None if is_bad_input(&error) => 2,
+        None => 1,
+    })
+}
+
+/// The error and its causes as one line on standard error.
+pub fn report(error: &Error) {
+    let text = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+    eprintln!("error: {text}");
 }
 
 fn is_bad_input(error: &Error) -> bool {
     if let Some(error) = error.downcast_ref::<ExportError>() {
         return error.is_bad_input();
     }
-    !matches!(error.downcast_ref::<EngineError>(), Some(EngineError::Inference { .. }))
+    #[cfg(feature = "train")]
+    if let Some(TrainError::Torch(_) | TrainError::Node { .. }) = error.downcast_ref() {
+        return false;
+    }
+    !matches!(error.downcast_ref(), Some(EngineError::Inference { .. }))
 }

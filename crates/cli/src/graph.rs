@@ -1,5 +1,7 @@
 //! `unscene graph`: a model as a table.
 
+use std::io::Write;
+
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
@@ -47,15 +49,13 @@ pub struct GraphArgs {
 /// Prints the graph.
 pub fn run(args: GraphArgs) -> Result<()> {
     let graph = args.model.config(args.classes).graph()?;
+    let mut out = std::io::stdout().lock();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&graph)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&graph)?)?;
     } else {
-        println!("{}", table(&graph));
-        println!(
-            "{} parameters, {} multiply-adds per clip",
-            in_millions(graph.trainable_params() as u64),
-            in_millions(graph.total_multiply_adds())
-        );
+        let (parameters, work) = (graph.trainable_params() as u64, graph.total_multiply_adds());
+        writeln!(out, "{}", table(&graph))?;
+        writeln!(out, "{} parameters, {} multiply-adds per clip", in_millions(parameters), in_millions(work))?;
     }
     Ok(())
 }

@@ -1,29 +1,50 @@
 //! `unscene predict`: videos to predictions on the command line.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use unscene_engine::{Bundle, Classification, ClassifyOptions, DeviceChoice, EngineChoice, EngineOptions, Model};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use unscene_engine::{
+    Bundle, Classification, ClassifyOptions, Crops, DeviceChoice, EngineChoice, EngineError, EngineOptions, Model,
+    Progress,
+};
 use unscene_media::Source;
+
+use crate::failure::{Interrupted, report};
+
+/// A video that takes less time than this gets no progress bar.
+const BAR_AFTER: Duration = Duration::from_millis(700);
+
+/// Set by Ctrl-C: the video in work is given up, and the command ends.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Arguments of `unscene predict`.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  unscene predict --bundle bundles/first video.mp4
+  unscene predict --bundle bundles/first --json *.mp4 | jq -r '[.file, .predictions[0].label] | @tsv'")]
 pub struct PredictArgs {
     /// Bundle written by `unscene export`
     #[arg(long)]
     bundle: PathBuf,
     /// Videos, classified one after another
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "VIDEO")]
     videos: Vec<PathBuf>,
     /// Number of classes to print
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_name = "K", default_value_t = 5)]
     top_k: usize,
     /// Frames from the start of a clip to the start of the next [default: the bundle's]
-    #[arg(long)]
+    #[arg(long, value_name = "FRAMES")]
     stride_frames: Option<usize>,
+    /// Parts of the picture that are classified and averaged: center, or three along the longer side
+    #[arg(long, default_value_t = Crops::Center)]
+    crops: Crops,
     /// Also give the scores of every clip, with its times
     #[arg(long)]
     clips: bool,
@@ -47,12 +68,26 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let engine =
         EngineOptions { engine: args.engine, device: args.device, threads: args.threads, ..EngineOptions::default() };
     let model = Model::load(&bundle, &engine)?;
+    ctrlc::set_handler(|| {
+        // The second time, whatever is in work is not waited for.
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+
     let mut failed = Vec::new();
-    for path in &args.videos {
+    for (done, path) in args.videos.iter().enumerate() {
         match classify(&model, path, &args) {
             Ok(found) => print(path, &found, args.json)?,
+            Err(EngineError::Cancelled) => bail!(Interrupted { done, of: args.videos.len() }),
             Err(error) => {
-                eprintln!("error: {}", crate::failure::one_line(&error));
+                let broken_engine = matches!(error, EngineError::Inference { .. });
+                // Neither has more to say than this one line.
+                if broken_engine || args.videos.len() == 1 {
+                    return Err(error.into());
+                }
+                report(&error.into());
                 failed.push(path.display().to_string());
             }
         }
@@ -63,46 +98,81 @@ pub fn run(args: PredictArgs) -> Result<()> {
     Ok(())
 }
 
-fn classify(model: &Model, path: &Path, args: &PredictArgs) -> Result<Classification> {
+fn classify(model: &Model, path: &Path, args: &PredictArgs) -> Result<Classification, EngineError> {
     let options = ClassifyOptions {
         top_k: args.top_k,
         stride_frames: args.stride_frames,
+        crops: args.crops,
         clips: args.clips,
         ..ClassifyOptions::default()
     };
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    // Drawn on standard error, and only on a terminal; a short video is done before it would appear.
-    let bar = ProgressBar::new(0).with_message(name);
-    bar.set_style(
-        ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} s, {eta} left").expect("a valid template"),
-    );
+    let mut bar = Bar::new(path);
     let source = Source::Path(path.to_path_buf());
-    let result = model.classify(&source, &options, &mut |progress| {
-        if let Some(duration_s) = progress.duration_s {
-            bar.set_length(duration_s.ceil() as u64);
+    model.classify(&source, &options, &mut |progress| {
+        bar.update(progress);
+        if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
+/// Seconds of video done, on standard error if that is a terminal, for a video that takes its time.
+struct Bar {
+    bar: ProgressBar,
+    start: Instant,
+    shown: bool,
+}
+
+impl Bar {
+    fn new(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_message(name);
+        Self { bar, start: Instant::now(), shown: false }
+    }
+
+    fn update(&mut self, progress: Progress) {
+        if !self.shown && self.start.elapsed() >= BAR_AFTER {
+            let template = match progress.duration_s {
+                Some(_) => "{msg} {wide_bar} {pos}/{len} s, {eta} left",
+                None => "{spinner} {msg} {pos} s",
+            };
+            self.bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.shown = true;
         }
-        bar.set_position(progress.time_s as u64);
-        ControlFlow::Continue(())
-    });
-    bar.finish_and_clear();
-    result.with_context(|| format!("{}", path.display()))
+        if let Some(duration_s) = progress.duration_s {
+            self.bar.set_length(duration_s.ceil() as u64);
+        }
+        self.bar.set_position(progress.time_s as u64);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 fn print(path: &Path, found: &Classification, json: bool) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if found.video.damaged_packets > 0 {
+        let (file, count) = (path.display(), found.video.damaged_packets);
+        eprintln!("warning: {file}: {count} damaged packets; parts of the video are missing or wrong");
+    }
     if json {
         let mut object = serde_json::to_value(found)?;
         object["file"] = path.display().to_string().into();
-        println!("{object}");
+        writeln!(out, "{object}")?;
         return Ok(());
     }
-    println!("{} ({} clips, {} on {})", path.display(), found.video.clips, found.engine, found.device);
+    writeln!(out, "{} ({} clips, {} on {})", path.display(), found.video.clips, found.engine, found.device)?;
     for prediction in &found.predictions {
-        println!("  {:>7.3} %  {}", prediction.score * 100.0, prediction.label);
+        writeln!(out, "  {:>7.3} %  {}", prediction.score * 100.0, prediction.label)?;
     }
     for clip in found.clips.iter().flatten() {
-        let best =
-            clip.predictions.first().map_or(String::new(), |p| format!("{:>7.3} %  {}", p.score * 100.0, p.label));
-        println!("  {:>8.2} s .. {:>8.2} s  {best}", clip.start_s, clip.end_s);
+        write!(out, "  {:>8.2} s .. {:>8.2} s", clip.start_s, clip.end_s)?;
+        if let Some(best) = clip.predictions.first() {
+            write!(out, "  {:>7.3} %  {}", best.score * 100.0, best.label)?;
+        }
+        writeln!(out)?;
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! `unscene init` and `unscene import`: the two ways to a run folder before there is training.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::json;
+use unscene_train::ImportReport;
 
 use crate::graph::ModelArgs;
 
@@ -18,18 +21,21 @@ pub struct InitArgs {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Run folder to make
-    #[arg(long)]
+    #[arg(long, value_name = "RUN")]
     out: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct Classes {
     /// Number of classes; they are named class_0, class_1, ...
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     classes: Option<usize>,
     /// Text file with one class name a line
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 }
 
@@ -39,14 +45,17 @@ pub struct ImportArgs {
     #[command(flatten)]
     model: ModelArgs,
     /// Checkpoint: .pth or .pt of PyTorch (a state_dict, bare or under "state_dict"), or .safetensors
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     weights: PathBuf,
     /// Text file with one class name a line, in the order of the checkpoint's outputs
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     labels: PathBuf,
     /// Run folder to make
-    #[arg(long)]
+    #[arg(long, value_name = "RUN")]
     out: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Makes a run folder with random weights.
@@ -56,17 +65,50 @@ pub fn init(args: InitArgs) -> Result<()> {
         (None, Some(path)) => read_labels(path)?,
         (None, None) => bail!("give --classes N or --labels FILE"),
     };
-    unscene_train::init_run(args.model.config(labels.len()), labels, args.seed, &args.out)?;
-    println!("{}", args.out.display());
+    let config = unscene_train::init_run(args.model.config(labels.len()), labels, args.seed, &args.out)?;
+    let (run, model) = (args.out.display().to_string(), &config.model);
+    let parameters = model.graph()?.trainable_params();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{:#}", json!({"run": run, "model": model, "parameters": parameters, "seed": args.seed}))?;
+    } else {
+        let (arch, classes, seed) = (model.arch, model.classes, args.seed);
+        writeln!(out, "wrote {run}: {arch}, {classes} classes, {parameters} random parameters, seed {seed}")?;
+    }
     Ok(())
 }
 
 /// Makes a run folder from a checkpoint.
 pub fn import(args: ImportArgs) -> Result<()> {
     let labels = read_labels(&args.labels)?;
-    unscene_train::import_run(args.model.config(labels.len()), &args.weights, labels, &args.out)?;
-    println!("{}", args.out.display());
+    let report = unscene_train::import_run(args.model.config(labels.len()), &args.weights, labels, &args.out)?;
+    let run = args.out.display().to_string();
+    let mut out = std::io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{:#}", json!({"run": run, "imported": report}))?,
+        false => writeln!(out, "wrote {run}: {}", describe(&report))?,
+    }
     Ok(())
+}
+
+fn describe(report: &ImportReport) -> String {
+    let ImportReport { format, tensors, values, converted, stripped, ignored, sha256 } = report;
+    let mut text = format!("{tensors} tensors, {values} values from a {format} file (SHA-256 {sha256})");
+    for (dtype, count) in converted {
+        text += &format!("\n  {count} tensors of {dtype} became float32");
+    }
+    if *stripped > 0 {
+        text += &format!("\n  {stripped} names lost 'module.' in front");
+    }
+    let (counters, others): (Vec<_>, Vec<_>) = ignored.iter().partition(|name| name.ends_with("num_batches_tracked"));
+    if !counters.is_empty() {
+        text += &format!("\n  {} counters (num_batches_tracked) were left out", counters.len());
+    }
+    if !others.is_empty() {
+        let names: Vec<_> = others.iter().map(|name| name.as_str()).collect();
+        text += &format!("\n  not weights, left out: {}", names.join(", "));
+    }
+    text
 }
 
 fn read_labels(path: &Path) -> Result<Vec<String>> {

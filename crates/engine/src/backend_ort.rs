@@ -151,8 +151,9 @@ fn preload_cuda(onnxruntime: &Path) {
 fn configure(environment: &Environment, threads: usize) -> Result<SessionBuilder, String> {
     let builder = Session::builder(environment).map_err(|error| error.to_string())?;
     let builder = builder.with_intra_threads(threads).map_err(|error| error.to_string())?;
-    // Idle workers otherwise spin, and take the decoder's time on the same cores.
-    builder.with_config_entry("session.intra_op.allow_spinning", "0").map_err(|error| error.to_string())
+    // Within a run workers wait for each other by spinning, which keeps short operations short. After it they must
+    // not: they would take the time of the decoder and of other sessions on the same cores.
+    builder.with_config_entry("session.force_spinning_stop", "1").map_err(|error| error.to_string())
 }
 
 /// Registers the providers of a device. Failure is an error: by default ONNX Runtime would go on with the CPU.

@@ -1,18 +1,47 @@
 //! What a classification takes and gives.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
 use unscene_media::Limits;
 use unscene_models::manifest::Task;
 
+use crate::error::EngineError;
+
 /// Which parts of the picture are classified.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Crops {
     /// The centre, as the paper's evaluation.
     #[default]
     Center,
     /// Both ends and the middle of the longer side; a clip's scores are the mean of the three.
     Three,
+}
+
+impl fmt::Display for Crops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Center => "center",
+            Self::Three => "three",
+        })
+    }
+}
+
+impl FromStr for Crops {
+    type Err = EngineError;
+
+    fn from_str(text: &str) -> Result<Self, EngineError> {
+        match text {
+            "center" => Ok(Self::Center),
+            "three" => Ok(Self::Three),
+            _ => Err(EngineError::Argument {
+                what: "crops",
+                found: format!("{text:?}"),
+                expected: "center or three".into(),
+            }),
+        }
+    }
 }
 
 /// How a video is classified.

@@ -29,7 +29,7 @@ pub enum TrainError {
     },
     /// The tensors of a file are not those of the model.
     #[error(
-        "{path}: these weights are not of this model{misfits}\nchoose the architecture and labels they were made with"
+        "{path}: these weights are not of this model; choose the architecture and labels they were made with: {misfits}"
     )]
     Misfit {
         /// The file.
@@ -113,18 +113,24 @@ impl Misfits {
     }
 }
 
+/// On one line: `missing fc.bias (5); extra scene.bias (2), scene.weight (2 x 8); misshapen fc.weight (2 x 8, expected 5 x 8)`.
 impl fmt::Display for Misfits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, shape) in &self.missing {
-            write!(f, "\n  missing: {name} ({})", by(shape))?;
-        }
-        for (name, shape) in &self.extra {
-            write!(f, "\n  extra: {name} ({})", by(shape))?;
-        }
-        for (name, found, expected) in &self.reshaped {
-            write!(f, "\n  misshapen: {name}: found {}, expected {}", by(found), by(expected))?;
-        }
-        Ok(())
+        let named = |(name, shape): &(String, Vec<usize>)| format!("{name} ({})", by(shape));
+        let kinds = [
+            ("missing", self.missing.iter().map(named).collect::<Vec<_>>()),
+            ("extra", self.extra.iter().map(named).collect()),
+            (
+                "misshapen",
+                self.reshaped
+                    .iter()
+                    .map(|(name, found, expected)| format!("{name} ({}, expected {})", by(found), by(expected)))
+                    .collect(),
+            ),
+        ];
+        let found = kinds.iter().filter(|(_, names)| !names.is_empty());
+        let text: Vec<String> = found.map(|(kind, names)| format!("{kind} {}", names.join(", "))).collect();
+        f.write_str(&text.join("; "))
     }
 }
 
