@@ -18,7 +18,7 @@ for library in libavcodec libavformat libavutil libswscale libswresample; do
     pkg-config --exists "$library" 2>/dev/null || need "$library-dev"
 done
 # Not libclang-cpp, which other packages bring and bindgen cannot use.
-compgen -G '/usr/lib/llvm-*/lib/libclang[.-][s0-9]*' >/dev/null || need libclang-dev
+[[ -n ${LIBCLANG_PATH:-} ]] || compgen -G '/usr/lib/llvm-*/lib/libclang[.-][s0-9]*' >/dev/null || need libclang-dev
 python3 -m pip --version >/dev/null 2>&1 || need python3-pip
 
 if ((${#missing[@]})); then

@@ -64,34 +64,38 @@ fn main() -> Result<()> {
     let batches = if arguments.engine == EngineChoice::Tract { vec![1] } else { arguments.bare_batches.clone() };
     let again = |batch: usize| std::env::args_os().skip(1).chain(["--bare".into(), batch.to_string().into()]);
     let mut loops = batches.iter().map(|&batch| Bare::start(again(batch))).collect::<Result<Vec<_>>>()?;
-    let (mut rates, mut decode_s, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let mut bare_rates = vec![Vec::new(); loops.len()];
-    let mut bare_s = Vec::new();
+    let (mut rates, mut decode_s) = (Vec::new(), Vec::new());
+    let (mut bare_s, mut ratios) = (vec![Vec::new(); loops.len()], vec![Vec::new(); loops.len()]);
+    let mut clips = 0;
     // One round is for warming up.
     for round in 0..=arguments.rounds {
         let answer = model.classify(&source, &ClassifyOptions::default(), &mut |_| ControlFlow::Continue(()))?;
-        let clips = answer.video.clips;
+        let total_s = answer.timing.total_s;
+        clips = answer.video.clips;
         let bare = loops.iter_mut().map(|one| one.run(clips)).collect::<Result<Vec<_>>>()?;
         if round > 0 {
-            rates.push(clips as f64 / answer.timing.total_s);
+            rates.push(clips as f64 / total_s);
             decode_s.push(answer.timing.decode_s);
-            let fastest_s = bare.iter().copied().fold(f64::INFINITY, f64::min);
-            ratios.push(fastest_s / answer.timing.total_s);
-            bare_s.push(fastest_s);
-            bare_rates.iter_mut().zip(bare).for_each(|(rates, seconds)| rates.push(clips as f64 / seconds));
+            for (index, seconds) in bare.into_iter().enumerate() {
+                bare_s[index].push(seconds / clips as f64);
+                ratios[index].push(seconds / total_s);
+            }
         }
     }
+    let bare_s: Vec<f64> = bare_s.iter_mut().map(|seconds| median(seconds)).collect();
+    // The ratio to the faster batch size, which is the lower one.
+    let ratio = ratios.iter_mut().map(|ratios| median(ratios)).fold(f64::INFINITY, f64::min);
     let cores = std::thread::available_parallelism()?.get();
-    let decode_cpu_s = decode_cpu_s(&source, model.manifest())?;
-    let bare_core_s = median(&mut bare_s) * cores as f64;
+    let decode_cpu_s = decode_cpu_s(&source, model.manifest())? / clips as f64;
+    let bare_core_s = bare_s.iter().copied().fold(f64::INFINITY, f64::min) * cores as f64;
     let report = serde_json::json!({
         "engine": model.engine_name(),
         "batch": model.batch(),
         "clips_per_s": median(&mut rates),
         "decode_s": median(&mut decode_s),
         "bare_batches": batches,
-        "bare_clips_per_s": bare_rates.iter_mut().map(|rates| median(rates)).collect::<Vec<_>>(),
-        "ratio": median(&mut ratios),
+        "bare_clips_per_s": bare_s.iter().map(|seconds| 1.0 / seconds).collect::<Vec<_>>(),
+        "ratio": ratio,
         "limit": bare_core_s / (bare_core_s + decode_cpu_s),
     });
     println!("{report}");
