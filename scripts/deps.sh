@@ -2,7 +2,7 @@
 # Sets up what the build needs besides Rust: Debian packages, libtorch and ONNX Runtime.
 #
 #   scripts/deps.sh          CPU libraries (about 0.6 GB on disk)
-#   scripts/deps.sh gpu      CUDA libraries (about 5 GB)
+#   scripts/deps.sh gpu      CUDA libraries (about 4 GB)
 #
 # Everything but the Debian packages goes into .deps/ of this checkout. Running it again is quick and changes nothing.
 # LIBTORCH or ORT_DYLIB_PATH in the environment: that library is yours, and is not fetched.

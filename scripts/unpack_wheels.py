@@ -75,12 +75,27 @@ def onnxruntime_member(name):
     return None
 
 
-def install(name, requirements, wanted, finish):
-    """Fills .deps/NAME once; a stamp with the hash of what was asked for makes the next call return at once."""
-    stamp = hashlib.sha256("\n".join([*requirements, Path(__file__).read_text()]).encode()).hexdigest()
+def stamp_of(kind, name):
+    return hashlib.sha256("\n".join([*requirements_of(kind, name), Path(__file__).read_text()]).encode()).hexdigest()
+
+
+def requirements_of(kind, name):
+    """The pinned wheels that .deps/NAME is made of."""
+    lines = (ROOT / "scripts" / ("wheels.txt" if kind == "cpu" else "wheels-gpu.txt")).read_text().splitlines()
+    lines = [line for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if line.startswith("onnxruntime") == (name == "onnxruntime")]
+
+
+def install(kind, name, wanted, finish):
+    """Fills .deps/NAME once; a stamp with the hash of what was asked for makes the next call return at once.
+
+    The CUDA build also runs without a GPU, so that it is left where it is when the CPU build is asked for.
+    """
+    stamp = stamp_of(kind, name)
     folder = DEPS / name
-    if (folder / ".stamp").is_file() and (folder / ".stamp").read_text() == stamp:
+    if (folder / ".stamp").is_file() and (folder / ".stamp").read_text() in (stamp, stamp_of("gpu", name)):
         return
+    requirements = requirements_of(kind, name)
     print(f"deps: fetching {name}: {', '.join(line.split(' ')[0] for line in requirements)}", flush=True)
     DEPS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=DEPS) as scratch:
@@ -125,14 +140,10 @@ def main():
     if any(ours.values()) and (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         sys.exit(f"deps: the pinned libraries are for x86-64 Linux, this is {platform.system()} {platform.machine()}: "
                  "set LIBTORCH to a libtorch 2.11.0 and ORT_DYLIB_PATH to an ONNX Runtime library of your own")
-    lines = (ROOT / "scripts" / ("wheels.txt" if kind == "cpu" else "wheels-gpu.txt")).read_text().splitlines()
-    lines = [line for line in lines if line and not line.startswith("#")]
-    onnxruntime = [line for line in lines if line.startswith("onnxruntime")]
-    libtorch = [line for line in lines if line not in onnxruntime]
     if ours["LIBTORCH"]:
-        install("libtorch", libtorch, libtorch_member(kind), finish_libtorch(kind))
+        install(kind, "libtorch", libtorch_member(kind), finish_libtorch(kind))
     if ours["ORT_DYLIB_PATH"]:
-        install("onnxruntime", onnxruntime, onnxruntime_member, finish_onnxruntime(kind))
+        install(kind, "onnxruntime", onnxruntime_member, finish_onnxruntime(kind))
 
 
 main()
