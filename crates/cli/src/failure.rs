@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Error, Result};
 use unscene_engine::EngineError;
 use unscene_export::ExportError;
+use unscene_stage::StageError;
 #[cfg(feature = "train")]
 use unscene_train::TrainError;
 
@@ -36,10 +37,10 @@ pub fn exit_code(result: Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     report(&error);
-    ExitCode::from(match error.downcast_ref::<Interrupted>() {
-        Some(_) => 130,
-        None if is_bad_input(&error) => 2,
-        None => 1,
+    ExitCode::from(match is_interrupted(&error) {
+        true => 130,
+        false if is_bad_input(&error) => 2,
+        false => 1,
     })
 }
 
@@ -47,6 +48,10 @@ pub fn exit_code(result: Result<()>) -> ExitCode {
 pub fn report(error: &Error) {
     let text = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
     eprintln!("error: {text}");
+}
+
+fn is_interrupted(error: &Error) -> bool {
+    error.is::<Interrupted>() || matches!(error.downcast_ref(), Some(StageError::Interrupted { .. }))
 }
 
 fn is_bad_input(error: &Error) -> bool {

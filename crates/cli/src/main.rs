@@ -2,7 +2,9 @@
 
 mod failure;
 mod graph;
+mod interrupt;
 mod predict;
+mod stage;
 #[cfg(feature = "train")]
 mod weights;
 
@@ -37,6 +39,8 @@ enum Command {
     Export(unscene_export::ExportArgs),
     /// Classifies videos with a bundle
     Predict(predict::PredictArgs),
+    /// Renders a benchmark of people acting in front of scenes, with exact truth
+    Stage(stage::StageArgs),
     /// Serves bundles over HTTP
     Serve(Box<unscene_serve::ServeOptions>),
 }
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Command::Import(args) => weights::import(args),
         Command::Export(args) => unscene_export::run(&args).map_err(Into::into),
         Command::Predict(args) => predict::run(args),
+        Command::Stage(args) => stage::run(args),
         Command::Serve(options) => {
             unscene_serve::init_tracing(options.log_format);
             unscene_serve::run(*options).map_err(Into::into)

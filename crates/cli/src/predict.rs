@@ -1,12 +1,10 @@
 //! `unscene predict`: videos to predictions on the command line.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use unscene_engine::{
@@ -16,12 +14,10 @@ use unscene_engine::{
 use unscene_media::Source;
 
 use crate::failure::{Interrupted, report};
+use crate::interrupt;
 
 /// A video that takes less time than this gets no progress bar.
 const BAR_AFTER: Duration = Duration::from_millis(700);
-
-/// Set by Ctrl-C: the video in work is given up, and the command ends.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Arguments of `unscene predict`.
 #[derive(Args)]
@@ -68,13 +64,8 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let engine =
         EngineOptions { engine: args.engine, device: args.device, threads: args.threads, ..EngineOptions::default() };
     let model = Model::load(&bundle, &engine)?;
-    ctrlc::set_handler(|| {
-        // The second time, whatever is in work is not waited for.
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
+    // The video in work is given up, and the command ends.
+    interrupt::listen()?;
 
     let mut failed = Vec::new();
     for (done, path) in args.videos.iter().enumerate() {
@@ -110,7 +101,7 @@ fn classify(model: &Model, path: &Path, args: &PredictArgs) -> Result<Classifica
     let source = Source::Path(path.to_path_buf());
     model.classify(&source, &options, &mut |progress| {
         bar.update(progress);
-        if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        interrupt::control()
     })
 }
 

@@ -8,10 +8,13 @@
 //!    the one pass that converts to RGB, and rotation is applied to the small picture.
 //! 4. [`ClipReader`] groups frames into clips, by frame or on a grid of times.
 //!
+//! [`Encoder`] goes the other way, from RGB frames to an MP4 file.
+//!
 //! Everything streams: memory depends on the size of a frame and of a clip, not on the length of the video.
 
 mod clips;
 mod decode;
+mod encode;
 mod error;
 mod interleave;
 mod probe;
@@ -20,6 +23,7 @@ mod view;
 
 pub use clips::{Clip, ClipReader, ClipSampling};
 pub use decode::{DecodeOptions, Decoder, FrameTime};
+pub use encode::{EncodeOptions, Encoder};
 pub use error::{LimitKind, MediaError};
 pub use probe::{Limits, VideoInfo, probe};
 pub use source::Source;

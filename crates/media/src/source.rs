@@ -97,7 +97,7 @@ pub(crate) fn open(source: &Source, limits: &Limits) -> Result<Input, MediaError
 }
 
 /// FFmpeg's set-up, once: silent, because errors are returned and uploads must not write to the log at will.
-fn start_ffmpeg() {
+pub(crate) fn start_ffmpeg() {
     static START: Once = Once::new();
     START.call_once(|| {
         // The only failure `init` can report is of devices and filters, which are not compiled in.

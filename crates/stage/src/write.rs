@@ -1,0 +1,248 @@
+//! The files of a set. Layout, below the folder given:
+//!
+//! - `videos/ACTION/v_ACTION_SPLIT_NUMBER.mp4`
+//! - `train.csv`, `val.csv`, `iid.csv`, `swapped.csv`, `unseen.csv`: `path,label`
+//! - `ucf101/`: `classInd.txt`, and `trainlist01.txt` with `testlist01.txt` = iid; 02 tests on swapped, 03 on unseen
+//! - `scenes.csv`: `path,scene,view`; `boxes.csv`: `path,frame,x1,y1,x2,y2`, pixels: the truth about every video
+//! - `pictures/SCENE/NUMBER.png`, empty scenes in views that no video shows, with `pictures/train.csv` and `val.csv`
+//! - `contact_sheet.png`, and `stage.json`: the settings, written last
+//!
+//! Paths in lists start at the folder of the list, those in `ucf101/` at `videos/`.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use serde::Serialize;
+use unscene_media::{EncodeOptions, Encoder};
+
+use crate::actions::Action;
+use crate::canvas::Canvas;
+use crate::error::StageError;
+use crate::plan::{Plan, Settings, Split, Video};
+use crate::scenes::Scene;
+use crate::sheet::contact_sheet;
+use crate::take::{backdrop, render};
+
+/// Called with the number of finished videos; `Break` stops the work.
+pub type Control<'a> = dyn Fn(usize) -> ControlFlow<()> + Sync + 'a;
+
+/// The settings of a set that is not finished.
+const UNFINISHED: &str = ".stage-unfinished.json";
+const FINISHED: &str = "stage.json";
+/// Pictures of empty scenes: of each scene to train on, and to validate.
+const PICTURES: (u64, u64) = (40, 10);
+/// Their views start here, far from those of the videos.
+const FIRST_PICTURE: u64 = 1 << 20;
+
+/// What was made.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Of every split.
+    pub splits: Vec<SplitReport>,
+    /// Frames of all videos.
+    pub frames: usize,
+    /// Pictures of empty scenes.
+    pub pictures: usize,
+    /// Videos that an earlier call had made.
+    pub kept: usize,
+}
+
+/// What was made of one split.
+#[derive(Debug, Clone, Serialize)]
+pub struct SplitReport {
+    /// Which.
+    pub split: Split,
+    /// Number of videos.
+    pub videos: usize,
+    /// Share of videos in which the action happens in its own scene: the bias that came out.
+    pub in_own_scene: f64,
+}
+
+/// Makes a set on all cores. Called again after it was stopped, it goes on.
+///
+/// # Errors
+/// [`StageError::Occupied`] when the folder holds anything but an unfinished set of the same settings,
+/// [`StageError::Interrupted`] when `control` says so, and what can go wrong with files.
+pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<Report, StageError> {
+    occupy(&plan.settings, out)?;
+    write_pictures(plan, &out.join("pictures"))?;
+    for action in Action::ALL {
+        create_dir(&out.join("videos").join(action.name()))?;
+    }
+    let (done, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let boxes: Vec<Vec<[f32; 4]>> = plan
+        .videos
+        .par_iter()
+        .map(|video| {
+            if control(done.load(Ordering::Relaxed)).is_break() {
+                return Err(StageError::Interrupted { done: done.load(Ordering::Relaxed), of: plan.videos.len() });
+            }
+            let (boxes, is_new) = write_video(plan, video, &out.join("videos").join(video.path()))?;
+            kept.fetch_add(usize::from(!is_new), Ordering::Relaxed);
+            done.fetch_add(1, Ordering::Relaxed);
+            Ok(boxes)
+        })
+        .collect::<Result<_, _>>()?;
+    let _ = control(plan.videos.len());
+    write_lists(plan, &boxes, out)?;
+    write_png(&out.join("contact_sheet.png"), &contact_sheet(plan))?;
+    rename(&out.join(UNFINISHED), &out.join(FINISHED))?;
+
+    let splits = Split::ALL.map(|split| {
+        let videos: Vec<_> = plan.videos.iter().filter(|video| video.split == split).collect();
+        let own = videos.iter().filter(|video| video.in_own_scene()).count();
+        SplitReport { split, videos: videos.len(), in_own_scene: own as f64 / videos.len().max(1) as f64 }
+    });
+    Ok(Report {
+        splits: splits.to_vec(),
+        frames: boxes.iter().map(Vec::len).sum(),
+        pictures: Scene::all().count() * (PICTURES.0 + PICTURES.1) as usize,
+        kept: kept.into_inner(),
+    })
+}
+
+/// Claims an empty or missing folder, or one that was left unfinished with the same settings.
+fn occupy(settings: &Settings, out: &Path) -> Result<(), StageError> {
+    let occupied = |problem: &str| Err(StageError::Occupied { path: out.to_path_buf(), problem: problem.into() });
+    let text = serde_json::to_string_pretty(settings).expect("settings are plain numbers");
+    create_dir(out)?;
+    match fs::read_to_string(out.join(UNFINISHED)) {
+        Ok(found) if found == text => return Ok(()),
+        Ok(_) => return occupied("holds an unfinished set of other settings"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(source) => return Err(StageError::Io { path: out.join(UNFINISHED), source }),
+    }
+    if out.join(FINISHED).exists() {
+        return occupied("holds a finished set already");
+    }
+    let mut entries = fs::read_dir(out).map_err(|source| StageError::Io { path: out.to_path_buf(), source })?;
+    if entries.next().is_some() {
+        return occupied("is not empty");
+    }
+    write_file(&out.join(UNFINISHED), text.as_bytes())
+}
+
+/// Renders a video and encodes it, unless it is there already. Returns the boxes, and whether it is new.
+fn write_video(plan: &Plan, video: &Video, path: &Path) -> Result<(Vec<[f32; 4]>, bool), StageError> {
+    let Settings { seed, format, crf, .. } = plan.settings;
+    let is_new = !path.exists();
+    let partial = path.with_extension("partial");
+    let options =
+        EncodeOptions { width: format.width, height: format.height, fps: format.fps, crf, keyframe_every: format.fps };
+    let mut encoder = if is_new { Some(Encoder::create(&partial, &options)?) } else { None };
+    let mut boxes = Vec::new();
+    render(&video.take, &format, seed, |rgb, person| {
+        boxes.push(person);
+        encoder.as_mut().map_or(Ok(()), |encoder| encoder.write(rgb))
+    })?;
+    if let Some(encoder) = encoder {
+        encoder.finish()?;
+        rename(&partial, path)?;
+    }
+    Ok((boxes, is_new))
+}
+
+fn write_pictures(plan: &Plan, folder: &Path) -> Result<(), StageError> {
+    let Settings { seed, format, .. } = plan.settings;
+    let pictures: Vec<(Scene, u64)> =
+        Scene::all().flat_map(|scene| (0..PICTURES.0 + PICTURES.1).map(move |number| (scene, number))).collect();
+    for scene in Scene::all() {
+        create_dir(&folder.join(scene.name()))?;
+    }
+    pictures.par_iter().try_for_each(|&(scene, number)| {
+        let rgb = backdrop(scene, FIRST_PICTURE + number, seed, format.width, format.height);
+        let mut canvas = Canvas::new(format.width, format.height);
+        canvas.paste(0, 0, &rgb, format.width, 1);
+        write_png(&folder.join(picture_path(scene, number)), &canvas)
+    })?;
+    for (name, train) in [("train.csv", true), ("val.csv", false)] {
+        let rows = pictures.iter().filter(|(_, number)| (*number < PICTURES.0) == train);
+        let rows = rows.map(|&(scene, number)| [picture_path(scene, number), scene.name().into()]);
+        write_csv(&folder.join(name), ["path", "label"], rows)?;
+    }
+    Ok(())
+}
+
+fn picture_path(scene: Scene, number: u64) -> String {
+    format!("{}/{number:03}.png", scene.name())
+}
+
+fn write_lists(plan: &Plan, boxes: &[Vec<[f32; 4]>], out: &Path) -> Result<(), StageError> {
+    let of = |split: Split| plan.videos.iter().filter(move |video| video.split == split);
+    let listed = |video: &Video| format!("videos/{}", video.path());
+    for split in Split::ALL {
+        let rows = of(split).map(|video| [listed(video), video.take.action.name().into()]);
+        write_csv(&out.join(format!("{}.csv", split.name())), ["path", "label"], rows)?;
+    }
+    let scenes =
+        plan.videos.iter().map(|video| [listed(video), video.take.scene.name().into(), video.take.view.to_string()]);
+    write_csv(&out.join("scenes.csv"), ["path", "scene", "view"], scenes)?;
+    let rows = plan.videos.iter().zip(boxes).flat_map(|(video, boxes)| {
+        boxes.iter().enumerate().map(move |(frame, person)| {
+            let [x1, y1, x2, y2] = person.map(|side| format!("{side:.1}"));
+            [listed(video), frame.to_string(), x1, y1, x2, y2]
+        })
+    });
+    write_csv(&out.join("boxes.csv"), ["path", "frame", "x1", "y1", "x2", "y2"], rows)?;
+
+    let ucf101 = out.join("ucf101");
+    create_dir(&ucf101)?;
+    let classes = Action::ALL.iter().enumerate().map(|(index, action)| format!("{} {}\n", index + 1, action.name()));
+    write_file(&ucf101.join("classInd.txt"), classes.collect::<String>().as_bytes())?;
+    for (number, test) in [Split::Iid, Split::Swapped, Split::Unseen].into_iter().enumerate() {
+        let number = number + 1;
+        let train = of(Split::Train).map(|video| format!("{} {}\n", video.path(), video.take.action as usize + 1));
+        write_file(&ucf101.join(format!("trainlist{number:02}.txt")), train.collect::<String>().as_bytes())?;
+        let test = of(test).map(|video| video.path() + "\n");
+        write_file(&ucf101.join(format!("testlist{number:02}.txt")), test.collect::<String>().as_bytes())?;
+    }
+    Ok(())
+}
+
+fn write_csv<const N: usize>(
+    path: &Path,
+    header: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> Result<(), StageError> {
+    let failed = |error: csv::Error| StageError::Io { path: path.to_path_buf(), source: error.into() };
+    let partial = beside(path);
+    let mut writer = csv::Writer::from_path(&partial).map_err(failed)?;
+    writer.write_record(header).map_err(failed)?;
+    for row in rows {
+        writer.write_record(row).map_err(failed)?;
+    }
+    writer.flush().map_err(|source| StageError::Io { path: path.to_path_buf(), source })?;
+    rename(&partial, path)
+}
+
+fn write_png(path: &Path, canvas: &Canvas) -> Result<(), StageError> {
+    let bytes = canvas.pixmap.encode_png();
+    let bytes =
+        bytes.map_err(|error| StageError::Io { path: path.to_path_buf(), source: std::io::Error::other(error) })?;
+    write_file(path, &bytes)
+}
+
+/// Writes beside, then renames: a file is whole or not there.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
+    let partial = beside(path);
+    fs::write(&partial, bytes).map_err(|source| StageError::Io { path: path.to_path_buf(), source })?;
+    rename(&partial, path)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    path.with_file_name(name)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), StageError> {
+    fs::rename(from, to).map_err(|source| StageError::Io { path: to.to_path_buf(), source })
+}
+
+fn create_dir(path: &Path) -> Result<(), StageError> {
+    fs::create_dir_all(path).map_err(|source| StageError::Io { path: path.to_path_buf(), source })
+}
