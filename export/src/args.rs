@@ -1,10 +1,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use unscene_models::manifest::Precision;
 
-use crate::{ExportError, Exported, export};
+use crate::{ExportError, Exported, abandon, export};
 
 /// Export a run as a bundle: manifest.json and an ONNX model, checked by running it.
 #[derive(Debug, Clone, clap::Args)]
@@ -29,13 +30,28 @@ pub struct ExportArgs {
     pub json: bool,
 }
 
-/// Runs the command and prints what was written.
+/// A signal asked for the end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Runs the command and prints what was written. Ctrl-C or SIGTERM leaves nothing behind.
 ///
 /// # Errors
 /// As [`export`].
 pub fn run(args: &ExportArgs) -> Result<(), ExportError> {
+    ctrlc::set_handler(|| {
+        INTERRUPTED.store(true, Ordering::Release);
+        let why = if abandon() { "error: interrupted: no bundle was written" } else { "error: interrupted" };
+        let _ = writeln!(std::io::stderr(), "{why}");
+        std::process::exit(130);
+    })
+    .map_err(|error| ExportError::Signal(error.to_string()))?;
     let precision = if args.fp16 { Precision::Fp16 } else { Precision::Fp32 };
-    let done = export(&args.run, &args.out, precision, args.force)?;
+    let done = export(&args.run, &args.out, precision, args.force);
+    while done.is_err() && INTERRUPTED.load(Ordering::Acquire) {
+        // Its files are gone because the program is about to end.
+        std::thread::park();
+    }
+    let done = done?;
     let text = match args.json {
         true => format!("{:#}", serde_json::json!(done)),
         false => describe(&done),

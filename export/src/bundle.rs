@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use prost::Message;
 use serde_json::{Map, Value, json};
@@ -122,14 +123,33 @@ fn date() -> String {
 /// A bundle in the making; removed when dropped before it is published.
 struct Partial(PathBuf);
 
+/// The bundle in the making, for [`abandon`].
+static IN_WORK: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Removes what an export under way has written so far. For handlers of signals that then end the program; an export
+/// that is just taking its place is complete and stays. Returns whether there was one.
+pub fn abandon() -> bool {
+    // The lock is never held while something can panic.
+    let in_work = IN_WORK.lock().ok().and_then(|mut dir| dir.take());
+    in_work.is_some_and(|dir| fs::remove_dir_all(dir).is_ok())
+}
+
 impl Partial {
     fn create(out: &Path) -> Result<Self, ExportError> {
         let dir = beside(out, "partial");
-        fs::create_dir_all(&dir).map_err(|source| ExportError::Io { path: dir.clone(), source })?;
+        let error = |source| ExportError::Write { path: out.to_path_buf(), source };
+        fs::create_dir_all(&dir).map_err(error)?;
+        if let Ok(mut in_work) = IN_WORK.lock() {
+            *in_work = Some(dir.clone());
+        }
         Ok(Self(dir))
     }
 
     fn publish(self, out: &Path) -> Result<(), ExportError> {
+        // From here on a signal must not remove it.
+        if let Ok(mut in_work) = IN_WORK.lock() {
+            *in_work = None;
+        }
         let error = |source| ExportError::Io { path: out.to_path_buf(), source };
         // The old bundle stays complete until the new one can take its place.
         let old = beside(out, "old");

@@ -23,6 +23,14 @@ pub enum ExportError {
         /// Why.
         source: std::io::Error,
     },
+    /// The bundle's place cannot be written.
+    #[error("{path} cannot be made: {source}; choose another --out")]
+    Write {
+        /// The bundle.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A file is not in the safetensors format.
     #[error("{path}: not a safetensors file: {source}; make the run folder again")]
     SafeTensors {
@@ -53,6 +61,9 @@ pub enum ExportError {
     /// `--force` was asked to replace something that is no bundle.
     #[error("{0} holds no manifest.json, so it is not a bundle and --force does not remove it; choose another folder")]
     NotABundle(PathBuf),
+    /// The system does not let the program listen for signals.
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Signal(String),
     /// The manifest contradicts itself.
     #[error(transparent)]
     Manifest(#[from] unscene_models::manifest::ManifestError),
@@ -82,6 +93,6 @@ pub enum ExportError {
 impl ExportError {
     /// Whether what the caller gave cannot be used, rather than the export having failed.
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Engine { .. } | Self::Parity { .. })
+        !matches!(self, Self::Engine { .. } | Self::Parity { .. } | Self::Signal(_))
     }
 }

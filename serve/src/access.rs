@@ -1,5 +1,7 @@
 //! One log line and one count for each request.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use actix_web::body::MessageBody;
@@ -15,6 +17,7 @@ struct InFlight {
     count: IntGauge,
     start: Instant,
     path: String,
+    draining: Arc<AtomicBool>,
     answered: bool,
 }
 
@@ -23,7 +26,11 @@ impl Drop for InFlight {
         self.count.dec();
         if !self.answered {
             let seconds = self.start.elapsed().as_secs_f64();
-            tracing::info!(target: "unscene_serve::access", path = %self.path, seconds, "client left before the answer");
+            let why = match self.draining.load(Ordering::Acquire) {
+                true => "no answer: dropped by the shutdown",
+                false => "client left before the answer",
+            };
+            tracing::info!(target: "unscene_serve::access", path = %self.path, seconds, "{why}");
         }
     }
 }
@@ -39,7 +46,8 @@ pub async fn log(
     let path = crate::error::shorten(request.path());
     let peer = request.peer_addr();
     state.metrics.in_flight.inc();
-    let mut in_flight = InFlight { count: state.metrics.in_flight.clone(), start, path, answered: false };
+    let (count, draining) = (state.metrics.in_flight.clone(), state.draining.clone());
+    let mut in_flight = InFlight { count, start, path, draining, answered: false };
 
     let result = next.call(request).await;
     in_flight.answered = true;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, middleware, web};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use unscene_engine::{Bundle, EngineError, EngineOptions, Model};
 
 use crate::admission::Admission;
@@ -147,18 +148,28 @@ impl Service {
 }
 
 impl StopHandle {
-    /// Refuses new work, waits for the requests in flight, then closes. Meanwhile `/readyz` answers 503.
+    /// Refuses new work, waits for the requests in flight as long as the options say, drops those that are left, and
+    /// closes. Meanwhile `/readyz` answers 503.
     pub async fn stop(&self) {
         self.state.draining.store(true, Ordering::Release);
         let deadline = Instant::now() + self.state.options.shutdown_timeout();
         while self.state.admission.entered() > 0 && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
         }
-        self.handle.stop(true).await;
+        self.close().await;
+    }
+
+    /// Closes; drops the requests in flight, if there are any.
+    async fn close(&self) {
+        let left = self.state.admission.entered();
+        if left > 0 {
+            tracing::warn!(requests = left, "shutting down: requests in flight are dropped");
+        }
+        self.handle.stop(left == 0).await;
     }
 }
 
-/// Serves until SIGTERM or SIGINT, finishes the requests in flight, and returns.
+/// Serves until SIGTERM or SIGINT, finishes the requests in flight, and returns. A second signal does not wait for them.
 ///
 /// # Errors
 ///
@@ -166,14 +177,22 @@ impl StopHandle {
 pub fn run(options: ServeOptions) -> Result<(), StartError> {
     actix_web::rt::System::new().block_on(async move {
         // Before the models are loaded, so that a signal during that is not lost.
-        let signal = signal()?;
+        let mut signals = Signals::listen()?;
         let service = Service::start(options)?;
         let stop = service.stop_handle();
         tracing::info!(addr = %service.addr(), "ready: listening on http://{}", service.addr());
         actix_web::rt::spawn(async move {
-            let name = signal.await;
-            tracing::info!(signal = name, "shutting down: finishing the requests in flight");
-            stop.stop().await;
+            let signal = signals.next().await;
+            let (requests, seconds) = (stop.state.admission.entered(), stop.state.options.shutdown_timeout_s);
+            tracing::info!(
+                signal,
+                requests,
+                "shutting down: finishing the requests in flight, for {seconds} s at most; a second signal drops them"
+            );
+            tokio::select! {
+                () = stop.stop() => {}
+                _ = signals.next() => stop.close().await,
+            }
         });
         service.serve().await
     })
@@ -194,17 +213,24 @@ pub fn init_tracing(format: LogFormat) {
     };
 }
 
-/// Resolves with the name of the first signal that asks for the end.
-fn signal() -> std::io::Result<impl Future<Output = &'static str>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+/// The signals that ask for the end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
-    })
+    }
 }
 
 fn check_spool_dir(options: &ServeOptions) -> Result<(), StartError> {

@@ -46,8 +46,18 @@ pub fn exit_code(result: Result<()>) -> ExitCode {
 
 /// The error and its causes as one line on standard error.
 pub fn report(error: &Error) {
-    let text = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
-    eprintln!("error: {text}");
+    eprintln!("error: {}", line(error));
+}
+
+fn line(error: &Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Many errors quote their cause already.
+        if !text.contains(&cause) {
+            text += &format!(": {cause}");
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn is_interrupted(error: &Error) -> bool {
@@ -62,5 +72,29 @@ fn is_bad_input(error: &Error) -> bool {
     if let Some(TrainError::Torch(_) | TrainError::Node { .. }) = error.downcast_ref() {
         return false;
     }
-    !matches!(error.downcast_ref(), Some(EngineError::Inference { .. }))
+    // Bare: writing to standard output. Everything else says which file it is about.
+    let is_output = error.is::<std::io::Error>() && error.chain().count() == 1;
+    !is_output && !matches!(error.downcast_ref(), Some(EngineError::Inference { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_said_once() {
+        let cause = || std::io::Error::other("disk\n  gone");
+        let quoted = Error::from(cause()).context("a.mp4: disk\n  gone; buy another");
+        assert_eq!(line(&quoted), "a.mp4: disk gone; buy another");
+        let plain = Err::<(), _>(cause()).context("cannot read a.mp4").unwrap_err();
+        assert_eq!(line(&plain), "cannot read a.mp4: disk gone");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_bad_input() {
+        assert!(!is_bad_input(&std::io::Error::other("full").into()));
+        assert!(is_bad_input(&anyhow::anyhow!("no such label")));
+    }
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the work to stop where nothing is lost, the second ends the program at once.
+//! Ctrl-C or SIGTERM: the first asks the work to stop where nothing is lost, the second ends the program at once.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ pub fn listen() -> Result<()> {
     .context("cannot listen for Ctrl-C")
 }
 
-/// `Break` once Ctrl-C was pressed.
+/// `Break` once the program was asked to stop.
 pub fn control() -> ControlFlow<()> {
     if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }

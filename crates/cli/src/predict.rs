@@ -1,6 +1,7 @@
 //! `unscene predict`: videos to predictions on the command line.
 
 use std::io::Write;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,8 +34,8 @@ pub struct PredictArgs {
     #[arg(required = true, value_name = "VIDEO")]
     videos: Vec<PathBuf>,
     /// Number of classes to print
-    #[arg(long, value_name = "K", default_value_t = 5)]
-    top_k: usize,
+    #[arg(long, value_name = "K", default_value_t = NonZero::new(5).unwrap())]
+    top_k: NonZero<usize>,
     /// Frames from the start of a clip to the start of the next [default: the bundle's]
     #[arg(long, value_name = "FRAMES")]
     stride_frames: Option<usize>,
@@ -91,7 +92,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
 
 fn classify(model: &Model, path: &Path, args: &PredictArgs) -> Result<Classification, EngineError> {
     let options = ClassifyOptions {
-        top_k: args.top_k,
+        top_k: args.top_k.get(),
         stride_frames: args.stride_frames,
         crops: args.crops,
         clips: args.clips,

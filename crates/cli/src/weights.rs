@@ -1,5 +1,6 @@
 //! `unscene init` and `unscene import`: the two ways to a run folder before there is training.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -112,13 +113,29 @@ fn describe(report: &ImportReport) -> String {
 }
 
 fn read_labels(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read labels from {}", path.display()))?;
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read labels from {}", path.display()))?;
+    let Ok(text) = String::from_utf8(bytes) else {
+        bail!("{}: this is no UTF-8 text; expected one class name a line", path.display());
+    };
+    // Editors on Windows mark UTF-8 at the start, and many end a file with empty lines.
+    let text = text.trim_start_matches('\u{feff}').trim_end();
     let labels: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
     if let Some(empty) = labels.iter().position(String::is_empty) {
         bail!("{}: line {} is empty; expected one class name a line", path.display(), empty + 1);
     }
     if labels.is_empty() {
         bail!("{}: no labels; expected one class name a line", path.display());
+    }
+    let mut lines = HashMap::new();
+    for (line, label) in labels.iter().enumerate() {
+        if let Some(first) = lines.insert(label, line) {
+            bail!(
+                "{}: lines {} and {} are both {label:?}; class names must differ",
+                path.display(),
+                first + 1,
+                line + 1
+            );
+        }
     }
     Ok(labels)
 }

@@ -124,10 +124,16 @@ fn weights_that_do_not_fit() {
     let out = path("out");
     refused(
         import(&weights, &path("four"), &out),
-        &["misshapen fc.weight (3 x 64, expected 4 x 64), fc.bias (3, expected 4)"],
+        &[
+            "there are 4 labels, and the checkpoint has 3 outputs",
+            "2 misshapen: fc.weight (3 x 64, expected 4 x 64), fc.bias (3, expected 4)",
+        ],
     );
     refused(import(&weights, &path("gap"), &out), &["gap", "line 2 is empty"]);
     refused(import(&weights, &path("nowhere"), &out), &["nowhere"]);
+    std::fs::write(path("twice"), "a\nb\na\n").unwrap();
+    refused(import(&weights, &path("twice"), &out), &["twice", "lines 1 and 3 are both \"a\""]);
+    refused(import(&weights, &weights, &out), &["weights.safetensors", "UTF-8"]);
     refused(import(&path("text.pth"), &path("three"), &out), &["text.pth", "neither a PyTorch checkpoint nor"]);
     refused(import(&path("nowhere.pth"), &path("three"), &out), &["nowhere.pth"]);
     refused(import(&weights, &path("three"), &path("run")), &["run", "choose another folder"]);
@@ -135,7 +141,7 @@ fn weights_that_do_not_fit() {
         ["import", "--arch", "r3d18-hara", "--width", "0.125", "--frames", "8", "--size", "32"].map(OsStr::new);
     let (labels, other) = (path("three"), [OsStr::new("--weights"), weights.as_os_str(), "--labels".as_ref()]);
     let args = deeper.into_iter().chain(other).chain([labels.as_os_str(), "--out".as_ref(), out.as_os_str()]);
-    refused(args, &["missing layer1.1.conv1.weight (8 x 8 x 3 x 3 x 3), ", "choose the architecture"]);
+    refused(args, &["missing: layer1.1.conv1.weight (8 x 8 x 3 x 3 x 3), ", "choose the architecture"]);
     assert!(!out.exists());
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
@@ -162,8 +168,47 @@ fn runs_that_are_none() {
     };
     export(&path("nowhere"), &["nowhere", "unscene init"]);
     init(&path("run"));
+    let config = std::fs::read_to_string(path("run").join("config.json")).unwrap();
+    for (from, to, parts) in [
+        ("\"fps\": null", "\"fps\": 1e9", ["config.json", "`fps` is 1000000000"]),
+        ("\"channels\"", "\"chanels\"", ["config.json", "unknown field `chanels`"]),
+        ("\"short_side\": 32", "\"short_side\": 8", ["config.json", "`input.short_side` is 8"]),
+    ] {
+        assert!(config.contains(from), "{from} in {config}");
+        std::fs::write(path("run").join("config.json"), config.replacen(from, to, 1)).unwrap();
+        export(&path("run"), &parts);
+    }
+    std::fs::write(path("run").join("config.json"), config).unwrap();
     std::fs::remove_file(path("run").join("weights.safetensors")).unwrap();
     export(&path("run"), &["weights.safetensors"]);
+}
+
+#[test]
+fn folders_of_the_other_kind_are_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = bundle(folder.path());
+    let (run, video, out) = (folder.path().join("run"), video("h264.mp4"), folder.path().join("out"));
+    refused(
+        ["predict".as_ref(), "--bundle".as_ref(), run.as_os_str(), video.as_os_str()],
+        &["run: this is a run folder", "unscene export"],
+    );
+    refused(
+        ["export".as_ref(), "--run".as_ref(), bundle.as_os_str(), "--out".as_ref(), out.as_os_str()],
+        &["bundle: this is a bundle"],
+    );
+}
+
+#[test]
+fn stage_names_what_it_cannot_do() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mine.txt"), "mine").unwrap();
+    let stage = |more: &[&str], parts: &[&str]| {
+        let out = folder.path().to_str().unwrap();
+        refused(["stage", "--preset", "tiny", "--out", out].iter().chain(more), parts);
+    };
+    stage(&[], &["is not empty", "--out"]);
+    stage(&["--bias", "1.5"], &["bias is 1.5", "from 0 to 1"]);
+    stage(&["--train", "0"], &["train is 0"]);
 }
 
 #[test]
@@ -173,6 +218,8 @@ fn arguments_that_make_no_sense() {
         (vec!["init", "--arch", "r3d10-hara", "--out", "x"], "--classes"),
         (vec!["predict", "--bundle", "x", "--device", "gpu", "y.mp4"], "cuda:N"),
         (vec!["predict", "--bundle", "x", "--crops", "ten", "y.mp4"], "center or three"),
+        (vec!["predict", "--bundle", "x", "--top-k", "0", "y.mp4"], "--top-k"),
+        (vec!["stage", "--out", "x", "--preset", "huge"], "tiny, demo or full"),
         (vec!["predict", "--bundle", "x"], "VIDEO"),
         (vec!["serve"], "--bundle"),
         (vec!["dance"], "dance"),

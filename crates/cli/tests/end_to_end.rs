@@ -222,3 +222,43 @@ fn ctrl_c_keeps_what_is_done_and_says_how_much_that_is() {
     let message = format!("error: interrupted: {} of 2000 videos are done\n", answers.len());
     assert_eq!(String::from_utf8(output.stderr).unwrap(), message);
 }
+
+#[test]
+fn an_interrupted_export_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    // Large enough that it takes a while to check.
+    done(["init", "--arch", "r3d18-hara", "--classes", "3", "--out", run.to_str().unwrap()]);
+    for signal in ["INT", "TERM"] {
+        let out = folder.path().join("bundle");
+        let mut child =
+            command(["export".as_ref(), "--run".as_ref(), run.as_os_str(), "--out".as_ref(), out.as_os_str()])
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+        let hidden = || {
+            let entries = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            entries.filter(|name| name.to_string_lossy().starts_with('.')).count()
+        };
+        while hidden() == 0 {
+            assert!(child.try_wait().unwrap().is_none(), "the export ended before it wrote anything");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let killed = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(130), "after SIG{signal}");
+        assert!(String::from_utf8_lossy(&ended.stderr).contains("no bundle was written"), "{ended:?}");
+        assert_eq!(hidden(), 0);
+        assert!(!out.exists());
+    }
+}
+
+#[test]
+fn a_stage_is_rendered_and_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("stage");
+    let text = done(["stage", "--preset", "tiny", "--test", "0", "--seed", "3", "--out", out.to_str().unwrap()]);
+    assert!(text.contains("30 videos") && text.contains("contact_sheet.png"), "{text}");
+    assert!(out.join("stage.json").is_file());
+}

@@ -119,7 +119,11 @@ impl OrtBackend {
         }
         builder = add_device(builder, device, fp16).map_err(|reason| EngineError::Unavailable {
             requested: format!("device {device}"),
-            reason: format!("ONNX Runtime {}: {reason}", runtime.version),
+            reason: format!(
+                "ONNX Runtime {}: {}; choose the device cpu, or install a build with this provider (`make deps GPU=1`)",
+                runtime.version,
+                reason.trim_end_matches('.')
+            ),
         })?;
         let session = builder.commit_from_file(&path).map_err(|error| load_error(error.to_string()))?;
         let gpu = matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_));

@@ -25,6 +25,9 @@ impl Bundle {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref().to_path_buf();
         let path = dir.join(MANIFEST_FILE);
+        if !path.exists() && dir.join("config.json").is_file() {
+            return Err(EngineError::RunFolder { dir });
+        }
         let text = fs::read_to_string(&path).map_err(|source| EngineError::Read { path: path.clone(), source })?;
         let manifest = Manifest::from_json(&text).map_err(|source| EngineError::Manifest { path, source })?;
         for graph in &manifest.graphs {

@@ -17,6 +17,12 @@ pub enum EngineError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The folder is the other kind that this software writes.
+    #[error("{}: this is a run folder; make a bundle of it with `unscene export --run`", dir.display())]
+    RunFolder {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// `manifest.json` is wrong.
     #[error("{}: {source}", path.display())]
     Manifest {

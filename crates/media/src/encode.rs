@@ -24,7 +24,7 @@ pub struct EncodeOptions {
     pub keyframe_every: u32,
 }
 
-/// Writes one video, frame by frame. The same frames give the same bytes with the same version of x264.
+/// Writes one video, frame by frame.
 ///
 /// The file is whole only after [`Encoder::finish`].
 pub struct Encoder {
@@ -66,7 +66,7 @@ impl Encoder {
         context.set_frame_rate(Some(Rational::new(fps as i32, 1)));
         context.set_gop(options.keyframe_every);
         context.set_flags(codec::Flags::GLOBAL_HEADER | codec::Flags::BITEXACT);
-        // One thread: videos are encoded side by side, and the bytes do not depend on the machine.
+        // One thread: videos are encoded side by side.
         context.set_threading(codec::threading::Config::count(1));
         let mut settings = Dictionary::new();
         settings.set("preset", "veryfast");

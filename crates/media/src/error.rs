@@ -47,7 +47,7 @@ pub enum MediaError {
         detail: String,
     },
     /// The video is larger than a limit set by [`Limits`](crate::Limits).
-    #[error("{name}: {what} is {found}, over the limit of {limit}; shorten or shrink the video, or raise the limit")]
+    #[error("{name}: {what} is {found}, over the limit of {limit}; shorten or shrink the video")]
     Limit {
         /// The source's name.
         name: String,

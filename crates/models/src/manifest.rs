@@ -1,6 +1,6 @@
 //! `manifest.json`: what a bundle says about itself. `export` writes it, `engine` reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,6 +77,7 @@ pub enum Precision {
 ///
 /// A value `v` of channel `c`, in `0..=255`, enters the network as `(v * range / 255 - mean[c]) / std[c]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClipInput {
     /// Frames per clip.
     pub frames: usize,
@@ -166,33 +167,8 @@ impl Manifest {
     /// # Errors
     /// Names the first field that is wrong.
     pub fn validate(&self) -> Result<(), ManifestError> {
+        check_clips(&self.labels, &self.input, self.stride_frames, self.fps)?;
         let input = &self.input;
-        let check = |ok: bool, field, found: String, expected: &str| match ok {
-            true => Ok(()),
-            false => Err(ManifestError::Field { field, found, expected: expected.into() }),
-        };
-        check(!self.labels.is_empty(), "labels", "none".into(), "at least one label")?;
-        let size = format!("{} x {} x {}", input.frames, input.height, input.width);
-        // A bound, because a clip is allocated from these numbers: 1e9 values are 4 GB.
-        let values = [3, input.frames, input.height, input.width]
-            .iter()
-            .try_fold(1usize, |product, &side| product.checked_mul(side));
-        let sane = values.is_some_and(|n| (1..=1_000_000_000).contains(&n));
-        check(sane, "input", size, "frames x height x width from 1 to 3e8 values")?;
-        let fits = input.short_side >= input.height.max(input.width).min(1 << 20) && input.short_side <= 1 << 20;
-        let side = input.short_side.to_string();
-        check(fits, "input.short_side", side, "at least the crop's height and width, at most 1048576")?;
-        let finite = input.mean.iter().all(|m| m.is_finite());
-        check(finite, "input.mean", format!("{:?}", input.mean), "finite numbers")?;
-        let positive = input.std.iter().all(|s| s.is_finite() && *s > 0.0);
-        check(positive, "input.std", format!("{:?}", input.std), "numbers above zero")?;
-        let range = input.range.is_finite() && input.range > 0.0;
-        check(range, "input.range", input.range.to_string(), "a number above zero")?;
-        check(input.channels == "RGB", "input.channels", format!("{:?}", input.channels), "\"RGB\"")?;
-        check(self.stride_frames > 0, "stride_frames", "0".into(), "at least 1")?;
-        let fps = self.fps.is_none_or(|f| f.is_finite() && f > 0.0);
-        check(fps, "fps", format!("{:?}", self.fps), "null or a number above zero")?;
-
         check(self.graphs.len() == 1, "graphs", format!("{} graphs", self.graphs.len()), "one graph for classify")?;
         let graph = &self.graphs[0];
         let plain = !graph.file.is_empty() && graph.file != ".." && !graph.file.contains(['/', '\\']);
@@ -207,6 +183,55 @@ impl Manifest {
         let logits = vec![Dim::Symbol("N".into()), Dim::Fixed(self.labels.len())];
         check_tensor(&graph.inputs, "graphs[0].inputs", &clip)?;
         check_tensor(&graph.outputs, "graphs[0].outputs", &logits)
+    }
+}
+
+/// Checks what a run and a bundle both say about clips.
+///
+/// # Errors
+/// [`ManifestError::Field`] with the first field that is wrong.
+pub(crate) fn check_clips(
+    labels: &[String],
+    input: &ClipInput,
+    stride_frames: usize,
+    fps: Option<f64>,
+) -> Result<(), ManifestError> {
+    check(!labels.is_empty(), "labels", "none".into(), "at least one label")?;
+    let unnamed = labels.iter().any(|label| label.trim().is_empty());
+    check(!unnamed, "labels", "an empty name".into(), "a name for every class")?;
+    let mut seen = BTreeSet::new();
+    let twice = labels.iter().find(|label| !seen.insert(*label));
+    check(twice.is_none(), "labels", format!("{:?} twice", twice.map_or("", String::as_str)), "names that differ")?;
+    let size = format!("{} x {} x {}", input.frames, input.height, input.width);
+    // A bound, because a clip is allocated from these numbers: 1e9 values are 4 GB.
+    let values = [3, input.frames, input.height, input.width]
+        .iter()
+        .try_fold(1usize, |product, &side| product.checked_mul(side));
+    let sane = values.is_some_and(|n| (1..=1_000_000_000).contains(&n));
+    check(sane, "input", size, "frames x height x width from 1 to 3e8 values")?;
+    let fits = input.short_side >= input.height.max(input.width).min(1 << 20) && input.short_side <= 1 << 20;
+    let side = input.short_side.to_string();
+    check(fits, "input.short_side", side, "at least the crop's height and width, at most 1048576")?;
+    let finite = input.mean.iter().all(|m| m.is_finite());
+    check(finite, "input.mean", format!("{:?}", input.mean), "finite numbers")?;
+    let positive = input.std.iter().all(|s| s.is_finite() && *s > 0.0);
+    check(positive, "input.std", format!("{:?}", input.std), "numbers above zero")?;
+    let range = input.range.is_finite() && input.range > 0.0;
+    check(range, "input.range", input.range.to_string(), "a number above zero")?;
+    check(input.channels == "RGB", "input.channels", format!("{:?}", input.channels), "\"RGB\"")?;
+    check(stride_frames > 0, "stride_frames", "0".into(), "at least 1")?;
+    // Above what cameras take, a clip would be one frame over and over.
+    let sane = fps.is_none_or(|fps| fps > 0.0 && fps <= 1000.0);
+    let found = fps.map_or("null".into(), |fps| fps.to_string());
+    check(sane, "fps", found, "null or frames per second above 0 and up to 1000")?;
+    Ok(())
+}
+
+/// An error unless `ok`.
+fn check(ok: bool, field: &'static str, found: String, expected: &str) -> Result<(), ManifestError> {
+    match ok {
+        true => Ok(()),
+        false => Err(ManifestError::Field { field, found, expected: expected.into() }),
     }
 }
 
@@ -253,7 +278,10 @@ mod tests {
             ("[1, 1, 1]", "[1, 0, 1]", "`input.std`"),
             (r#""RGB""#, r#""BGR""#, "`input.channels`"),
             (r#""stride_frames": 16"#, r#""stride_frames": 0"#, "`stride_frames`"),
-            (r#""fps": null"#, r#""fps": -1"#, "`fps`"),
+            (r#""fps": null"#, r#""fps": -1"#, "`fps`: found -1,"),
+            (r#""fps": null"#, r#""fps": 1e9"#, "`fps`: found 1000000000,"),
+            (r#""jump"]"#, r#"" "]"#, "`labels`: found an empty name"),
+            (r#""jump"]"#, r#""run"]"#, "`labels`: found \"run\" twice"),
             ("model.onnx", "../model.onnx", "`graphs[0].file`"),
             (r#"["N", 3, 16, 112, 112]"#, r#"["N", 3, 8, 112, 112]"#, "`graphs[0].inputs`"),
             (r#"["N", 2]"#, r#"["N", 3]"#, "`graphs[0].outputs`"),

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::manifest::ClipInput;
-use crate::r3d::R3dConfig;
+use crate::manifest::{ClipInput, MANIFEST_FILE, ManifestError, check_clips};
+use crate::r3d::{R3dConfig, R3dVariant, Shortcut};
 
 /// The description of a run, `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// The model.
     pub model: R3dConfig,
@@ -62,22 +63,24 @@ pub enum RunError {
 }
 
 impl RunConfig {
-    /// A run with the paper's preprocessing: RGB in 0..255 minus the mean of ActivityNet, divided by 1.
+    /// A run whose clips are prepared as the authors of the model's family test them:
     ///
-    /// The mean is that of the paper's release and of kenshohara/3D-ResNets-PyTorch.
+    /// - `hara`: RGB in 0..255 minus the mean of ActivityNet, as the paper's release does.
+    /// - `hara-b`: RGB in 0..1, mean and deviation of Kinetics, the defaults of kenshohara/3D-ResNets-PyTorch.
+    /// - `torchvision`: short side 128 for a crop of 112, 15 frames per second, RGB in 0..1 with its own mean and
+    ///   deviation (`R3D_18_Weights.KINETICS400_V1`; its 128 x 171 is the short side of 128 for videos of 4:3).
     pub fn new(model: R3dConfig, labels: Vec<String>, provenance: Map<String, Value>) -> Self {
-        let input = ClipInput {
-            frames: model.frames,
-            height: model.size,
-            width: model.size,
-            short_side: model.size,
-            mean: [114.7748, 107.7354, 99.4750],
-            std: [1.0; 3],
-            channels: "RGB".into(),
-            range: 255.0,
+        let size = model.size;
+        let (short_side, mean, std, range, fps) = match model.arch.variant {
+            R3dVariant::Hara(Shortcut::A) => (size, [114.7748, 107.7354, 99.4750], [1.0; 3], 255.0, None),
+            R3dVariant::Hara(Shortcut::B) => (size, [0.4345, 0.4051, 0.3775], [0.2768, 0.2713, 0.2737], 1.0, None),
+            R3dVariant::Torchvision => {
+                (size * 8 / 7, [0.43216, 0.394666, 0.37645], [0.22803, 0.22145, 0.216989], 1.0, Some(15.0))
+            }
         };
-        let stride_frames = model.frames;
-        Self { model, labels, input, stride_frames, fps: None, provenance }
+        let (frames, channels) = (model.frames, "RGB".into());
+        let input = ClipInput { frames, height: size, width: size, short_side, mean, std, channels, range };
+        Self { model, labels, input, stride_frames: frames, fps, provenance }
     }
 }
 
@@ -106,6 +109,10 @@ impl RunFolder {
     /// Reads and checks `config.json`.
     pub fn read_config(&self) -> Result<RunConfig, RunError> {
         let path = self.config_path();
+        if !path.exists() && self.dir.join(MANIFEST_FILE).is_file() {
+            let problem = "this is a bundle, exported already; a run folder has a config.json".into();
+            return Err(RunError::Inconsistent { path: self.dir.clone(), problem });
+        }
         let text = std::fs::read_to_string(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
         let config: RunConfig =
             serde_json::from_str(&text).map_err(|source| RunError::Parse { path: path.clone(), source })?;
@@ -130,7 +137,12 @@ fn check(config: &RunConfig, path: &Path) -> Result<(), RunError> {
             size = model.size
         ));
     }
-    Ok(())
+    match check_clips(&config.labels, input, config.stride_frames, config.fps) {
+        Err(ManifestError::Field { field, found, expected }) => {
+            problem(format!("`{field}` is {found}, expected {expected}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -145,8 +157,24 @@ mod tests {
         assert!(check(&config, path).is_ok());
         config.input.frames = 8;
         assert!(check(&config, path).unwrap_err().to_string().contains("8 frames"));
+        config.input.frames = 16;
+        config.fps = Some(-3.0);
+        assert!(check(&config, path).unwrap_err().to_string().contains("config.json: `fps` is -3, expected"));
         config.labels.pop();
         assert!(check(&config, path).unwrap_err().to_string().contains("there are 1 labels"));
+    }
+
+    #[test]
+    fn misspelt_fields_are_named() {
+        let model = R3dConfig::new("r3d10-hara".parse().unwrap(), 1);
+        let text = serde_json::to_string(&RunConfig::new(model, vec!["a".into()], Map::new())).unwrap();
+        for (from, to) in
+            [("\"channels\"", "\"chanels\""), ("\"stride_frames\"", "\"stride\""), ("\"width\":1.0", "\"widht\":1.0")]
+        {
+            assert!(text.contains(from), "{from} in {text}");
+            let error = serde_json::from_str::<RunConfig>(&text.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(to.split('"').nth(1).unwrap()), "{error}");
+        }
     }
 
     #[test]

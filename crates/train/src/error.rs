@@ -29,7 +29,7 @@ pub enum TrainError {
     },
     /// The tensors of a file are not those of the model.
     #[error(
-        "{path}: these weights are not of this model; choose the architecture and labels they were made with: {misfits}"
+        "{path}: these weights are not of this model; {}: {misfits}", misfits.advice()
     )]
     Misfit {
         /// The file.
@@ -107,13 +107,30 @@ pub struct Misfits {
 }
 
 impl Misfits {
+    /// What is most likely wrong.
+    fn advice(&self) -> String {
+        // Only the last layer's outputs differ: the labels are not those of the checkpoint.
+        let outputs = |(name, found, needed): &(String, Vec<usize>, Vec<usize>)| {
+            let is_head = name.starts_with("fc.") && found.get(1..) == needed.get(1..);
+            is_head.then(|| (found.first().copied(), needed.first().copied()))
+        };
+        let heads: Option<Vec<_>> = self.reshaped.iter().map(outputs).collect();
+        match heads.as_deref() {
+            Some([(Some(found), Some(needed)), ..]) if self.missing.is_empty() && self.extra.is_empty() => {
+                format!("there are {needed} labels, and the checkpoint has {found} outputs")
+            }
+            _ => "choose the architecture and labels they were made with".into(),
+        }
+    }
+
     /// Whether everything fits.
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.extra.is_empty() && self.reshaped.is_empty()
     }
 }
 
-/// On one line: `missing fc.bias (5); extra scene.bias (2), scene.weight (2 x 8); misshapen fc.weight (2 x 8, expected 5 x 8)`.
+/// On one line: `1 missing: fc.bias (5); 2 extra: scene.bias (2), scene.weight (2 x 8); 1 misshapen: fc.weight (2 x 8,
+/// expected 5 x 8)`.
 impl fmt::Display for Misfits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = |(name, shape): &(String, Vec<usize>)| format!("{name} ({})", by(shape));
@@ -129,7 +146,8 @@ impl fmt::Display for Misfits {
             ),
         ];
         let found = kinds.iter().filter(|(_, names)| !names.is_empty());
-        let text: Vec<String> = found.map(|(kind, names)| format!("{kind} {}", names.join(", "))).collect();
+        let text: Vec<String> =
+            found.map(|(kind, names)| format!("{} {kind}: {}", names.len(), names.join(", "))).collect();
         f.write_str(&text.join("; "))
     }
 }

@@ -34,7 +34,11 @@ fn a_run_holds_its_config_its_weights_and_a_reference_that_they_reproduce() {
     let tensors: std::collections::HashMap<_, _> =
         Tensor::read_safetensors(run.reference_path()).unwrap().into_iter().collect();
     assert_eq!(tensors["input"].size(), [2, 3, 4, 16, 16]);
-    assert!(tensors["input"].max().double_value(&[]) > 100.0, "pixels in 0..255 minus the mean");
+    // Random pixels, normalised as the config says: the brightest are almost white.
+    let input = &config.input;
+    let white = (0..3).map(|c| (input.range - input.mean[c]) / input.std[c]).fold(0.0f32, f32::max);
+    let brightest = tensors["input"].max().double_value(&[]) / f64::from(white);
+    assert!((0.95..1.0001).contains(&brightest), "{brightest}");
     let logits = net.forward(&tensors["input"], Mode::Eval).unwrap();
     assert!(difference(&values(&logits[0]), &values(&tensors["logits"])) < 1e-6);
     assert_eq!(std::fs::read_dir(folder.path().join("runs")).unwrap().count(), 1, "nothing is left beside");
@@ -89,9 +93,9 @@ fn every_tensor_that_does_not_fit_is_named_and_nothing_is_written() {
     let error = import_run(small(2), &path, labels(2), &out).unwrap_err().to_string();
     for part in [
         "other.safetensors",
-        "missing bn1.bias (8), layer4.0.conv2.weight (64 x 64 x 3 x 3 x 3); ",
-        "extra scene.weight (1 x 2); ",
-        "misshapen fc.bias (5, expected 2)",
+        "2 missing: bn1.bias (8), layer4.0.conv2.weight (64 x 64 x 3 x 3 x 3); ",
+        "1 extra: scene.weight (1 x 2); ",
+        "1 misshapen: fc.bias (5, expected 2)",
     ] {
         assert!(error.contains(part), "{part} is not in: {error}");
     }

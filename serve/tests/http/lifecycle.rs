@@ -79,6 +79,18 @@ fn requests_at_the_same_time_each_get_their_own_answer() {
 }
 
 #[test]
+fn a_shutdown_drops_what_does_not_end_in_time() {
+    let server = TestServer::start(&["--shutdown-timeout-s", "0.2"]);
+    let mut stream = unfinished(&server, b"slow", 1000);
+    server.wait_for_metric("unscene_admitted_requests", 1.0);
+    // Ends although the upload does not.
+    server.shut_down();
+    let mut answer = Vec::new();
+    let _reset = std::io::Read::read_to_end(&mut stream, &mut answer);
+    assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
 fn a_shutdown_finishes_the_requests_in_flight() {
     let server = TestServer::start(&[]);
     let video = read("red.mp4");
