@@ -6,7 +6,7 @@
 //!
 //! From the inside out:
 //!
-//! 1. [`Action`] gives joint angles for every moment, [`figure`] draws a person with them.
+//! 1. [`Action`] gives joint angles for every moment; a figure is drawn with them.
 //! 2. [`Scene`] paints a place; the same number of a view is the same picture.
 //! 3. [`Take`] is one video: who does what where. [`render`] gives its frames and the box of the person.
 //! 4. [`Settings`] and a seed make the plan of a whole set, [`write`](write()) makes its files.
