@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::decode::{Decoder, FrameTime};
 use crate::error::MediaError;
+use crate::frames::Frames;
 
 /// Which frames make a clip.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,14 +33,18 @@ pub struct Clip {
     pub start_s: f64,
     /// When the last frame that is not padding ends.
     pub end_s: f64,
+    /// When each frame is shown; padding has the times of the frames that it repeats.
+    pub times_s: Vec<f64>,
+    /// Frames that are not padding.
+    pub read_frames: usize,
 }
 
 /// Reads a video as clips, one at a time. Memory is that of one clip.
 ///
 /// Clips start at every `stride_frames`-th sampled frame up to the end of the video. A clip that the video ends in is
 /// filled by repeating its own frames from its first, as the release of 3D-ResNets does.
-pub struct ClipReader {
-    decoder: Decoder,
+pub struct ClipReader<F = Decoder> {
+    decoder: F,
     sampling: ClipSampling,
     /// Frames from the start of the next clip on that are decoded already, oldest first.
     ready: VecDeque<(FrameTime, Vec<u8>)>,
@@ -52,16 +57,19 @@ pub struct ClipReader {
 
 /// Position on the grid of times.
 struct Grid {
+    start_s: f64,
+    /// Frames from here on are not sampled.
+    end_s: f64,
     index: u64,
     current: Option<FrameTime>,
 }
 
-impl ClipReader {
-    /// Samples the decoder's frames.
+impl<F: Frames> ClipReader<F> {
+    /// Samples the decoder's frames from the next on.
     ///
     /// # Errors
     /// [`MediaError::View`] when frames or stride are 0, or fps is not positive.
-    pub fn new(decoder: Decoder, sampling: ClipSampling) -> Result<Self, MediaError> {
+    pub fn new(decoder: F, sampling: ClipSampling) -> Result<Self, MediaError> {
         let fps_is_positive = sampling.fps.is_none_or(|fps| fps.is_finite() && fps > 0.0);
         if sampling.frames == 0 || sampling.stride_frames == 0 || !fps_is_positive {
             return Err(MediaError::View {
@@ -77,14 +85,27 @@ impl ClipReader {
             sampling,
             ready: VecDeque::new(),
             skip: 0,
-            grid: Grid { index: 0, current: None },
+            grid: Grid { start_s: 0.0, end_s: f64::INFINITY, index: 0, current: None },
             ended: false,
             frames: 0,
         })
     }
 
+    /// Goes on with the frames from `start_s` to before `end_s`: the first is the one on screen at `start_s`.
+    ///
+    /// # Errors
+    /// See [`Decoder::seek`].
+    pub fn seek(&mut self, start_s: f64, end_s: f64) -> Result<(), MediaError> {
+        self.decoder.seek(start_s)?;
+        self.grid = Grid { start_s: start_s.max(0.0), end_s, index: 0, current: None };
+        self.ready.clear();
+        self.skip = 0;
+        self.ended = false;
+        Ok(())
+    }
+
     /// The decoder, for what it knows about the video.
-    pub fn decoder(&self) -> &Decoder {
+    pub fn decoder(&self) -> &F {
         &self.decoder
     }
 
@@ -116,13 +137,17 @@ impl ClipReader {
         };
         let (start_s, end_s) = (first.time_s, last.time_s + last.duration_s);
         let mut rgb = Vec::with_capacity(self.sampling.frames * self.decoder.frame_bytes());
+        let mut times_s = Vec::with_capacity(self.sampling.frames);
         for index in 0..self.sampling.frames {
-            rgb.extend_from_slice(&self.ready[index % self.ready.len()].1);
+            let (time, frame) = &self.ready[index % self.ready.len()];
+            rgb.extend_from_slice(frame);
+            times_s.push(time.time_s);
         }
+        let read_frames = self.ready.len();
         let drop = self.sampling.stride_frames.min(self.ready.len());
         self.ready.drain(..drop);
         self.skip = self.sampling.stride_frames - drop;
-        Ok(Some(Clip { rgb, start_s, end_s }))
+        Ok(Some(Clip { rgb, start_s, end_s, times_s, read_frames }))
     }
 
     /// Moves the decoder to the next sampled frame. Times are those of the samples, not of the frames behind them.
@@ -131,12 +156,14 @@ impl ClipReader {
             None => self.decoder.advance()?,
             Some(fps) => self.sample_grid(fps)?,
         };
+        let last_s = self.grid.end_s - self.decoder.tolerance_s();
+        let sampled = sampled.filter(|frame| frame.time_s < last_s);
         self.frames += u64::from(sampled.is_some());
         Ok(sampled)
     }
 
     fn sample_grid(&mut self, fps: f64) -> Result<Option<FrameTime>, MediaError> {
-        let time_s = self.grid.index as f64 / fps;
+        let time_s = self.grid.start_s + self.grid.index as f64 / fps;
         let tolerance_s = self.decoder.tolerance_s();
         // The frame on screen is the last one not after the grid time: stop at the first that lasts beyond it.
         while self.grid.current.is_none_or(|frame| frame.time_s + frame.duration_s <= time_s + tolerance_s) {
@@ -150,7 +177,7 @@ impl ClipReader {
     }
 }
 
-impl Iterator for ClipReader {
+impl<F: Frames> Iterator for ClipReader<F> {
     type Item = Result<Clip, MediaError>;
 
     /// As [`ClipReader::next_clip`]; ends after an error.

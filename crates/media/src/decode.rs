@@ -44,20 +44,26 @@ pub struct Decoder {
     info: VideoInfo,
     limits: Limits,
     size: (u32, u32),
-    input: Input,
-    stream: usize,
-    decoder: decoder::Video,
+    pub(crate) input: Input,
+    pub(crate) stream: usize,
+    pub(crate) decoder: decoder::Video,
     scaler: Scaler,
-    tick_s: f64,
+    pub(crate) tick_s: f64,
     current: frame::Video,
     next: frame::Video,
     /// What looking one frame ahead found: its time, or the end, or an error to report after the current frame.
-    ahead: Option<Result<Option<f64>, MediaError>>,
-    clock: Clock,
+    pub(crate) ahead: Option<Result<Option<f64>, MediaError>>,
+    /// The current frame, when it was found by a jump and not given yet.
+    pub(crate) pending: Option<FrameTime>,
+    pub(crate) clock: Clock,
     frames: u64,
     errors: u64,
-    errors_in_a_row: u32,
-    input_ended: bool,
+    pub(crate) errors_in_a_row: u32,
+    pub(crate) input_ended: bool,
+    /// After a jump: nothing can be decoded before a key frame.
+    pub(crate) wants_key_frame: bool,
+    /// After a jump: pictures before this moment of the container's clock need not be given.
+    pub(crate) near_tick: Option<i64>,
 }
 
 impl Decoder {
@@ -99,11 +105,14 @@ impl Decoder {
             current: frame::Video::empty(),
             next: frame::Video::empty(),
             ahead: None,
+            pending: None,
             clock: Clock::new(tick_s, guess_s),
             frames: 0,
             errors: 0,
             errors_in_a_row: 0,
             input_ended: false,
+            wants_key_frame: false,
+            near_tick: None,
         })
     }
 
@@ -120,6 +129,16 @@ impl Decoder {
     /// Width and height of the frames given.
     pub fn frame_size(&self) -> (u32, u32) {
         self.size
+    }
+
+    /// Changes what the frames from the next one on show.
+    ///
+    /// # Errors
+    /// [`MediaError::View`] when the view does not fit the picture.
+    pub fn set_view(&mut self, view: View) -> Result<(), MediaError> {
+        self.size = view.output_size(&self.name, self.info.width, self.info.height)?;
+        self.scaler = Scaler::new(view, self.info.rotation_degrees, self.size.0, self.size.1);
+        Ok(())
     }
 
     /// Bytes of one frame given: width times height times 3.
@@ -148,13 +167,17 @@ impl Decoder {
         Ok(time)
     }
 
-    /// Half a tick of the container's clock: times closer than this are the same.
+    /// Times closer than this are the same: half a tick of the container's clock, by which it rounds times. A clock
+    /// coarser than milliseconds, as AVI's, ticks with the frames and rounds nothing.
     pub(crate) fn tolerance_s(&self) -> f64 {
-        self.tick_s / 2.0
+        self.tick_s.min(1e-3) / 2.0
     }
 
     /// Moves on to the next frame without converting it.
     pub(crate) fn advance(&mut self) -> Result<Option<FrameTime>, MediaError> {
+        if let Some(found) = self.take_pending() {
+            return Ok(Some(found));
+        }
         let ahead = match self.ahead.take() {
             Some(ahead) => ahead,
             None => self.decode_ahead(),
@@ -195,7 +218,7 @@ impl Decoder {
     }
 
     /// Decodes into `self.next` and gives its time.
-    fn decode_ahead(&mut self) -> Result<Option<f64>, MediaError> {
+    pub(crate) fn decode_ahead(&mut self) -> Result<Option<f64>, MediaError> {
         while !self.receive()? {
             if self.input_ended {
                 return self.end();
@@ -229,7 +252,7 @@ impl Decoder {
         // A new packet each time: reading into a used one would leak its buffer.
         let mut packet = Packet::empty();
         match packet.read(&mut self.input) {
-            Ok(()) if packet.stream() != self.stream => Ok(()),
+            Ok(()) if packet.stream() != self.stream || self.passes_over(&packet) => Ok(()),
             Ok(()) => {
                 // A packet that the container marks as cut short still holds pictures, or parts of one.
                 if self.decoder.send_packet(&packet).is_err() {
@@ -290,7 +313,7 @@ fn open_decoder(stream: &ff::Stream<'_>, name: &str, options: &DecodeOptions) ->
 }
 
 /// Turns container timestamps into seconds from the first frame that never run backwards.
-struct Clock {
+pub(crate) struct Clock {
     tick_s: f64,
     first: Option<i64>,
     last_s: f64,
@@ -304,6 +327,17 @@ struct Clock {
 impl Clock {
     fn new(tick_s: f64, guess_s: f64) -> Self {
         Clock { tick_s, first: None, last_s: 0.0, step_s: guess_s, guess_s, shift_s: 0.0 }
+    }
+
+    /// The timestamp of the first frame, once it was seen.
+    pub(crate) fn first_tick(&self) -> Option<i64> {
+        self.first
+    }
+
+    /// The next frame is any, or the first again. What an earlier jump backwards in the file added is not known then.
+    pub(crate) fn jump(&mut self, anywhere: bool) {
+        self.last_s = if anywhere { f64::NEG_INFINITY } else { -self.step_s };
+        self.shift_s = 0.0;
     }
 
     /// The time of the next frame, from its timestamp and duration in ticks (not positive when unknown).

@@ -6,8 +6,9 @@
 //! 2. [`probe`] reads the header and checks it against [`Limits`] before anything is decoded.
 //! 3. [`Decoder`] gives one RGB frame after another with its time in seconds. Scaling and cropping ([`View`]) happen in
 //!    the one pass that converts to RGB, and rotation is applied to the small picture.
-//! 4. [`ClipReader`] groups frames into clips, by frame or on a grid of times.
+//! 4. [`ClipReader`] groups frames into clips, by frame or on a grid of times, from the start or from any moment.
 //!
+//! [`Pictures`] stands for a decoder where a video was unpacked into a folder; [`Frames`] is what both can do.
 //! [`Encoder`] goes the other way, from RGB frames to an MP4 file.
 //!
 //! Everything streams: memory depends on the size of a frame and of a clip, not on the length of the video.
@@ -16,8 +17,11 @@ mod clips;
 mod decode;
 mod encode;
 mod error;
+mod frames;
 mod interleave;
+mod pictures;
 mod probe;
+mod seek;
 mod source;
 mod view;
 
@@ -25,6 +29,8 @@ pub use clips::{Clip, ClipReader, ClipSampling};
 pub use decode::{DecodeOptions, Decoder, FrameTime};
 pub use encode::{EncodeOptions, Encoder};
 pub use error::{LimitKind, MediaError};
+pub use frames::Frames;
+pub use pictures::{Pictures, is_picture};
 pub use probe::{Limits, VideoInfo, probe};
 pub use source::Source;
-pub use view::View;
+pub use view::{Region, View};

@@ -34,15 +34,45 @@ pub enum View {
         /// Height of the part kept, in pixels.
         height: u32,
     },
+    /// Any part of the picture, stretched to a size, mirrored or not: the augmentation of training.
+    Part {
+        /// The part, in pixels of the displayed picture.
+        part: Region,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Whether left and right are swapped.
+        mirror: bool,
+    },
 }
 
-/// A rectangle of the stored picture, in pixels.
+/// A rectangle of a picture, in pixels. Where colours are stored at half size, odd corners move by one pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Region {
-    x: u32,
-    y: u32,
-    width: u32,
-    height: u32,
+pub struct Region {
+    /// Columns to its left.
+    pub x: u32,
+    /// Rows above it.
+    pub y: u32,
+    /// Width.
+    pub width: u32,
+    /// Height.
+    pub height: u32,
+}
+
+impl Region {
+    /// Where a rectangle of the displayed picture is in the stored one, which display turns clockwise.
+    fn stored(self, degrees: i32, stored_width: u32, stored_height: u32) -> Region {
+        let Region { x, y, width, height } = self;
+        let from_right = stored_width.saturating_sub(if degrees == 180 { x + width } else { y + height });
+        let from_bottom = stored_height.saturating_sub(if degrees == 180 { y + height } else { x + width });
+        match degrees {
+            90 => Region { x: y, y: from_bottom, width: height, height: width },
+            180 => Region { x: from_right, y: from_bottom, width, height },
+            270 => Region { x: from_right, y: x, width: height, height: width },
+            _ => self,
+        }
+    }
 }
 
 impl View {
@@ -69,6 +99,20 @@ impl View {
                 }
                 (crop_width, crop_height)
             }
+            View::Part { part, width: w, height: h, .. } => {
+                let fits =
+                    |from: u32, size: u32, whole: u32| size > 0 && from.checked_add(size).is_some_and(|to| to <= whole);
+                if !fits(part.x, part.width, width) || !fits(part.y, part.height, height) {
+                    return Err(MediaError::View {
+                        name: name.to_string(),
+                        detail: format!(
+                            "a part of {} x {} at ({}, {}) does not lie within a {width} x {height} picture",
+                            part.width, part.height, part.x, part.y
+                        ),
+                    });
+                }
+                (w, h)
+            }
         };
         if w == 0 || h == 0 || w > LARGEST || h > LARGEST {
             return Err(MediaError::View {
@@ -79,11 +123,20 @@ impl View {
         Ok((w, h))
     }
 
-    /// The part of a stored picture that the view shows. `turned` says that display swaps width and height.
-    fn region(&self, stored_width: u32, stored_height: u32, turned: bool) -> Region {
-        let View::CenterCrop { short_side, width, height } = *self else {
-            return Region { x: 0, y: 0, width: stored_width, height: stored_height };
+    /// The part of a stored picture that the view shows, when display turns it clockwise.
+    fn region(&self, stored_width: u32, stored_height: u32, degrees: i32) -> Region {
+        let whole = Region { x: 0, y: 0, width: stored_width, height: stored_height };
+        let (short_side, width, height) = match *self {
+            View::Full | View::Resize { .. } => return whole,
+            View::Part { part, .. } => {
+                // Frames that changed their size within a video are shown whole where the part does not fit.
+                let part = part.stored(degrees, stored_width, stored_height);
+                let fits = part.x + part.width <= stored_width && part.y + part.height <= stored_height;
+                return if fits { part } else { whole };
+            }
+            View::CenterCrop { short_side, width, height } => (short_side, width, height),
         };
+        let turned = matches!(degrees, 90 | 270);
         let (width, height) = if turned { (height, width) } else { (width, height) };
         let short = stored_width.min(stored_height);
         let unscaled = |side: u32, whole: u32| {
@@ -136,7 +189,8 @@ impl Scaler {
     pub(crate) fn scale(&mut self, name: &str, frame: &frame::Video, rgb: &mut [u8]) -> Result<(), MediaError> {
         let region = self.prepare(name, frame)?;
         self.run(name, frame, region)?;
-        interleave(&self.scaled, self.rotation_degrees, rgb);
+        let mirror = matches!(self.view, View::Part { mirror: true, .. });
+        interleave(&self.scaled, self.rotation_degrees, mirror, rgb);
         Ok(())
     }
 
@@ -154,8 +208,7 @@ impl Scaler {
         {
             return Ok(region);
         }
-        let turned = matches!(self.rotation_degrees, 90 | 270);
-        let mut region = self.view.region(input.width, input.height, turned);
+        let mut region = self.view.region(input.width, input.height, self.rotation_degrees);
         if let Some(descriptor) = input.format.descriptor() {
             // Chroma planes are smaller: only offsets that are whole chroma pixels can be cut without a shift.
             region.x &= !((1 << descriptor.log2_chroma_w()) - 1);

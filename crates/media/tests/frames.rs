@@ -3,7 +3,7 @@
 mod common;
 
 use common::{bytes, fixture, fixture_bytes, frame_number, milliseconds, open, read_all};
-use unscene_media::{ClipReader, ClipSampling, Limits, View, probe};
+use unscene_media::{ClipReader, ClipSampling, Frames, Limits, Pictures, Region, View, probe};
 
 /// 40 frames, 40 ms each, from 0.
 fn assert_forty_frames(file: &str, view: View, threads: usize) {
@@ -233,4 +233,120 @@ fn a_decoder_can_move_to_another_thread() {
     fn assert_send<T: Send>() {}
     assert_send::<unscene_media::Decoder>();
     assert_send::<ClipReader>();
+}
+
+/// Whatever was read before, and wherever it leads, a jump gives the frames that reading from the start gives.
+#[test]
+fn a_jump_leads_to_the_frame_on_screen() {
+    let others = ["vfr.mp4", "vfr.mkv", "start.mkv", "overreport.avi", "faststart.mp4", "rotate90.mp4"];
+    for file in FILES.into_iter().map(|(file, _)| file).chain(others) {
+        let all = read_all(&mut open(&fixture(file), View::Full, 1).unwrap()).unwrap();
+        let mut used = open(&fixture(file), View::Full, 2).unwrap();
+        for step in (0..18).rev().chain([3, 17, 9]) {
+            let time_s = f64::from(step) * 0.095 + 0.001;
+            let at = all.iter().position(|(_, time)| time_s < time.time_s + time.duration_s);
+            let expected = &all[at.unwrap_or(all.len())..];
+            used.seek(time_s).unwrap();
+            assert_eq!(numbers_of(&mut used, 5), expected[..expected.len().min(5)], "{file} at {time_s}");
+            let mut fresh = open(&fixture(file), View::Full, 1).unwrap();
+            fresh.seek(time_s).unwrap();
+            assert_eq!(numbers_of(&mut fresh, 40), expected, "{file} at {time_s}, freshly opened");
+        }
+    }
+}
+
+/// Up to `most` frames: their numbers and times in whole milliseconds.
+fn numbers_of(decoder: &mut unscene_media::Decoder, most: usize) -> Vec<(u32, unscene_media::FrameTime)> {
+    let (width, height) = decoder.frame_size();
+    let mut rgb = vec![0; decoder.frame_bytes()];
+    let mut frames = Vec::new();
+    while frames.len() < most {
+        let Some(time) = decoder.next_frame(&mut rgb).unwrap() else { break };
+        frames.push((frame_number(&rgb, width as usize, height as usize), time));
+    }
+    frames
+}
+
+#[test]
+fn clips_of_a_span_start_and_end_with_it() {
+    let decoder = open(&fixture("h264.mp4"), View::Full, 1).unwrap();
+    let mut reader = ClipReader::new(decoder, ClipSampling { frames: 8, stride_frames: 8, fps: None }).unwrap();
+    // Frames 10 to 20: one clip of eight, then three frames that are repeated.
+    reader.seek(0.41, 0.84).unwrap();
+    let clips: Vec<_> = reader.by_ref().map(Result::unwrap).collect();
+    let found: Vec<_> = clips.iter().map(|clip| (clip.read_frames, milliseconds(clip.times_s[7]))).collect();
+    assert_eq!(found, [(8, 680), (3, 760)]);
+    assert_eq!(
+        clips[1].rgb.chunks(96 * 64 * 3).map(|rgb| frame_number(rgb, 96, 64)).collect::<Vec<_>>(),
+        [18, 19, 20, 18, 19, 20, 18, 19]
+    );
+    assert!(
+        {
+            reader.seek(9.0, 10.0).unwrap();
+            reader.next_clip().unwrap()
+        }
+        .is_none()
+    );
+}
+
+/// The part of a turned picture is the part that a viewer would cut.
+#[test]
+fn parts_are_those_of_the_displayed_picture() {
+    for file in ["h264.mp4", "rotate90.mp4", "rotate180.mp4", "rotate270.mp4"] {
+        let mut decoder = open(&fixture(file), View::Full, 1).unwrap();
+        let (width, height) = decoder.frame_size();
+        let mut whole = vec![0; decoder.frame_bytes()];
+        decoder.seek(0.52).unwrap();
+        decoder.next_frame(&mut whole).unwrap();
+        let part = Region { x: 8, y: 20, width: width - 40, height: height - 24 };
+        for mirror in [false, true] {
+            let view = View::Part { part, width: part.width, height: part.height, mirror };
+            decoder.set_view(view).unwrap();
+            decoder.seek(0.52).unwrap();
+            let mut rgb = vec![0; decoder.frame_bytes()];
+            decoder.next_frame(&mut rgb).unwrap();
+            for (index, pixel) in rgb.chunks_exact(3).enumerate() {
+                let (x, y) = (index as u32 % part.width, index as u32 / part.width);
+                let x = part.x + if mirror { part.width - 1 - x } else { x };
+                let at = ((part.y + y) * width + x) as usize * 3;
+                // Colours are stored at half size, and cutting changes what they are blended with at the edges.
+                assert!(
+                    pixel[1].abs_diff(whole[at + 1]) < 60,
+                    "{file} {mirror} {x},{y}: {pixel:?} {:?}",
+                    &whole[at..at + 3]
+                );
+            }
+        }
+        let outside = View::Part { part: Region { x: width - 4, ..part }, width: 10, height: 10, mirror: false };
+        let error = decoder.set_view(outside).unwrap_err().to_string();
+        assert!(error.contains("does not lie within"), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_of_pictures_is_read_like_a_video() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/video");
+    for index in 0..20 {
+        let name = if index % 2 == 0 { "picture.jpg" } else { "picture.png" };
+        let to = folder.path().join(format!("image_{index:05}.{}", &name[8..]));
+        std::fs::copy(fixtures.join(name), to).unwrap();
+    }
+    std::fs::write(folder.path().join("n_frames"), "20").unwrap();
+    let mut pictures = Pictures::open(folder.path(), 25.0, &Limits::default()).unwrap();
+    assert_eq!((pictures.picture_size(), pictures.duration_s()), ((96, 64), Some(0.8)));
+    pictures.set_view(View::Resize { width: 48, height: 32 }).unwrap();
+    let mut reader = ClipReader::new(pictures, ClipSampling::default()).unwrap();
+    reader.seek(0.2, f64::INFINITY).unwrap();
+    let clip = reader.next_clip().unwrap().unwrap();
+    assert_eq!((clip.read_frames, milliseconds(clip.start_s), milliseconds(clip.end_s)), (15, 200, 800));
+    assert!(clip.rgb.chunks(48 * 32 * 3).all(|rgb| frame_number(rgb, 48, 32) == 0));
+
+    std::fs::write(folder.path().join("image_00003.png"), "no picture").unwrap();
+    reader.seek(0.0, f64::INFINITY).unwrap();
+    let error = reader.next_clip().unwrap_err().to_string();
+    assert!(error.contains("image_00003.png") && error.contains("neither a JPEG nor a PNG"), "{error}");
+    let empty = tempfile::tempdir().unwrap();
+    let error = Pictures::open(empty.path(), 25.0, &Limits::default()).err().unwrap().to_string();
+    assert!(error.contains("holds no JPEG or PNG"), "{error}");
 }
