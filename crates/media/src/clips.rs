@@ -109,6 +109,11 @@ impl<F: Frames> ClipReader<F> {
         &self.decoder
     }
 
+    /// The decoder, to be read on its own; clips go on after [`ClipReader::seek`].
+    pub fn decoder_mut(&mut self) -> &mut F {
+        &mut self.decoder
+    }
+
     /// Sampled frames so far.
     pub fn frames(&self) -> u64 {
         self.frames

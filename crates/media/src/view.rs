@@ -123,6 +123,11 @@ impl View {
         Ok((w, h))
     }
 
+    /// The part of a displayed picture of `width x height` that the view shows.
+    pub fn part(&self, width: u32, height: u32) -> Region {
+        self.region(width, height, 0)
+    }
+
     /// The part of a stored picture that the view shows, when display turns it clockwise.
     fn region(&self, stored_width: u32, stored_height: u32, degrees: i32) -> Region {
         let whole = Region { x: 0, y: 0, width: stored_width, height: stored_height };

@@ -1,0 +1,230 @@
+//! From an item to the clip that a network sees: which frames, which part of them, in which form.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use unscene_media::{
+    Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Limits, MediaError, Pictures, Region, Source, View,
+};
+use unscene_vision::{ClipDims, Normalization, normalize_clip};
+
+use crate::augment::Draw;
+use crate::dataset::{Item, Media, Span};
+use crate::error::Result;
+
+/// The form in which a network takes clips. The default is that of the paper: 16 x 112 x 112, every frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClipForm {
+    /// Frames of a clip.
+    pub frames: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+    /// The short side of the picture that test crops are cut from, in pixels.
+    pub short_side: usize,
+    /// Frames per second, taken by time; `None` takes every frame.
+    pub fps: Option<f64>,
+    /// Frames per second of folders of pictures, which do not say.
+    pub pictures_fps: f64,
+    /// From bytes to numbers.
+    pub normalization: Normalization,
+}
+
+impl Default for ClipForm {
+    fn default() -> Self {
+        ClipForm {
+            frames: 16,
+            height: 112,
+            width: 112,
+            short_side: 112,
+            fps: None,
+            // What UCF101, and most datasets that were unpacked into pictures, have.
+            pictures_fps: 25.0,
+            normalization: Normalization::default(),
+        }
+    }
+}
+
+impl ClipForm {
+    /// Sides of a clip.
+    pub fn dims(&self) -> ClipDims {
+        ClipDims { frames: self.frames, height: self.height, width: self.width }
+    }
+
+    fn sampling(&self) -> ClipSampling {
+        ClipSampling { frames: self.frames, stride_frames: self.frames, fps: self.fps }
+    }
+
+    /// The middle of the picture, as in tests.
+    fn center(&self) -> View {
+        let (width, height) = (self.width as u32, self.height as u32);
+        View::CenterCrop { short_side: self.short_side as u32, width, height }
+    }
+}
+
+/// A clip, and where it was cut.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// RGB bytes: frames x height x width x 3.
+    pub rgb: Vec<u8>,
+    /// When each frame is shown, in seconds from the start of the video.
+    pub times_s: Vec<f64>,
+    /// The part of the displayed picture that was cut and scaled.
+    pub part: Region,
+    /// Whether left and right were swapped after that.
+    pub mirror: bool,
+    /// Width and height of the displayed picture.
+    pub picture_size: (u32, u32),
+}
+
+impl Sample {
+    /// The network's input.
+    ///
+    /// # Shapes
+    /// 3 x frames x height x width.
+    pub fn to_input(&self, form: &ClipForm) -> Vec<f32> {
+        let mut input = vec![0.0; form.dims().len()];
+        normalize_clip(&self.rgb, form.dims(), &form.normalization, &mut input).expect("a sample has the form's sides");
+        input
+    }
+}
+
+/// Reads the clip that a draw says.
+///
+/// A video that is shorter than a clip is repeated, as in the release of 3D-ResNets. One whose header claims more than
+/// there is gives the clip that its true length says.
+///
+/// # Errors
+/// When the video cannot be decoded there.
+pub fn draw_clip(item: &Item, form: &ClipForm, draw: &Draw) -> Result<Sample> {
+    match open(&item.media, form)? {
+        Opened::Video(frames) => draw_from(*frames, item.span, form, draw),
+        Opened::Pictures(frames) => draw_from(*frames, item.span, form, draw),
+    }
+}
+
+/// Reads an item's clips side by side, cut from the middle of the picture: the test of the paper. `take` is called with
+/// one after the other, and ends the reading by answering false.
+///
+/// # Errors
+/// When the video cannot be decoded.
+pub fn test_clips(item: &Item, form: &ClipForm, take: &mut dyn FnMut(Sample) -> bool) -> Result<()> {
+    match open(&item.media, form)? {
+        Opened::Video(frames) => test_from(*frames, item.span, form, take),
+        Opened::Pictures(frames) => test_from(*frames, item.span, form, take),
+    }
+}
+
+/// What a medium's frames come from.
+pub(crate) enum Opened {
+    Video(Box<Decoder>),
+    Pictures(Box<Pictures>),
+}
+
+/// Opens a medium with one thread: samples are read side by side, and frames within them need not be.
+pub(crate) fn open(media: &Media, form: &ClipForm) -> Result<Opened> {
+    let limits = Limits::default();
+    Ok(match media {
+        Media::Video(path) => {
+            let options = DecodeOptions { threads: 1, limits, ..DecodeOptions::default() };
+            Opened::Video(Box::new(Decoder::open(&Source::from(path.as_path()), &options)?))
+        }
+        Media::Frames(path) => Opened::Pictures(Box::new(Pictures::open(path, form.pictures_fps, &limits)?)),
+    })
+}
+
+fn draw_from<F: Frames>(mut frames: F, span: Span, form: &ClipForm, draw: &Draw) -> Result<Sample> {
+    let picture_size = frames.picture_size();
+    let part = draw.part(picture_size, (form.width as u32, form.height as u32));
+    let view = View::Part { part, width: form.width as u32, height: form.height as u32, mirror: draw.mirror };
+    frames.set_view(view)?;
+    let step_s = 1.0 / form.fps.unwrap_or(frames.fps()).max(1e-3);
+    let span_s = bounds(&frames, span);
+    let mut reader = ClipReader::new(frames, form.sampling())?;
+
+    // A clip of n frames lasts n steps, and the last moment to start is n - 1 steps before the end: any frame may be
+    // the first, but for those of which fewer than n follow.
+    let start_s = |end_s: f64| {
+        // A millisecond less, because times that close count as the same.
+        let latest_s = end_s - span_s.start - (form.frames as f64 - 1.0) * step_s - 1e-3;
+        span_s.start + draw.start * latest_s.max(0.0)
+    };
+    let end_s = match span_s.end.is_finite() {
+        true => span_s.end,
+        false => last_moment(&mut reader, &span_s)?,
+    };
+    let limit_s = if span == Span::Whole { f64::INFINITY } else { end_s };
+    reader.seek(start_s(end_s), limit_s)?;
+    let mut clip = reader.next_clip()?;
+    let is_whole = clip.as_ref().is_some_and(|clip| clip.read_frames == form.frames);
+    if !is_whole && start_s(end_s) > span_s.start {
+        // The header claims more than there is.
+        let end_s = match clip {
+            Some(clip) => clip.end_s,
+            None => last_moment(&mut reader, &span_s)?,
+        };
+        reader.seek(start_s(end_s), limit_s)?;
+        clip = reader.next_clip()?;
+    }
+    let clip = clip.ok_or_else(|| nothing_in(reader.decoder(), &span_s))?;
+    Ok(sample(clip, part, draw.mirror, picture_size))
+}
+
+fn test_from<F: Frames>(
+    mut frames: F,
+    span: Span,
+    form: &ClipForm,
+    take: &mut dyn FnMut(Sample) -> bool,
+) -> Result<()> {
+    let picture_size = frames.picture_size();
+    let view = form.center();
+    frames.set_view(view)?;
+    let part = view.part(picture_size.0, picture_size.1);
+    let span_s = bounds(&frames, span);
+    let mut reader = ClipReader::new(frames, form.sampling())?;
+    reader.seek(span_s.start, if span == Span::Whole { f64::INFINITY } else { span_s.end })?;
+    let mut any = false;
+    while let Some(clip) = reader.next_clip()? {
+        any = true;
+        if !take(sample(clip, part, false, picture_size)) {
+            return Ok(());
+        }
+    }
+    if any { Ok(()) } else { Err(nothing_in(reader.decoder(), &span_s).into()) }
+}
+
+fn sample(clip: Clip, part: Region, mirror: bool, picture_size: (u32, u32)) -> Sample {
+    Sample { rgb: clip.rgb, times_s: clip.times_s, part, mirror, picture_size }
+}
+
+/// The moments of a span; a video of unknown length ends at infinity.
+pub(crate) fn bounds(frames: &impl Frames, span: Span) -> Range<f64> {
+    let duration_s = frames.duration_s().unwrap_or(f64::INFINITY);
+    match span {
+        Span::Whole => 0.0..duration_s,
+        Span::Between { start_s, end_s } => start_s..end_s,
+        // Cutting rounds to frames, and sound may last longer than pictures.
+        Span::BetweenUnlessCut { start_s, end_s } if duration_s >= end_s - 0.5 => start_s..end_s,
+        Span::BetweenUnlessCut { .. } => 0.0..duration_s,
+    }
+}
+
+/// Reads to the end to see when it is.
+fn last_moment<F: Frames>(reader: &mut ClipReader<F>, span_s: &Range<f64>) -> Result<f64> {
+    let frames = reader.decoder_mut();
+    frames.seek(span_s.start)?;
+    let mut end_s = span_s.start;
+    while let Some(frame) = frames.advance()? {
+        end_s = frame.time_s + frame.duration_s;
+    }
+    Ok(end_s.min(span_s.end))
+}
+
+fn nothing_in(frames: &impl Frames, span_s: &Range<f64>) -> MediaError {
+    MediaError::Corrupt {
+        name: frames.name().to_string(),
+        detail: format!("there is no frame from {:.3} s to {:.3} s", span_s.start, span_s.end),
+    }
+}

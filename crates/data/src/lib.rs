@@ -1,0 +1,19 @@
+//! Datasets on disk, and the clips that training takes from them.
+//!
+//! 1. [`formats`] read the lists of labelled videos that people have: each gives a [`Dataset`] of [`Item`]s.
+//! 2. [`draw_clip`] and [`test_clips`] take clips from an item, with what chance decides ([`Augmentation`]) drawn from
+//!    the seed, the epoch and the item alone.
+//! 3. [`Loader`] does so on threads, ahead of the network, and gives batches.
+
+mod augment;
+mod clip;
+mod dataset;
+mod error;
+pub mod formats;
+mod loader;
+
+pub use augment::{Augmentation, Draw, Position, shuffled};
+pub use clip::{ClipForm, Sample, draw_clip, test_clips};
+pub use dataset::{Dataset, Item, Media, Part, Span};
+pub use error::{DataError, Result};
+pub use loader::{Batch, Change, Epoch, Failure, Loader, LoaderOptions, TestClip, TestClips};

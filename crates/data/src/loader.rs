@@ -1,0 +1,391 @@
+//! Clips for training and evaluation, read by worker threads ahead of the network.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use crate::augment::{Augmentation, shuffled};
+use crate::clip::{ClipForm, Sample, draw_clip, test_clips};
+use crate::dataset::Item;
+use crate::error::{DataError, Result};
+
+/// Changes a sample between reading and normalising, on the worker's thread: masking, say.
+pub type Change = dyn Fn(&Item, &mut Sample) -> Result<()> + Send + Sync;
+
+/// How clips are read.
+#[derive(Clone)]
+pub struct LoaderOptions {
+    /// The form of clips.
+    pub form: ClipForm,
+    /// How training clips vary.
+    pub augmentation: Augmentation,
+    /// Clips in a batch.
+    pub batch: usize,
+    /// The same seed gives the same clips in the same order, whatever the number of workers.
+    pub seed: u64,
+    /// Threads that read; 0 is one per core.
+    pub workers: usize,
+    /// Batches read ahead. Memory is that of these batches, of one clip in the making per worker, and of its decoder.
+    pub prefetch: usize,
+    /// Share of an epoch's videos that may fail before it ends with an error.
+    pub max_failed: f64,
+    /// What is done to every sample before it becomes numbers.
+    pub change: Option<Arc<Change>>,
+}
+
+impl Default for LoaderOptions {
+    /// Batches of 32 and the paper's form, two batches ahead, at most 5 % failures.
+    fn default() -> Self {
+        LoaderOptions {
+            form: ClipForm::default(),
+            augmentation: Augmentation::default(),
+            batch: 32,
+            seed: 0,
+            workers: 0,
+            prefetch: 2,
+            max_failed: 0.05,
+            change: None,
+        }
+    }
+}
+
+/// Some clips as a network takes them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Batch {
+    /// n x 3 x frames x height x width.
+    pub input: Vec<f32>,
+    /// Index of each clip's item.
+    pub items: Vec<usize>,
+    /// Label of each clip.
+    pub labels: Vec<usize>,
+}
+
+impl Batch {
+    /// Number of clips.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    fn push(&mut self, item: usize, label: usize, input: &[f32]) {
+        self.input.extend_from_slice(input);
+        self.items.push(item);
+        self.labels.push(label);
+    }
+}
+
+/// A video that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Its item's id.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Reads the clips of some items.
+#[derive(Clone)]
+pub struct Loader {
+    items: Arc<[Item]>,
+    options: Arc<LoaderOptions>,
+}
+
+impl Loader {
+    /// Of these items.
+    ///
+    /// # Errors
+    /// [`DataError::Options`] when a batch, a clip or the augmentation is impossible.
+    pub fn new(items: impl Into<Arc<[Item]>>, options: LoaderOptions) -> Result<Self> {
+        let ClipForm { frames, height, width, short_side, fps, pictures_fps, .. } = options.form;
+        let positive = |fps: f64| fps > 0.0 && fps <= 1000.0;
+        let problem = if options.batch == 0 {
+            Some("batch: found 0, expected at least 1".into())
+        } else if frames == 0 || height == 0 || width == 0 || short_side < height.max(width) {
+            Some(format!(
+                "clip: found {frames} x {height} x {width} with a short side of {short_side}, expected sides above 0 \
+                 and a short side that holds them"
+            ))
+        } else if !positive(pictures_fps) || !fps.is_none_or(positive) {
+            Some(format!("fps: found {fps:?} and {pictures_fps} for pictures, expected above 0 and at most 1000"))
+        } else {
+            options.augmentation.problem()
+        };
+        match problem {
+            Some(problem) => Err(DataError::Options { problem }),
+            None => Ok(Loader { items: items.into(), options: options.into() }),
+        }
+    }
+
+    /// The items that clips are read of.
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// Batches of an epoch: every item once.
+    pub fn batches(&self) -> usize {
+        self.items.len().div_ceil(self.options.batch)
+    }
+
+    /// One random clip of every item, in the epoch's own order, from batch `first_batch` on. The same epoch of the same
+    /// seed is the same, wherever it is started.
+    pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
+        let options = self.options.clone();
+        let order = shuffled(self.items.len(), options.seed, epoch);
+        let order: Arc<[usize]> = order.into_iter().skip(first_batch.saturating_mul(options.batch)).collect();
+        let items = self.items.clone();
+        let read = {
+            let (order, options) = (order.clone(), options.clone());
+            move |position: usize| {
+                let index = order[position];
+                let draw = options.augmentation.draw(options.seed, epoch, index as u64);
+                draw_clip(&items[index], &options.form, &draw).and_then(|sample| input(&items[index], sample, &options))
+            }
+        };
+        Epoch {
+            order: order.clone(),
+            items: self.items.clone(),
+            pool: Pool::start(&options, order.len(), read),
+            options,
+            next: 0,
+            failures: vec![],
+            failed: false,
+        }
+    }
+
+    /// All clips of every item side by side, cut from the middle: the test of the paper. Clips of an item come in their
+    /// order, but items come as they are read.
+    pub fn test(&self) -> TestClips {
+        let (sender, clips) = bounded(self.options.prefetch.max(1) * self.options.batch);
+        let (jobs, queue) = unbounded();
+        for index in 0..self.items.len() {
+            jobs.send(index).expect("the receiver is held below");
+        }
+        let threads = (0..workers(&self.options).min(self.items.len()))
+            .map(|_| {
+                let (items, options) = (self.items.clone(), self.options.clone());
+                let (sender, queue): (Sender<Tested>, Receiver<usize>) = (sender.clone(), queue.clone());
+                thread::spawn(move || {
+                    for index in queue {
+                        let mut number = 0;
+                        let read = guarded(|| {
+                            test_clips(&items[index], &options.form, &mut |sample| {
+                                let input = input(&items[index], sample, &options);
+                                let clip = input.map(|input| TestClip { item: index, number, input });
+                                number += 1;
+                                sender.send(clip.map_err(|error| (index, error))).is_ok()
+                            })
+                        });
+                        if let Err(error) = read
+                            && sender.send(Err((index, error))).is_err()
+                        {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        TestClips { clips: Some(clips), threads }
+    }
+}
+
+/// Number of threads, 0 resolved.
+fn workers(options: &LoaderOptions) -> usize {
+    match options.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+fn input(item: &Item, mut sample: Sample, options: &LoaderOptions) -> Result<Vec<f32>> {
+    if let Some(change) = &options.change {
+        change(item, &mut sample)?;
+    }
+    Ok(sample.to_input(&options.form))
+}
+
+/// A panic while reading one video is that video's failure.
+fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(DataError::Internal { problem: text.unwrap_or("a panic").to_string() })
+    })
+}
+
+/// A clip of [`Loader::test`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestClip {
+    /// Index of its item.
+    pub item: usize,
+    /// 0 for the item's first clip, 1 for the second.
+    pub number: usize,
+    /// 3 x frames x height x width.
+    pub input: Vec<f32>,
+}
+
+/// What [`Loader::test`] reads: a clip, or the item that failed and why.
+type Tested = std::result::Result<TestClip, (usize, DataError)>;
+
+/// The clips of [`Loader::test`]. Dropping it stops the workers.
+pub struct TestClips {
+    clips: Option<Receiver<Tested>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Iterator for TestClips {
+    type Item = Tested;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.clips.as_ref()?.recv().ok()
+    }
+}
+
+impl Drop for TestClips {
+    fn drop(&mut self) {
+        self.clips = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The batches of an epoch. Dropping it stops the workers.
+///
+/// A video that fails leaves its batch one clip smaller and is named in [`Epoch::failures`].
+pub struct Epoch {
+    order: Arc<[usize]>,
+    items: Arc<[Item]>,
+    options: Arc<LoaderOptions>,
+    pool: Pool,
+    next: usize,
+    failures: Vec<Failure>,
+    failed: bool,
+}
+
+impl Epoch {
+    /// Videos that could not be read so far.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    fn next_batch(&mut self) -> Result<Option<Batch>> {
+        let mut batch = Batch::default();
+        batch.input.reserve_exact(self.options.batch * self.options.form.dims().len());
+        while self.next < self.order.len() && (batch.is_empty() || !self.next.is_multiple_of(self.options.batch)) {
+            let index = self.order[self.next];
+            match self.pool.take(self.next)? {
+                Ok(input) => batch.push(index, self.items[index].label, &input),
+                Err(error) => {
+                    self.failures.push(Failure { id: self.items[index].id.clone(), reason: error.to_string() });
+                    let allowed = self.options.max_failed * self.items.len() as f64;
+                    if self.failures.len() as f64 > allowed {
+                        return Err(DataError::TooManyFailures {
+                            failed: self.failures.len(),
+                            of: self.items.len(),
+                            allowed: self.options.max_failed,
+                            first: self.failures[0].reason.clone(),
+                        });
+                    }
+                }
+            }
+            self.next += 1;
+        }
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch>;
+
+    /// The next batch; ends after an error.
+    fn next(&mut self) -> Option<Result<Batch>> {
+        if self.failed {
+            return None;
+        }
+        let batch = self.next_batch();
+        self.failed = batch.is_err();
+        batch.transpose()
+    }
+}
+
+/// Threads that work off numbered positions, some way ahead of the one that is taken.
+struct Pool {
+    jobs: Option<Sender<usize>>,
+    done: Receiver<(usize, Result<Vec<f32>>)>,
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    /// Results that came before their turn, by position.
+    early: HashMap<usize, Result<Vec<f32>>>,
+    submitted: usize,
+    positions: usize,
+}
+
+impl Pool {
+    fn start(
+        options: &LoaderOptions,
+        positions: usize,
+        read: impl Fn(usize) -> Result<Vec<f32>> + Clone + Send + 'static,
+    ) -> Self {
+        let workers = workers(options).min(positions);
+        // A worker without a job waits, so that there is at least one for each.
+        let ahead = (options.prefetch.max(1).saturating_mul(options.batch)).max(workers).min(positions);
+        let (jobs, queue) = unbounded::<usize>();
+        let (sender, done) = unbounded();
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = (0..workers)
+            .map(|_| {
+                let (queue, sender, stop, read) = (queue.clone(), sender.clone(), stop.clone(), read.clone());
+                thread::spawn(move || {
+                    for position in queue {
+                        if stop.load(Ordering::Relaxed) || sender.send((position, guarded(|| read(position)))).is_err()
+                        {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for position in 0..ahead {
+            // The threads hold the other end.
+            let _ = jobs.send(position);
+        }
+        Pool { jobs: Some(jobs), done, threads, stop, early: Default::default(), submitted: ahead, positions }
+    }
+
+    /// The result at a position; positions are taken in order. One more is read ahead for it.
+    fn take(&mut self, position: usize) -> Result<Result<Vec<f32>>> {
+        let result = loop {
+            if let Some(result) = self.early.remove(&position) {
+                break result;
+            }
+            let Ok((at, result)) = self.done.recv() else {
+                return Err(DataError::Internal { problem: "the threads that read videos have stopped".into() });
+            };
+            self.early.insert(at, result);
+        };
+        if self.submitted < self.positions
+            && let Some(jobs) = &self.jobs
+        {
+            let _ = jobs.send(self.submitted);
+            self.submitted += 1;
+        }
+        Ok(result)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
