@@ -47,27 +47,7 @@ impl Shape {
 /// Loads the bundle's graph as the options say, and runs it once: a model that loads but cannot run, or whose output
 /// has another size than the manifest says, is refused here and not at the first request.
 pub(crate) fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Loaded> {
-    let mut loaded = match (options.engine, options.device) {
-        (EngineChoice::Tract, DeviceChoice::Auto | DeviceChoice::Cpu) => tract(bundle, options)?,
-        (EngineChoice::Tract, device) => {
-            return Err(EngineError::Unavailable {
-                requested: format!("device {device}"),
-                reason: "the engine tract runs on the CPU only; use engine `ort`, or device `cpu`".into(),
-            });
-        }
-        (EngineChoice::Ort, device) => ort(bundle, options, device)?,
-        // A device other than the CPU asks for ONNX Runtime, whatever the engine.
-        (EngineChoice::Auto, device @ (DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_))) => {
-            ort(bundle, options, device)?
-        }
-        (EngineChoice::Auto, device) => match backend_ort::runtime() {
-            Ok(_) => ort(bundle, options, device)?,
-            Err(reason) => {
-                tracing::warn!("running on tract, because ONNX Runtime does not load: {reason}");
-                tract(bundle, options)?
-            }
-        },
-    };
+    let mut loaded = choose(options, |device| ort(bundle, options, device), || tract(bundle, options))?;
     let shape = Shape::of(&bundle.manifest);
     let warm_up = vec![0.0; shape.clip_len()];
     let failed = |reason| EngineError::Load {
@@ -82,6 +62,49 @@ pub(crate) fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Loaded> {
     Ok(loaded)
 }
 
+/// Loads with the engine and on the device that the options say.
+pub(crate) fn choose<T>(
+    options: &EngineOptions,
+    ort: impl Fn(DeviceChoice) -> Result<T>,
+    tract: impl Fn() -> Result<T>,
+) -> Result<T> {
+    match (options.engine, options.device) {
+        (EngineChoice::Tract, DeviceChoice::Auto | DeviceChoice::Cpu) => tract(),
+        (EngineChoice::Tract, device) => Err(EngineError::Unavailable {
+            requested: format!("device {device}"),
+            reason: "the engine tract runs on the CPU only; use engine `ort`, or device `cpu`".into(),
+        }),
+        // A device other than the CPU asks for ONNX Runtime, whatever the engine.
+        (EngineChoice::Auto, DeviceChoice::Auto | DeviceChoice::Cpu) => match backend_ort::runtime() {
+            Ok(_) => ort_on(options.device, ort),
+            Err(reason) => {
+                tracing::warn!("running on tract, because ONNX Runtime does not load: {reason}");
+                tract()
+            }
+        },
+        (EngineChoice::Auto | EngineChoice::Ort, device) => ort_on(device, ort),
+    }
+}
+
+/// Loads with ONNX Runtime, on the GPU first where either will do.
+fn ort_on<T>(device: DeviceChoice, ort: impl Fn(DeviceChoice) -> Result<T>) -> Result<T> {
+    backend_ort::runtime().map_err(|reason| EngineError::Unavailable {
+        requested: match device {
+            DeviceChoice::Auto | DeviceChoice::Cpu => "engine ort".into(),
+            other => format!("device {other}"),
+        },
+        reason: format!("{reason}; run `make deps`, or point ORT_DYLIB_PATH at libonnxruntime.so"),
+    })?;
+    match device {
+        DeviceChoice::Auto if backend_ort::has_cuda() => ort(DeviceChoice::Cuda(0)).or_else(|error| {
+            tracing::warn!("running on the CPU, because device auto cannot use cuda:0: {error}");
+            ort(DeviceChoice::Cpu)
+        }),
+        DeviceChoice::Auto => ort(DeviceChoice::Cpu),
+        device => ort(device),
+    }
+}
+
 fn tract(bundle: &Bundle, options: &EngineOptions) -> Result<Loaded> {
     let threads = options.resolved_threads();
     Ok(Loaded {
@@ -94,33 +117,11 @@ fn tract(bundle: &Bundle, options: &EngineOptions) -> Result<Loaded> {
 }
 
 fn ort(bundle: &Bundle, options: &EngineOptions, device: DeviceChoice) -> Result<Loaded> {
-    let runtime = backend_ort::runtime().map_err(|reason| EngineError::Unavailable {
-        requested: match device {
-            DeviceChoice::Auto | DeviceChoice::Cpu => "engine ort".into(),
-            other => format!("device {other}"),
-        },
-        reason: format!("{reason}; run `make deps`, or point ORT_DYLIB_PATH at libonnxruntime.so"),
-    })?;
-    let device = match device {
-        DeviceChoice::Auto if backend_ort::has_cuda() => match OrtBackend::load(bundle, options, DeviceChoice::Cuda(0))
-        {
-            Ok(backend) => return Ok(loaded_ort(backend, &runtime.version, DeviceChoice::Cuda(0))),
-            Err(error) => {
-                tracing::warn!("running on the CPU, because device auto cannot use cuda:0: {error}");
-                DeviceChoice::Cpu
-            }
-        },
-        DeviceChoice::Auto => DeviceChoice::Cpu,
-        other => other,
-    };
-    Ok(loaded_ort(OrtBackend::load(bundle, options, device)?, &runtime.version, device))
-}
-
-fn loaded_ort(backend: OrtBackend, version: &str, device: DeviceChoice) -> Loaded {
-    Loaded {
+    let backend = OrtBackend::load(bundle, options, device)?;
+    Ok(Loaded {
         batch: backend.default_batch(),
         backend: Box::new(backend),
-        engine: format!("onnxruntime {version}"),
+        engine: backend_ort::engine_name(),
         device: device.to_string(),
-    }
+    })
 }

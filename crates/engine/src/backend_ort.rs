@@ -93,6 +93,32 @@ fn version_of(path: &Path) -> Result<String, String> {
     }
 }
 
+/// Name and version of the library that was loaded.
+pub(crate) fn engine_name() -> String {
+    runtime().map_or_else(|_| "onnxruntime".into(), |runtime| format!("onnxruntime {}", runtime.version))
+}
+
+/// Loads a graph on a device.
+pub(crate) fn open_session(path: &Path, options: &EngineOptions, device: DeviceChoice, fp16: bool) -> Result<Session> {
+    let threads = options.resolved_threads();
+    let runtime = runtime().map_err(|reason| EngineError::Unavailable { requested: "engine ort".into(), reason })?;
+    let load_error =
+        |reason| EngineError::Load { engine: format!("onnxruntime on {device}"), path: path.to_path_buf(), reason };
+    let mut builder = configure(&runtime.environment, threads).map_err(load_error)?;
+    if matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_)) {
+        preload_cuda(&runtime.path);
+    }
+    builder = add_device(builder, device, fp16).map_err(|reason| EngineError::Unavailable {
+        requested: format!("device {device}"),
+        reason: format!(
+            "ONNX Runtime {}: {}; choose the device cpu, or install a build with this provider (`make deps GPU=1`)",
+            runtime.version,
+            reason.trim_end_matches('.')
+        ),
+    })?;
+    builder.commit_from_file(path).map_err(|error| load_error(error.to_string()))
+}
+
 /// A session of ONNX Runtime.
 pub(crate) struct OrtBackend {
     session: Session,
@@ -105,27 +131,8 @@ pub(crate) struct OrtBackend {
 
 impl OrtBackend {
     pub fn load(bundle: &Bundle, options: &EngineOptions, device: DeviceChoice) -> Result<Self> {
-        let path = bundle.model_path();
-        let threads = options.resolved_threads();
-        let runtime =
-            runtime().map_err(|reason| EngineError::Unavailable { requested: "engine ort".into(), reason })?;
-        let builder = configure(&runtime.environment, threads);
-        let load_error =
-            |reason| EngineError::Load { engine: format!("onnxruntime on {device}"), path: path.clone(), reason };
-        let mut builder = builder.map_err(load_error)?;
         let fp16 = bundle.manifest.precision == Precision::Fp16;
-        if matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_)) {
-            preload_cuda(&runtime.path);
-        }
-        builder = add_device(builder, device, fp16).map_err(|reason| EngineError::Unavailable {
-            requested: format!("device {device}"),
-            reason: format!(
-                "ONNX Runtime {}: {}; choose the device cpu, or install a build with this provider (`make deps GPU=1`)",
-                runtime.version,
-                reason.trim_end_matches('.')
-            ),
-        })?;
-        let session = builder.commit_from_file(&path).map_err(|error| load_error(error.to_string()))?;
+        let session = open_session(&bundle.model_path(), options, device, fp16)?;
         let gpu = matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_));
         let default = if gpu { 8 } else { 1 };
         let buckets = gpu.then_some(if options.batch == 0 { default } else { options.batch });

@@ -1,7 +1,8 @@
 //! Runs an exported model on a video, on ONNX Runtime or on tract.
 //!
 //! [`Bundle::open`] reads what `unscene export` wrote, [`Model::load`] puts it on a thread of its own, and
-//! [`Model::classify`] takes a video to predictions. Nothing here links libtorch.
+//! [`Model::classify`] takes a video to predictions. [`Network`] runs graphs that others exported. Nothing here links
+//! libtorch.
 
 mod backend;
 mod backend_ort;
@@ -11,6 +12,7 @@ mod classify;
 mod crops;
 mod error;
 mod model;
+mod network;
 mod options;
 mod result;
 mod session;
@@ -18,5 +20,6 @@ mod session;
 pub use bundle::Bundle;
 pub use error::{EngineError, Result};
 pub use model::Model;
+pub use network::{Array, Network};
 pub use options::{DeviceChoice, EngineChoice, EngineOptions};
 pub use result::{Classification, ClassifyOptions, ClipPrediction, Crops, Prediction, Progress, Timing, VideoSummary};

@@ -1,0 +1,94 @@
+//! What the readers have in common: building a part, and reading lists line by line.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::files::{Files, id};
+use crate::dataset::{Item, Media, Part, Span};
+use crate::error::{DataError, Result};
+
+/// A part in the making.
+pub struct PartBuilder {
+    part: Part,
+    list: PathBuf,
+    ids: HashSet<String>,
+}
+
+impl PartBuilder {
+    /// `list` is the file that errors are about.
+    pub fn new(name: &str, list: &Path) -> Self {
+        let part = Part { name: name.into(), ..Part::default() };
+        PartBuilder { part, list: list.to_path_buf(), ids: HashSet::new() }
+    }
+
+    /// Adds what the list names by a path.
+    pub fn add(&mut self, files: &mut Files, path: &str, span: Span, label: usize, line: Option<u64>) -> Result<()> {
+        let mut id = id(path);
+        if let Span::Between { start_s, end_s } = span {
+            id += &format!("#{start_s}-{end_s}");
+        }
+        let media = files.find(Path::new(path));
+        self.add_found(id, media, Path::new(path), span, label, line)
+    }
+
+    /// Adds an item whose medium was looked for already; without one, its path is missing.
+    pub fn add_found(
+        &mut self,
+        id: String,
+        media: Option<Media>,
+        path: &Path,
+        span: Span,
+        label: usize,
+        line: Option<u64>,
+    ) -> Result<()> {
+        if !self.ids.insert(id.clone()) {
+            let problem = format!("{id:?} is listed a second time in {}; every video counts once", self.part.name);
+            return Err(DataError::Format { path: self.list.clone(), line, problem });
+        }
+        match media {
+            Some(media) => self.part.items.push(Item { id, media, span, label }),
+            None => self.part.missing.push(path.to_path_buf()),
+        }
+        Ok(())
+    }
+
+    /// A path that is known to be missing.
+    pub fn add_missing(&mut self, path: &str) {
+        self.part.missing.push(path.into());
+    }
+
+    /// The part. A list without a video is an error.
+    pub fn finish(self) -> Result<Part> {
+        if self.ids.is_empty() && self.part.missing.is_empty() {
+            return Err(format_error(&self.list, None, "the list names no video"));
+        }
+        Ok(self.part)
+    }
+}
+
+/// An error in a list.
+pub fn format_error(path: &Path, line: Option<u64>, problem: impl Into<String>) -> DataError {
+    DataError::Format { path: path.to_path_buf(), line, problem: problem.into() }
+}
+
+/// A whole text file, without the mark that some editors put in front.
+pub fn read(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).map_err(|source| DataError::Io { path: path.to_path_buf(), source })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        format_error(path, None, format!("found bytes that are not UTF-8 at {at}; save the file as UTF-8"))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
+}
+
+/// The lines of a text that say something, with their numbers.
+pub fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
+    text.lines().enumerate().map(|(index, line)| (index as u64 + 1, line.trim())).filter(|(_, line)| !line.is_empty())
+}
+
+/// Parses JSON.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path, expected: &str) -> Result<T> {
+    serde_json::from_str(&read(path)?)
+        .map_err(|error| format_error(path, Some(error.line() as u64), format!("{error}; expected {expected}")))
+}
