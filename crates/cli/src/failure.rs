@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use anyhow::{Error, Result};
+use unscene_annotate::AnnotateError;
 use unscene_engine::EngineError;
 use unscene_export::ExportError;
 use unscene_stage::StageError;
@@ -61,7 +62,9 @@ fn line(error: &Error) -> String {
 }
 
 fn is_interrupted(error: &Error) -> bool {
-    error.is::<Interrupted>() || matches!(error.downcast_ref(), Some(StageError::Interrupted { .. }))
+    error.is::<Interrupted>()
+        || matches!(error.downcast_ref(), Some(StageError::Interrupted { .. }))
+        || matches!(error.downcast_ref(), Some(AnnotateError::Interrupted { .. }))
 }
 
 fn is_bad_input(error: &Error) -> bool {

@@ -1,5 +1,7 @@
 //! The `unscene` command: one subcommand per file.
 
+mod annotate;
+mod data;
 mod failure;
 mod graph;
 mod interrupt;
@@ -41,6 +43,10 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Renders a benchmark of people acting in front of scenes, with exact truth
     Stage(stage::StageArgs),
+    /// Checks a dataset
+    Data(data::DataArgs),
+    /// Finds the scenes and the people of a dataset with ONNX models
+    Annotate(annotate::AnnotateArgs),
     /// Serves bundles over HTTP
     Serve(Box<unscene_serve::ServeOptions>),
 }
@@ -55,6 +61,8 @@ fn main() -> ExitCode {
         Command::Export(args) => unscene_export::run(&args).map_err(Into::into),
         Command::Predict(args) => predict::run(args),
         Command::Stage(args) => stage::run(args),
+        Command::Data(args) => data::run(args),
+        Command::Annotate(args) => annotate::run(args),
         Command::Serve(options) => {
             unscene_serve::init_tracing(options.log_format);
             unscene_serve::run(*options).map_err(Into::into)

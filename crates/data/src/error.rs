@@ -27,6 +27,14 @@ pub enum DataError {
         /// What was found, what was expected, what to do.
         problem: String,
     },
+    /// A cache cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// What was found, what was expected, what to do.
+        problem: String,
+    },
     /// Settings that make no sense together.
     #[error("{problem}")]
     Options {

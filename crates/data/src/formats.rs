@@ -7,10 +7,12 @@ mod hmdb51;
 mod json;
 mod kinetics;
 mod part;
+mod table;
 mod ucf101;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -89,7 +91,7 @@ pub struct DatasetSpec {
     pub format: Format,
     /// The list, or the folder of lists.
     pub annotations: PathBuf,
-    /// The folder that the lists' paths start at; by default that of the list.
+    /// The folder that the lists' paths start at; by default that of the list. UCF101 needs it.
     #[serde(default)]
     pub videos: Option<PathBuf>,
     /// The number of the official split, where there are several.
@@ -105,14 +107,19 @@ impl DatasetSpec {
     /// Reads the lists, and finds the videos on disk. What is not there is in [`Part::missing`](crate::Part::missing).
     ///
     /// # Errors
-    /// When a list cannot be read or is not in its format. A dataset without videos is none.
+    /// When a list cannot be read or is not in its format, or a folder is not there. A dataset whose videos are all
+    /// missing is none.
     pub fn load(&self) -> Result<Dataset> {
-        let beside = if self.annotations.is_dir() {
-            self.annotations.clone()
-        } else {
-            self.annotations.parent().unwrap_or(&self.annotations).to_path_buf()
-        };
-        let mut files = Files::new(self.videos.clone().unwrap_or(beside))?;
+        // A wrong path is not to be taken for a list without videos.
+        fs::metadata(&self.annotations).map_err(|source| DataError::Io { path: self.annotations.clone(), source })?;
+        if self.format == Format::Ucf101 && self.videos.is_none() {
+            return Err(DataError::Options {
+                problem: "ucf101: found no folder of videos, expected the one that holds ApplyEyeMakeup and the other \
+                          classes; name it with --videos"
+                    .into(),
+            });
+        }
+        let mut files = Files::new(self.videos.clone().unwrap_or_else(|| beside(&self.annotations)))?;
         match self.format {
             Format::Csv => csv_list::load(&self.annotations, &mut files),
             Format::Ucf101 => ucf101::load(&self.annotations, &mut files, self.split),
@@ -125,9 +132,48 @@ impl DatasetSpec {
     }
 }
 
+/// The folder of a list.
+fn beside(annotations: &Path) -> PathBuf {
+    match annotations.parent() {
+        _ if annotations.is_dir() => annotations.into(),
+        Some(folder) if !folder.as_os_str().is_empty() => folder.into(),
+        _ => ".".into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dataset_is_named_in_configs() {
+        let spec: DatasetSpec = serde_json::from_str(r#"{"format": "mini-kinetics", "annotations": "k"}"#).unwrap();
+        let expected = DatasetSpec { format: Format::MiniKinetics, annotations: "k".into(), videos: None, split: 1 };
+        assert_eq!(spec, expected);
+        let error = serde_json::from_str::<DatasetSpec>(r#"{"format": "csv", "annotations": "k", "video": "v"}"#);
+        assert!(error.unwrap_err().to_string().contains("`video`"));
+    }
+
+    #[test]
+    fn folders_that_are_not_there_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = |format, annotations: &str, videos: Option<&str>| {
+            let inside = |path: &str| folder.path().join(path);
+            let spec = DatasetSpec { format, annotations: inside(annotations), videos: videos.map(inside), split: 1 };
+            spec.load().unwrap_err().to_string()
+        };
+        assert!(load(Format::Csv, "a/train.csv", None).contains("a/train.csv: No such file"));
+        assert!(load(Format::Csv, "", Some("videos")).contains("videos: there is no such folder of videos"));
+        assert!(load(Format::Ucf101, "", None).contains("--videos"));
+    }
+
+    #[test]
+    fn videos_are_beside_the_list_by_default() {
+        assert_eq!(beside(Path::new("train.csv")), Path::new("."));
+        assert_eq!(beside(Path::new("a/train.csv")), Path::new("a"));
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(beside(folder.path()), folder.path());
+    }
 
     #[test]
     fn formats_are_written_as_they_are_read() {

@@ -4,16 +4,26 @@
 //! 2. [`draw_clip`] and [`test_clips`] take clips from an item, with what chance decides ([`Augmentation`]) drawn from
 //!    the seed, the epoch and the item alone.
 //! 3. [`Loader`] does so on threads, ahead of the network, and gives batches.
+//!
+//! What other models say about the videos, their scenes and people, is kept in a [`Cache`]; [`mask_people`] uses it.
 
 mod augment;
+mod cache;
+mod check;
 mod clip;
 mod dataset;
 mod error;
 pub mod formats;
 mod loader;
+mod look;
+mod people;
 
 pub use augment::{Augmentation, Draw, Position, shuffled};
+pub use cache::{Annotation, Cache, CacheKind, CacheOrigin, CacheWriter, Found, PeopleFrame, PersonBox};
+pub use check::{CheckControl, CheckOptions, CheckReport, LabelCount, PartReport, check, videos_to_check};
 pub use clip::{ClipForm, Sample, draw_clip, test_clips};
 pub use dataset::{Dataset, Item, Media, Part, Span};
 pub use error::{DataError, Result};
 pub use loader::{Batch, Change, Epoch, Failure, Loader, LoaderOptions, TestClip, TestClips};
+pub use look::{Look, Looks, look};
+pub use people::{People, mask_people};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use serde::Serialize;
 
 use crate::augment::{Augmentation, shuffled};
 use crate::clip::{ClipForm, Sample, draw_clip, test_clips};
@@ -83,7 +84,7 @@ impl Batch {
 }
 
 /// A video that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// Its item's id.
     pub id: String,

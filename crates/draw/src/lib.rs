@@ -1,4 +1,6 @@
-//! Drawing in units of the picture's height, anti-aliased.
+//! Pictures for people: shapes, text and pasted frames, anti-aliased, in units of the picture's height.
+
+pub use tiny_skia;
 
 use tiny_skia::{
     Color, FillRule, GradientStop, LineCap, LineJoin, LinearGradient, Paint, PathBuilder, Pixmap, Point,
@@ -6,10 +8,11 @@ use tiny_skia::{
 };
 
 /// Red, green and blue from 0 to 1.
-pub(crate) type Rgb = [f32; 3];
+pub type Rgb = [f32; 3];
 
 /// A picture to draw on. Coordinates are in picture heights: x from 0 to [`Canvas::width`], y from 0 (top) to 1.
-pub(crate) struct Canvas {
+pub struct Canvas {
+    /// The pixels.
     pub pixmap: Pixmap,
     transform: Transform,
     width: f32,
@@ -17,7 +20,10 @@ pub(crate) struct Canvas {
 }
 
 impl Canvas {
-    /// A black picture. Sizes are checked with the settings.
+    /// A black picture.
+    ///
+    /// # Panics
+    /// When a side is 0 or the picture is larger than memory can be.
     pub fn new(width_px: u32, height_px: u32) -> Self {
         let pixmap = Pixmap::new(width_px, height_px).expect("a picture has a size");
         let scale = height_px as f32;
@@ -27,6 +33,14 @@ impl Canvas {
             width: width_px as f32 / height_px as f32,
             light: [1.0; 3],
         }
+    }
+
+    /// The picture as a PNG file.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn png(&self) -> std::io::Result<Vec<u8>> {
+        self.pixmap.encode_png().map_err(std::io::Error::other)
     }
 
     /// The width in heights.
@@ -95,11 +109,18 @@ impl Canvas {
         self.polygon(&[(x, y), (x + width, y), (x + width, y + height), (x, y + height)], color);
     }
 
+    /// The outline of a rectangle.
+    pub fn frame(&mut self, x: f32, y: f32, width: f32, height: f32, thickness: f32, color: Rgb) {
+        let corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)];
+        self.line(&corners, thickness, color);
+    }
+
     /// A filled polygon.
     pub fn polygon(&mut self, points: &[(f32, f32)], color: Rgb) {
         self.polygon_alpha(points, color, 1.0);
     }
 
+    /// A filled polygon that what is below shines through.
     pub fn polygon_alpha(&mut self, points: &[(f32, f32)], color: Rgb, alpha: f32) {
         let mut builder = PathBuilder::new();
         for (index, &(x, y)) in points.iter().enumerate() {
@@ -117,6 +138,7 @@ impl Canvas {
         self.ellipse_alpha(x, y, rx, ry, color, 1.0);
     }
 
+    /// A filled ellipse that what is below shines through.
     pub fn ellipse_alpha(&mut self, x: f32, y: f32, rx: f32, ry: f32, color: Rgb, alpha: f32) {
         let Some(bounds) = tiny_skia::Rect::from_xywh(x - rx, y - ry, 2.0 * rx, 2.0 * ry) else { return };
         if let Some(path) = PathBuilder::from_oval(bounds) {
@@ -130,6 +152,7 @@ impl Canvas {
         self.line_alpha(points, thickness, color, 1.0);
     }
 
+    /// A line that what is below shines through.
     pub fn line_alpha(&mut self, points: &[(f32, f32)], thickness: f32, color: Rgb, alpha: f32) {
         let mut builder = PathBuilder::new();
         for (index, &(x, y)) in points.iter().enumerate() {
@@ -148,6 +171,7 @@ impl Canvas {
         self.gradient_rect(0.0, y, self.width, height, top, bottom);
     }
 
+    /// A rectangle whose colour runs from `top` to `bottom`.
     pub fn gradient_rect(&mut self, x: f32, y: f32, width: f32, height: f32, top: Rgb, bottom: Rgb) {
         let stops = vec![GradientStop::new(0.0, self.color(top, 1.0)), GradientStop::new(1.0, self.color(bottom, 1.0))];
         let (from, to) = (Point::from_xy(0.0, y), Point::from_xy(0.0, y + height));

@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 
 use crate::actions::{Pose, Style};
-use crate::canvas::{Canvas, Rgb};
+use unscene_draw::{Canvas, Rgb};
 
 /// What a person looks like.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,6 @@
 //! 4. [`Settings`] and a seed make the plan of a whole set, [`write`](write()) makes its files.
 
 mod actions;
-mod canvas;
 mod error;
 mod figure;
 mod plan;

@@ -6,7 +6,7 @@ mod props;
 
 use rand::{Rng, RngExt};
 
-use crate::canvas::{Canvas, Rgb};
+use unscene_draw::{Canvas, Rgb};
 
 /// A kind of place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,10 +1,10 @@
 //! One picture of the whole set, for people.
 
 use crate::actions::Action;
-use crate::canvas::Canvas;
 use crate::plan::{Plan, Split, Video};
 use crate::scenes::Scene;
 use crate::take::{backdrop, render};
+use unscene_draw::Canvas;
 
 const COLUMNS: usize = 8;
 /// Height of a line of text, in pixels.

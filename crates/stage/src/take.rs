@@ -5,12 +5,12 @@ use std::f32::consts::TAU;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
-use tiny_skia::{FilterQuality, PixmapPaint, Transform};
+use unscene_draw::tiny_skia::{FilterQuality, PixmapPaint, Transform};
 
 use crate::actions::Action;
-use crate::canvas::Canvas;
 use crate::figure::{self, Look};
 use crate::scenes::Scene;
+use unscene_draw::Canvas;
 
 /// What all videos of a set have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -20,12 +20,12 @@ use serde::Serialize;
 use unscene_media::{EncodeOptions, Encoder};
 
 use crate::actions::Action;
-use crate::canvas::Canvas;
 use crate::error::StageError;
 use crate::plan::{Plan, Settings, Split, Video};
 use crate::scenes::Scene;
 use crate::sheet::contact_sheet;
 use crate::take::{backdrop, render};
+use unscene_draw::Canvas;
 
 /// Called with the number of finished videos; `Break` stops the work.
 pub type Control<'a> = dyn Fn(usize) -> ControlFlow<()> + Sync + 'a;
@@ -220,9 +220,7 @@ fn write_csv<const N: usize>(
 }
 
 fn write_png(path: &Path, canvas: &Canvas) -> Result<(), StageError> {
-    let bytes = canvas.pixmap.encode_png();
-    let bytes =
-        bytes.map_err(|error| StageError::Io { path: path.to_path_buf(), source: std::io::Error::other(error) })?;
+    let bytes = canvas.png().map_err(|source| StageError::Io { path: path.to_path_buf(), source })?;
     write_file(path, &bytes)
 }
 

@@ -1,13 +1,14 @@
 //! Tables with the columns `path,label[,start_s,end_s]`: the format for one's own videos.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::files::Files;
-use super::part::{PartBuilder, format_error, lines, read};
+use super::part::{PartBuilder, check_labels, format_error, lines, read};
+use super::table::Table;
 use crate::dataset::{Dataset, Span};
 use crate::error::{DataError, Result};
 
@@ -35,8 +36,11 @@ pub fn load(annotations: &Path, files: &mut Files) -> Result<Dataset> {
         let mut part = PartBuilder::new(&name, table);
         for (line, row) in rows {
             let label = labels.iter().position(|label| *label == row.label).ok_or_else(|| {
-                let problem =
-                    format!("label {:?} is not in classes.txt beside it, which has {} labels", row.label, labels.len());
+                let problem = format!(
+                    "label {:?} is not in classes.txt beside it, which has {} labels; add it there or mend it here",
+                    row.label,
+                    labels.len()
+                );
                 format_error(table, Some(line), problem)
             })?;
             part.add(files, &row.path, span(table, line, &row)?, label, Some(line))?;
@@ -68,46 +72,35 @@ fn tables(folder: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
+/// By its header alone: other tables may be large, and in any encoding.
 fn is_list(path: &Path) -> Result<bool> {
-    let text = read(path)?;
-    let columns: Vec<&str> = text.lines().next().unwrap_or_default().split(',').map(str::trim).collect();
-    Ok(columns.contains(&"path") && columns.contains(&"label"))
+    let file = File::open(path).map_err(|source| DataError::Io { path: path.to_path_buf(), source })?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+    let Ok(header) = reader.byte_headers() else { return Ok(false) };
+    let has = |column: &[u8]| header.iter().any(|found| found.strip_prefix(b"\xef\xbb\xbf").unwrap_or(found) == column);
+    Ok(has(b"path") && has(b"label"))
 }
 
 fn read_table(path: &Path) -> Result<Vec<(u64, Row)>> {
-    let text = read(path)?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(false).from_reader(text.as_bytes());
-    let failed = |error: csv::Error| {
-        let line = error.position().map(csv::Position::line);
-        format_error(
-            path,
-            line,
-            format!("{error}; expected the columns path,label and, for parts of videos, start_s,end_s"),
-        )
-    };
-    let headers = reader.headers().map_err(failed)?.clone();
-    for column in ["path", "label"] {
-        if !headers.iter().any(|header| header == column) {
-            let found = headers.iter().collect::<Vec<_>>().join(",");
-            let problem =
-                format!("the header is {found:?}, expected path,label and, for parts of videos, start_s,end_s");
-            return Err(format_error(path, Some(1), problem));
+    let table = Table::open(path, "the columns path,label and, for parts of videos, start_s,end_s")?;
+    table.need(&["path", "label"])?;
+    let rows: Vec<(u64, Row)> = table.rows()?;
+    match rows.iter().find(|(_, row)| row.path.is_empty() || row.label.is_empty()) {
+        Some((line, Row { path: video, label, .. })) => {
+            let problem = format!("found path {video:?} and label {label:?}, expected both to be there");
+            Err(format_error(path, Some(*line), problem))
         }
+        None => Ok(rows),
     }
-    let mut rows = Vec::new();
-    let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record).map_err(failed)? {
-        let line = record.position().map_or(0, csv::Position::line);
-        rows.push((line, record.deserialize(Some(&headers)).map_err(failed)?));
-    }
-    Ok(rows)
 }
 
 /// `classes.txt` beside the lists when it is there, or else what the lists name, sorted.
 fn labels<'a>(folder: &Path, named: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {
     let classes = folder.join("classes.txt");
     if classes.exists() {
-        return Ok(lines(&read(&classes)?).map(|(_, label)| label.to_string()).collect());
+        let labels: Vec<String> = lines(&read(&classes)?).map(|(_, label)| label.to_string()).collect();
+        check_labels(&classes, &labels)?;
+        return Ok(labels);
     }
     Ok(named.collect::<BTreeSet<_>>().into_iter().map(str::to_string).collect())
 }
@@ -157,13 +150,14 @@ mod tests {
                 "path,label,start_s,end_s,note\nv/a.mp4,sit,0.5,2,x\nv/a.mp4, wave ,2,3.25,\nv/c.avi,sit,,,\n",
             ),
             ("boxes.csv", "path,frame,x1\nv/a.mp4,0,1\n"),
+            ("odd.csv", "\"path\",\"label\"\nv/b.mp4,sit\n"),
             ("v/a.mp4", ""),
             ("v/b.mkv", ""),
         ]);
         let dataset = load_from(folder.path(), "").unwrap();
         assert_eq!(dataset.labels, ["sit", "wave"]);
-        let [train, val] = &dataset.parts[..] else { panic!("{:?}", dataset.parts) };
-        assert_eq!((train.name.as_str(), val.name.as_str()), ("train", "val"));
+        let [train, val, odd] = &dataset.parts[..] else { panic!("{:?}", dataset.parts) };
+        assert_eq!([train, val, odd].map(|part| part.name.as_str()), ["train", "val", "odd"]);
         let ids: Vec<_> = train.items.iter().map(|item| (item.id.as_str(), item.label, item.span)).collect();
         let between = |start_s, end_s| Span::Between { start_s, end_s };
         assert_eq!(ids, [("v/a#0.5-2", 0, between(0.5, 2.0)), ("v/a#2-3.25", 1, between(2.0, 3.25))]);
@@ -184,18 +178,28 @@ mod tests {
             error.contains("train.csv line 2") && error.contains("\"b\"") && error.contains("classes.txt"),
             "{error}"
         );
+        fs::write(folder.path().join("classes.txt"), "b\nb\n").unwrap();
+        let error = load_from(folder.path(), "").unwrap_err().to_string();
+        assert!(error.contains("classes.txt: label \"b\" is there twice"), "{error}");
     }
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
         for (text, expected) in [
-            ("file,label\na,b\n", "line 1: the header is \"file,label\", expected path,label"),
-            ("path,label\na.mp4\n", "line 2"),
+            (
+                "file,label\na,b\n",
+                "line 1: found the header \"file,label\" without path, expected the columns path,label",
+            ),
+            ("path,label\na.mp4\n", "line 2: found 1 fields under a header of 2"),
             ("path,label,start_s,end_s\na.mp4,b,1,0.5\n", "line 2: found start_s 1 and end_s 0.5"),
             ("path,label,start_s,end_s\na.mp4,b,1,\n", "end_s nothing"),
-            ("path,label,start_s,end_s\na.mp4,b,x,2\n", "line 2"),
+            ("path,label,start_s,end_s\na.mp4,b,x,2\n", "line 2: start_s: invalid float literal"),
             ("path,label,start_s,end_s\na.mp4,b,NaN,2\n", "found start_s NaN"),
-            ("path,label\na.mp4,b\na.avi,b\n", "line 3: \"a\" is listed a second time"),
+            (
+                "path,label\na.mp4,b\na.avi,b\n",
+                "line 3: \"a.avi\" is \"a\", which train has already as \"a.mp4\" in line 2",
+            ),
+            ("path,label\n,b\n", "line 2: found path \"\" and label \"b\""),
             ("path,label\n", "names no video"),
         ] {
             let folder = folder(&[("train.csv", text)]);

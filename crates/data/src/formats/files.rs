@@ -1,6 +1,6 @@
 //! Finding what a list names on disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,12 @@ pub struct Files {
     folders: HashMap<PathBuf, Listing>,
 }
 
-/// What a folder holds: names of videos by their stem, and names of folders.
+/// What a folder holds: names of files, those of videos by their stem, and names of folders.
 #[derive(Default)]
 struct Listing {
+    files: HashSet<String>,
     videos: HashMap<String, String>,
-    folders: HashMap<String, ()>,
+    folders: HashSet<String>,
 }
 
 impl Files {
@@ -36,23 +37,25 @@ impl Files {
         Err(DataError::Io { path: root, source })
     }
 
-    /// The medium of a path below the root: the video itself, one with another extension, or a folder of pictures
+    /// The medium of a path below the root: the file itself, a video with another extension, or a folder of pictures
     /// named like it with or without extension. A path to a picture is that picture.
     pub fn find(&mut self, path: &Path) -> Option<Media> {
+        let name = path.file_name()?.to_str()?;
         let full = self.root.join(path);
-        let name = full.file_name()?.to_str()?.to_string();
-        let parent = full.parent()?.to_path_buf();
-        let listing = self.folders.entry(parent).or_insert_with_key(|parent| list(parent));
-        if is_picture(&full) {
-            return full.is_file().then_some(Media::Frames(full));
+        let parent = full.parent()?;
+        if !self.folders.contains_key(parent) {
+            self.folders.insert(parent.to_path_buf(), list(parent));
         }
-        let stem = stem(&name);
+        let listing = &self.folders[parent];
+        if listing.files.contains(name) {
+            return Some(if is_picture(&full) { Media::Frames(full) } else { Media::Video(full) });
+        }
+        let stem = stem(name);
         if let Some(found) = listing.videos.get(stem) {
             return Some(Media::Video(full.with_file_name(found)));
         }
-        let folder = [name.as_str(), stem].into_iter().find(|name| listing.folders.contains_key(*name))?;
-        let folder = full.with_file_name(folder);
-        holds_pictures(&folder).then_some(Media::Frames(folder))
+        let folders = [name, stem].into_iter().filter(|name| listing.folders.contains(*name));
+        folders.map(|name| full.with_file_name(name)).find(|folder| holds_pictures(folder)).map(Media::Frames)
     }
 }
 
@@ -74,16 +77,24 @@ fn list(folder: &Path) -> Listing {
     let mut listing = Listing::default();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(name) = entry.file_name().into_string() else { continue };
-        // Links count as what they point to.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir() || (kind.is_symlink() && entry.path().is_dir())) {
-            listing.folders.insert(name, ());
-        } else if stem(&name) != name {
+        let Ok(mut kind) = entry.file_type() else { continue };
+        if kind.is_symlink() {
+            // Links count as what they point to, and not at all when that is gone.
+            let Ok(target) = fs::metadata(entry.path()) else { continue };
+            kind = target.file_type();
+        }
+        if kind.is_dir() {
+            listing.folders.insert(name);
+            continue;
+        }
+        if stem(&name) != name {
             // Where several extensions share a stem, the first by name, so that the order of the disk decides nothing.
             let first = listing.videos.entry(stem(&name).to_string()).or_insert_with(|| name.clone());
             if name < *first {
-                *first = name;
+                first.clone_from(&name);
             }
         }
+        listing.files.insert(name);
     }
     listing
 }
@@ -104,9 +115,17 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         };
-        for file in
-            ["a/v [1] #x.mp4", "a/both.avi", "a/both.mkv", "a/f.r.a.m.e.s/image_00001.jpg", "a/p.png", "a/none/x.txt"]
-        {
+        for file in [
+            "a/v [1] #x.mp4",
+            "a/both.avi",
+            "a/both.mkv",
+            "a/Turnübung 体操.MP4",
+            "a/odd.3gp",
+            "a/f.r.a.m.e.s/image_00001.jpg",
+            "a/clip.avi/1.PNG",
+            "a/p.png",
+            "a/none/x.txt",
+        ] {
             make(file);
         }
         let mut files = Files::new(root.path().to_path_buf()).unwrap();
@@ -114,15 +133,33 @@ mod tests {
         let frames = |path: &str| Some(Media::Frames(root.path().join(path)));
         assert_eq!(files.find(Path::new("a/v [1] #x.avi")), video("a/v [1] #x.mp4"));
         assert_eq!(files.find(Path::new("a/v [1] #x")), video("a/v [1] #x.mp4"));
-        assert_eq!(files.find(Path::new("a/both.mkv")), video("a/both.avi"));
+        assert_eq!(files.find(Path::new("a/both.mkv")), video("a/both.mkv"));
+        assert_eq!(files.find(Path::new("a/both.mp4")), video("a/both.avi"));
+        assert_eq!(files.find(Path::new("a/Turnübung 体操.avi")), video("a/Turnübung 体操.MP4"));
+        assert_eq!(files.find(Path::new("a/odd.3gp")), video("a/odd.3gp"));
+        assert_eq!(files.find(&root.path().join("a/both.avi")), video("a/both.avi"));
+        assert_eq!(files.find(Path::new("a/clip.avi")), frames("a/clip.avi"));
         assert_eq!(files.find(Path::new("a/f.r.a.m.e.s")), frames("a/f.r.a.m.e.s"));
         assert_eq!(files.find(Path::new("a/f.r.a.m.e.s.avi")), frames("a/f.r.a.m.e.s"));
         assert_eq!(files.find(Path::new("a/p.png")), frames("a/p.png"));
-        for nothing in ["a/q.png", "a/none", "b/v.mp4", ""] {
+        for nothing in ["a/q.png", "a/none", "b/v.mp4", "a/odd", ""] {
             assert_eq!(files.find(Path::new(nothing)), None, "{nothing}");
         }
         assert_eq!(id("Basketball/v_Basketball_g01_c01.avi"), "Basketball/v_Basketball_g01_c01");
         assert_eq!(id("./v.2.name"), "v.2.name");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_count_as_what_they_point_to() {
+        let root = tempfile::tempdir().unwrap();
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, root.path().join(name)).unwrap();
+        fs::write(root.path().join("v.mp4"), "").unwrap();
+        link("v.mp4", "w.mp4");
+        link("gone.mp4", "x.mp4");
+        let mut files = Files::new(root.path().to_path_buf()).unwrap();
+        assert_eq!(files.find(Path::new("w.avi")), Some(Media::Video(root.path().join("w.mp4"))));
+        assert_eq!(files.find(Path::new("x.mp4")), None);
     }
 
     #[test]

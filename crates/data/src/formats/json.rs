@@ -7,7 +7,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::files::Files;
-use super::part::{PartBuilder, format_error, read_json};
+use super::part::{PartBuilder, check_labels, format_error, read_json};
 use crate::dataset::{Dataset, Span};
 use crate::error::Result;
 
@@ -63,6 +63,7 @@ pub fn load(annotations: &Path, files: &mut Files) -> Result<Dataset> {
     let expected =
         r#"{"labels": [...], "database": {"VIDEO": {"subset": "training", "annotations": {"label": "..."}}}}"#;
     let File { labels, database } = read_json(annotations, expected)?;
+    check_labels(annotations, &labels)?;
     let numbers: HashMap<&str, usize> =
         labels.iter().enumerate().map(|(number, label)| (label.as_str(), number)).collect();
     let mut parts: Vec<Option<PartBuilder>> = SUBSETS.iter().map(|_| None).collect();
@@ -135,7 +136,11 @@ mod tests {
             ),
             (with(r#""a": {"subset": "training"}"#), "a: it has no label"),
             (with(""), "names no video"),
-            (with(&[r#""a": {"subset": "training", "annotations": {"label": "Bowl"}}"#; 2].join(",")), "a second time"),
+            (
+                with(&[r#""a": {"subset": "training", "annotations": {"label": "Bowl"}}"#; 2].join(",")),
+                "\"Bowl/a\" is \"Bowl/a\", which train has already",
+            ),
+            (r#"{"labels": ["a", "a"], "database": {}}"#.into(), "label \"a\" is there twice"),
             ("{\n\"labels\": 3}".into(), "line 2"),
             ("[]".into(), "expected {\"labels\""),
         ] {

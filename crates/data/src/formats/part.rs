@@ -1,6 +1,6 @@
 //! What the readers have in common: building a part, and reading lists line by line.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,15 +11,17 @@ use crate::error::{DataError, Result};
 /// A part in the making.
 pub struct PartBuilder {
     part: Part,
-    list: PathBuf,
-    ids: HashSet<String>,
+    /// The file that errors are about.
+    pub list: PathBuf,
+    /// What the list names so far, with its path and line.
+    ids: HashMap<String, (PathBuf, Option<u64>)>,
 }
 
 impl PartBuilder {
-    /// `list` is the file that errors are about.
+    /// A part without videos; `list` is the file that errors are about.
     pub fn new(name: &str, list: &Path) -> Self {
         let part = Part { name: name.into(), ..Part::default() };
-        PartBuilder { part, list: list.to_path_buf(), ids: HashSet::new() }
+        PartBuilder { part, list: list.to_path_buf(), ids: HashMap::new() }
     }
 
     /// Adds what the list names by a path.
@@ -42,9 +44,13 @@ impl PartBuilder {
         label: usize,
         line: Option<u64>,
     ) -> Result<()> {
-        if !self.ids.insert(id.clone()) {
-            let problem = format!("{id:?} is listed a second time in {}; every video counts once", self.part.name);
-            return Err(DataError::Format { path: self.list.clone(), line, problem });
+        if let Some((first, first_line)) = self.ids.insert(id.clone(), (path.to_path_buf(), line)) {
+            let at = first_line.map(|line| format!(" in line {line}")).unwrap_or_default();
+            let problem = format!(
+                "{path:?} is {id:?}, which {} has already as {first:?}{at}; every video counts once: take one out",
+                self.part.name
+            );
+            return Err(format_error(&self.list, line, problem));
         }
         match media {
             Some(media) => self.part.items.push(Item { id, media, span, label }),
@@ -61,7 +67,8 @@ impl PartBuilder {
     /// The part. A list without a video is an error.
     pub fn finish(self) -> Result<Part> {
         if self.ids.is_empty() && self.part.missing.is_empty() {
-            return Err(format_error(&self.list, None, "the list names no video"));
+            let problem = format!("the list names no video for {}, expected at least one", self.part.name);
+            return Err(format_error(&self.list, None, problem));
         }
         Ok(self.part)
     }
@@ -85,6 +92,15 @@ pub fn read(path: &Path) -> Result<String> {
 /// The lines of a text that say something, with their numbers.
 pub fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
     text.lines().enumerate().map(|(index, line)| (index as u64 + 1, line.trim())).filter(|(_, line)| !line.is_empty())
+}
+
+/// Labels must be there, and differ: a network has one output for each.
+pub fn check_labels(path: &Path, labels: &[String]) -> Result<()> {
+    let mut seen = HashSet::new();
+    if let Some(label) = labels.iter().find(|label| !seen.insert(label.as_str())) {
+        return Err(format_error(path, None, format!("label {label:?} is there twice; give every label once")));
+    }
+    if labels.is_empty() { Err(format_error(path, None, "found no label, expected at least one")) } else { Ok(()) }
 }
 
 /// Parses JSON.

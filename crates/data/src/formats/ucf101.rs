@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::files::Files;
-use super::part::{PartBuilder, format_error, lines, read};
+use super::part::{PartBuilder, check_labels, format_error, lines, read};
 use crate::dataset::{Dataset, Part, Span};
 use crate::error::Result;
 
@@ -29,7 +29,8 @@ fn classes(path: &Path) -> Result<Vec<String>> {
             }
         }
     }
-    if labels.is_empty() { Err(format_error(path, None, "there is no label")) } else { Ok(labels) }
+    check_labels(path, &labels)?;
+    Ok(labels)
 }
 
 /// Lines of `LABEL/video.avi`, in training lists followed by the label's number.
@@ -42,8 +43,9 @@ fn part(path: &Path, name: &str, files: &mut Files, labels: &[String]) -> Result
         let numbered =
             entry.rsplit_once(char::is_whitespace).and_then(|(video, n)| Some((video.trim(), n.parse().ok()?)));
         let (video, number) = numbered.map_or((entry, None), |(video, number): (_, usize)| (video, Some(number)));
-        let folder = video.split('/').next().filter(|_| video.contains('/'));
-        let folder = folder.ok_or_else(|| wrong(format!("found {entry:?}, expected LABEL/video.avi")))?;
+        let folder = video.split_once('/').map(|(folder, _)| folder).filter(|_| name == "test" || number.is_some());
+        let expected = if name == "test" { "LABEL/video.avi" } else { "LABEL/video.avi and the label's number" };
+        let folder = folder.ok_or_else(|| wrong(format!("found {entry:?}, expected {expected}")))?;
         let label = labels.iter().position(|label| label == folder);
         let label = label.ok_or_else(|| wrong(format!("{folder:?} is not a label of classInd.txt")))?;
         if number.is_some_and(|number| number != label + 1) {
@@ -98,12 +100,20 @@ mod tests {
                 "Bowl/b.avi",
                 "classInd.txt line 2: found \"3 Bowl\", expected the number 2",
             ),
-            ("", "Bowl/a.avi 2", "Bowl/b.avi", "there is no label"),
+            ("", "Bowl/a.avi 2", "Bowl/b.avi", "classInd.txt: found no label"),
+            (classes, "Bowl/a.avi", "Bowl/b.avi", "line 1: found \"Bowl/a.avi\", expected LABEL/video.avi and the"),
+            (classes, "Bowl/a.avi x", "Bowl/b.avi", "line 1: found \"Bowl/a.avi x\", expected"),
+            ("1 Bowl\n2 Bowl\n", "Bowl/a.avi 1", "Bowl/b.avi", "label \"Bowl\" is there twice"),
             (classes, "Bowl/a.avi 1", "Bowl/b.avi", "trainlist02.txt line 1: label 1 does not go with Bowl"),
-            (classes, "Bowl/a.avi 2\na.avi 2", "Bowl/b.avi", "line 2: found \"a.avi 2\", expected LABEL/video.avi"),
+            (classes, "Bowl/a.avi 2\na.avi 2", "Bowl/b.avi", "line 2: found \"a.avi 2\", expected LABEL/video.avi and"),
             (classes, "Bowl/a.avi 2", "Swim/b.avi", "testlist02.txt line 1: \"Swim\" is not a label"),
             (classes, "Bowl/a.avi 2", "", "testlist02.txt: the list names no video"),
-            (classes, "Bowl/a.avi 2\nBowl/a.avi 2", "Bowl/b.avi", "line 2: \"Bowl/a\" is listed a second time"),
+            (
+                classes,
+                "Bowl/a.avi 2\nBowl/a.avi 2",
+                "Bowl/b.avi",
+                "line 2: \"Bowl/a.avi\" is \"Bowl/a\", which train has already as \"Bowl/a.avi\" in line 1",
+            ),
         ] {
             let error = load_with(classes, train, test).err().unwrap().to_string();
             assert!(error.contains(expected), "{error}");

@@ -3,8 +3,8 @@
 use rand::{Rng, RngExt};
 
 use super::props::{floor, mix, near, shelf, window};
-use crate::canvas::{Canvas, Rgb};
 use crate::figure::hsv;
+use unscene_draw::{Canvas, Rgb};
 
 fn wall(canvas: &mut Canvas, rng: &mut impl Rng, bottom: f32, color: Rgb) -> Rgb {
     let color = near(rng, color, 0.06);

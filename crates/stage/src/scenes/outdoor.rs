@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 
 use super::props::{cloud, fir, grass, mix, near, panes, ridge, speckle, tree};
-use crate::canvas::{Canvas, Rgb};
+use unscene_draw::{Canvas, Rgb};
 
 fn sky(canvas: &mut Canvas, rng: &mut impl Rng, horizon: f32, top: Rgb, bottom: Rgb, clouds: usize) {
     let (top, bottom) = (near(rng, top, 0.06), near(rng, bottom, 0.05));

@@ -2,7 +2,7 @@
 
 use rand::{Rng, RngExt};
 
-use crate::canvas::{Canvas, Rgb};
+use unscene_draw::{Canvas, Rgb};
 
 /// A colour near another.
 pub fn near(rng: &mut impl Rng, color: Rgb, spread: f32) -> Rgb {

@@ -1,0 +1,181 @@
+//! How well a cache agrees with Stage, whose truth is exact.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use unscene_data::{Cache, CacheKind, Found};
+use unscene_vision::iou;
+
+use crate::error::{AnnotateError, Result};
+
+/// Agreement of a classifier with the true scenes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SceneAgreement {
+    /// Videos in both.
+    pub videos: usize,
+    /// Share whose likeliest label is the true scene.
+    pub accuracy: f64,
+    /// Mean probability of the true scene.
+    pub probability: f64,
+    /// Share of the videos that a label's commonest scene explains: what the labels tell about the scenes, whatever
+    /// their names are.
+    pub purity: f64,
+    /// The purity of labels given at random: the share of the commonest scene.
+    pub chance: f64,
+    /// Labels that were the likeliest of some video.
+    pub labels_used: usize,
+}
+
+/// Agreement of a detector with the true boxes, at an overlap (IoU) of at least 0.5.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PeopleAgreement {
+    /// Videos in both.
+    pub videos: usize,
+    /// Frames that were looked at; each truly shows one person.
+    pub frames: usize,
+    /// Share of the people that were found.
+    pub recall: f64,
+    /// Share of the boxes that are right.
+    pub precision: f64,
+    /// Mean over the people of the overlap with the best box.
+    pub mean_iou: f64,
+    /// Mean over the people of the share of the person's box that any box covers: what masking would hide.
+    pub covered: f64,
+}
+
+#[derive(Deserialize)]
+struct SceneRow {
+    path: String,
+    scene: String,
+}
+
+#[derive(Deserialize)]
+struct BoxRow {
+    path: String,
+    frame: usize,
+    x1: f32,
+    y1: f32,
+    x2: f32,
+    y2: f32,
+}
+
+#[derive(Deserialize)]
+struct StageFile {
+    format: StageFormat,
+}
+
+#[derive(Deserialize)]
+struct StageFormat {
+    fps: f64,
+}
+
+/// Compares a cache of scenes with `scenes.csv` of a folder that `unscene stage` made.
+///
+/// # Errors
+/// When a file cannot be read, or they have no video in common.
+pub fn scene_agreement(cache: &Path, stage: &Path) -> Result<SceneAgreement> {
+    let rows: Vec<SceneRow> = table(&stage.join("scenes.csv"))?;
+    let opened = Cache::open(cache, CacheKind::Scenes)?;
+    let (mut right, mut probability) = (0, 0.0);
+    let mut by_label: HashMap<usize, HashMap<&str, usize>> = HashMap::new();
+    let mut by_scene: HashMap<&str, usize> = HashMap::new();
+    let mut videos = 0;
+    for row in &rows {
+        let Some(Found::Scenes(scores)) = annotation(&opened, &row.path) else { continue };
+        let top = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0);
+        let truth = opened.labels().iter().position(|label| *label == row.scene);
+        videos += 1;
+        right += usize::from(truth == Some(top));
+        probability += truth.map_or(0.0, |truth| f64::from(scores[truth]));
+        *by_label.entry(top).or_default().entry(&row.scene).or_default() += 1;
+        *by_scene.entry(&row.scene).or_default() += 1;
+    }
+    let of = some(videos, cache, stage)?;
+    let explained: usize = by_label.values().map(|scenes| scenes.values().max().copied().unwrap_or(0)).sum();
+    Ok(SceneAgreement {
+        videos,
+        accuracy: right as f64 / of,
+        probability: probability / of,
+        purity: explained as f64 / of,
+        chance: by_scene.values().max().copied().unwrap_or(0) as f64 / of,
+        labels_used: by_label.len(),
+    })
+}
+
+/// Compares a cache of people with `boxes.csv` of a folder that `unscene stage` made.
+///
+/// # Errors
+/// When a file cannot be read, or they have no video in common.
+pub fn people_agreement(cache: &Path, stage: &Path) -> Result<PeopleAgreement> {
+    let mut truth: HashMap<String, HashMap<usize, [f32; 4]>> = HashMap::new();
+    for BoxRow { path, frame, x1, y1, x2, y2 } in table::<BoxRow>(&stage.join("boxes.csv"))? {
+        truth.entry(path).or_default().insert(frame, [x1, y1, x2, y2]);
+    }
+    let settings = stage.join("stage.json");
+    let text = fs::read_to_string(&settings).map_err(|source| AnnotateError::Io { path: settings.clone(), source })?;
+    let StageFile { format } = serde_json::from_str(&text)
+        .map_err(|error| AnnotateError::Config { path: settings.clone(), problem: error.to_string() })?;
+
+    let opened = Cache::open(cache, CacheKind::People)?;
+    let (mut videos, mut frames, mut found, mut boxes, mut right) = (0, 0, 0, 0, 0);
+    let (mut overlap, mut covered) = (0.0, 0.0);
+    for (path, truth) in &truth {
+        let Some(Found::People(looks)) = annotation(&opened, path) else { continue };
+        videos += 1;
+        for look in looks {
+            let Some(person) = truth.get(&((look.time_s * format.fps).round() as usize)) else { continue };
+            let overlaps: Vec<f32> = look.boxes.iter().map(|found| iou(&found.corners, person)).collect();
+            let best = overlaps.iter().copied().fold(0.0, f32::max);
+            frames += 1;
+            found += usize::from(best >= 0.5);
+            boxes += overlaps.len();
+            // A person is found once: further boxes around it are wrong.
+            right += usize::from(best >= 0.5);
+            overlap += f64::from(best);
+            covered += look.boxes.iter().map(|found| cover(&found.corners, person)).fold(0.0, f64::max);
+        }
+    }
+    some(videos, cache, stage)?;
+    let share = |count: usize, of: usize| count as f64 / of.max(1) as f64;
+    Ok(PeopleAgreement {
+        videos,
+        frames,
+        recall: share(found, frames),
+        precision: share(right, boxes),
+        mean_iou: overlap / frames.max(1) as f64,
+        covered: covered / frames.max(1) as f64,
+    })
+}
+
+/// The share of a person's box that a box covers.
+fn cover(found: &[f32; 4], person: &[f32; 4]) -> f64 {
+    let side = |low: usize, high: usize| (found[high].min(person[high]) - found[low].max(person[low])).max(0.0);
+    let area = (person[2] - person[0]) * (person[3] - person[1]);
+    if area > 0.0 { f64::from(side(0, 2) * side(1, 3) / area) } else { 0.0 }
+}
+
+/// What a cache says about a path of a list; nothing when it does not know it or it could not be read.
+fn annotation(cache: &Cache, path: &str) -> Option<Found> {
+    let id = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+    // Stage's own lists name videos below `videos/`; UCF101's lists start there.
+    let ids = [id, id.strip_prefix("videos/").unwrap_or(id)];
+    ids.iter().find_map(|id| cache.read([*id]).ok()?.pop()?).map(|annotation| annotation.found)
+}
+
+fn some(videos: usize, cache: &Path, stage: &Path) -> Result<f64> {
+    if videos > 0 {
+        return Ok(videos as f64);
+    }
+    let problem = format!("none of its videos is of {}; annotate that set first", stage.display());
+    Err(AnnotateError::Config { path: cache.to_path_buf(), problem })
+}
+
+fn table<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
+    let failed = |error: csv::Error| match error.kind() {
+        csv::ErrorKind::Io(_) => AnnotateError::Io { path: path.to_path_buf(), source: error.into() },
+        _ => AnnotateError::Config { path: path.to_path_buf(), problem: error.to_string() },
+    };
+    csv::Reader::from_path(path).map_err(failed)?.into_deserialize().collect::<Result<_, _>>().map_err(failed)
+}

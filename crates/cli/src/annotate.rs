@@ -1,0 +1,312 @@
+//! `unscene annotate`: scenes and people of a dataset, found once by other models and kept in a file.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use serde_json::json;
+use unscene_annotate::{
+    AnnotateOptions, FrameModel, PreviewItem, Report, annotate, people_agreement, preview, scene_agreement,
+};
+use unscene_data::{Cache, CacheKind, Found, Item, Looks};
+use unscene_engine::{DeviceChoice, EngineChoice, EngineOptions};
+
+use crate::data::DatasetArgs;
+use crate::interrupt;
+
+/// Arguments of `unscene annotate`.
+#[derive(Args)]
+pub struct AnnotateArgs {
+    #[command(subcommand)]
+    command: AnnotateCommand,
+}
+
+#[derive(Subcommand)]
+enum AnnotateCommand {
+    /// Gives every video a distribution over scenes, with an ONNX classifier
+    Scenes(ScenesArgs),
+    /// Finds the people in every video, with an ONNX detector
+    People(PeopleArgs),
+    /// Draws what caches say: boxes, masked frames, the likeliest scenes
+    Preview(PreviewArgs),
+    /// Compares a cache with the exact truth of a Stage set
+    Compare(CompareArgs),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    #[command(flatten)]
+    dataset: DatasetArgs,
+    /// Cache to write; an unfinished one of the same model and settings is continued
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Frames that the model looks at together, where it can
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    batch: usize,
+    /// Threads that decode; 0 is one per core
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+    /// Share of the videos that may be unreadable
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
+    max_failed: f64,
+    /// auto, ort or tract
+    #[arg(long, default_value_t = EngineChoice::Auto)]
+    engine: EngineChoice,
+    /// auto, cpu, cuda:N or tensorrt:N
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+    /// Threads of the engine; 0 is one per core
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `unscene annotate scenes`.
+#[derive(Args)]
+#[command(after_help = "\
+The model is an ONNX classifier with a config (see examples/scenes_squeezenet_places365.json), or a bundle of a network of single frames that `unscene export` wrote, which needs none.
+The cache is a SQLite file: the likeliest scene of every video is in the table `scenes`.
+
+Example:
+  unscene annotate scenes --model places365.onnx --config examples/scenes_squeezenet_places365.json --labels categories_places365.txt \\
+      --format ucf101 --annotations ucfTrainTestlist --videos UCF-101 --out ucf101-scenes.sqlite")]
+struct ScenesArgs {
+    /// ONNX file, or bundle
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// How the model wants its pictures, and what its output means
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Names of the scenes, one per line [default: the config's]
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Frames looked at per second of video
+    #[arg(long, default_value_t = 1.0, value_name = "FPS")]
+    fps: f64,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Arguments of `unscene annotate people`.
+#[derive(Args)]
+#[command(after_help = "\
+The config says the form of the detector's outputs: torchvision, yolo or distance_maps (PicoDet, NanoDet). See examples/people_picodet.json and examples/people_yolo.json.
+Boxes of a frame hold until the next frame that was looked at.
+
+Example:
+  unscene annotate people --model picodet.onnx --config examples/people_picodet.json --annotations my-videos.csv --out people.sqlite")]
+struct PeopleArgs {
+    /// ONNX file
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// How the model wants its pictures, and what its outputs mean
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Look at every K-th frame
+    #[arg(long, default_value_t = 4, value_name = "K")]
+    every: usize,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Arguments of `unscene annotate preview`.
+#[derive(Args)]
+struct PreviewArgs {
+    #[command(flatten)]
+    dataset: DatasetArgs,
+    /// Cache of scenes
+    #[arg(long, value_name = "FILE")]
+    scenes: Option<PathBuf>,
+    /// Cache of people
+    #[arg(long, value_name = "FILE")]
+    people: Option<PathBuf>,
+    /// Videos to draw, spread over the dataset
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    count: usize,
+    /// Leave out boxes below this score, as masking does
+    #[arg(long, default_value_t = 0.3, value_name = "SCORE")]
+    min_score: f32,
+    /// Picture to write
+    #[arg(long, value_name = "FILE.png")]
+    out: PathBuf,
+}
+
+/// Arguments of `unscene annotate compare`.
+#[derive(Args)]
+struct CompareArgs {
+    /// Folder that `unscene stage` made
+    #[arg(long, value_name = "DIR")]
+    stage: PathBuf,
+    /// Cache of its scenes
+    #[arg(long, value_name = "FILE", required_unless_present = "people")]
+    scenes: Option<PathBuf>,
+    /// Cache of its people
+    #[arg(long, value_name = "FILE")]
+    people: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `unscene annotate`.
+pub fn run(args: AnnotateArgs) -> Result<()> {
+    match args.command {
+        AnnotateCommand::Scenes(args) => {
+            if !(args.fps > 0.0 && args.fps <= 1000.0) {
+                bail!("--fps: found {}, expected above 0 and at most 1000", args.fps);
+            }
+            let engine = args.run.engine_options();
+            let model = FrameModel::scenes(&args.model, args.config.as_deref(), args.labels.as_deref(), &engine)?;
+            annotate_with(model, Looks::PerSecond(args.fps), &args.run)
+        }
+        AnnotateCommand::People(args) => {
+            if args.every == 0 {
+                bail!("--every: found 0, expected at least 1");
+            }
+            let model = FrameModel::people(&args.model, &args.config, &args.run.engine_options())?;
+            annotate_with(model, Looks::Every(args.every), &args.run)
+        }
+        AnnotateCommand::Preview(args) => draw(&args),
+        AnnotateCommand::Compare(args) => compare(&args),
+    }
+}
+
+impl RunArgs {
+    fn engine_options(&self) -> EngineOptions {
+        let (engine, device, threads) = (self.engine, self.device, self.threads);
+        EngineOptions { engine, device, threads, ..EngineOptions::default() }
+    }
+}
+
+fn annotate_with(mut model: FrameModel, looks: Looks, args: &RunArgs) -> Result<()> {
+    let start = Instant::now();
+    if !(1..=1024).contains(&args.batch) || !(0.0..=1.0).contains(&args.max_failed) {
+        bail!("--batch must be from 1 to 1024 and --max-failed from 0 to 1");
+    }
+    let dataset = args.dataset.load()?;
+    let missing: usize = dataset.parts.iter().map(|part| part.missing.len()).sum();
+    let items: Vec<Item> = dataset.parts.into_iter().flat_map(|part| part.items).collect();
+    if items.is_empty() {
+        bail!("none of the {missing} videos listed is there; check --videos");
+    }
+    interrupt::listen()?;
+    let bar = ProgressBar::new(items.len() as u64);
+    let style = "annotating {wide_bar} {pos}/{len} videos, {msg}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+    let options = AnnotateOptions { looks, batch: args.batch, workers: args.workers, max_failed: args.max_failed };
+    let report = annotate(&mut model, &items, &options, &args.out, &|progress| {
+        bar.set_position(progress.videos as u64);
+        bar.set_message(format!("{:.0} frames/s", progress.frames as f64 / start.elapsed().as_secs_f64()));
+        interrupt::control()
+    });
+    bar.finish_and_clear();
+    let Report { videos, kept, frames, people, frames_with_people, failures } = report?;
+
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let failed: Vec<_> =
+            failures.iter().map(|failure| json!({"id": failure.id, "reason": failure.reason})).collect();
+        let report = json!({
+            "cache": args.out, "videos": videos, "kept": kept, "missing": missing, "frames": frames, "people": people,
+            "frames_with_people": frames_with_people, "unreadable": failed, "engine": model.runs_on(),
+        });
+        writeln!(out, "{report:#}")?;
+        return Ok(());
+    }
+    let seconds = start.elapsed();
+    let speed = frames as f64 / seconds.as_secs_f64();
+    writeln!(
+        out,
+        "wrote {}: {videos} videos, {frames} frames in {} ({speed:.0} frames/s, {})",
+        args.out.display(),
+        HumanDuration(seconds),
+        model.runs_on()
+    )?;
+    if frames_with_people > 0 {
+        let share = frames_with_people as f64 / frames as f64 * 100.0;
+        writeln!(out, "  {people} people, somebody in {share:.1} % of the frames")?;
+    }
+    if kept > 0 {
+        writeln!(out, "  {kept} videos were done already")?;
+    }
+    if missing > 0 {
+        writeln!(out, "  {missing} videos are missing; `unscene data check` names them")?;
+    }
+    for failure in &failures {
+        writeln!(out, "  unreadable: {}", failure.reason)?;
+    }
+    Ok(())
+}
+
+fn draw(args: &PreviewArgs) -> Result<()> {
+    let dataset = args.dataset.load()?;
+    let items: Vec<&Item> = dataset.parts.iter().flat_map(|part| &part.items).collect();
+    if items.is_empty() || args.count == 0 {
+        bail!("there is no video to draw; check --videos and --count");
+    }
+    if args.scenes.is_none() && args.people.is_none() {
+        bail!("name a cache by --scenes, --people or both");
+    }
+    let step = items.len().div_ceil(args.count).max(1);
+    let items: Vec<&Item> = items.into_iter().step_by(step).collect();
+    let ids = || items.iter().map(|item| item.id.as_str());
+    let scenes = args.scenes.as_ref().map(|path| Cache::open(path, CacheKind::Scenes)).transpose()?;
+    let labels = scenes.as_ref().map_or(vec![], |cache| cache.labels().to_vec());
+    let mut scenes = scenes.map(|cache| cache.read(ids())).transpose()?;
+    let people = args.people.as_ref().map(|path| Cache::open(path, CacheKind::People)).transpose()?;
+    let mut people = people.map(|cache| cache.read(ids())).transpose()?;
+    let previews: Vec<PreviewItem<'_>> = items
+        .iter()
+        .enumerate()
+        .map(|(at, item)| {
+            let scores = match scenes.as_mut().and_then(|scenes| scenes[at].take()).map(|found| found.found) {
+                Some(Found::Scenes(scores)) => scores,
+                _ => vec![],
+            };
+            let mut scenes: Vec<(String, f32)> = labels.iter().cloned().zip(scores).collect();
+            scenes.sort_by(|a, b| b.1.total_cmp(&a.1));
+            PreviewItem { item, scenes, people: people.as_mut().and_then(|people| people[at].take()) }
+        })
+        .collect();
+    let png = preview(&previews, args.min_score).png()?;
+    let partial = args.out.with_extension("png.partial");
+    let write = || std::fs::write(&partial, png).and_then(|()| std::fs::rename(&partial, &args.out));
+    write().with_context(|| format!("cannot write {}", args.out.display()))?;
+    writeln!(std::io::stdout(), "drew {} videos: look at {}", previews.len(), args.out.display())?;
+    Ok(())
+}
+
+fn compare(args: &CompareArgs) -> Result<()> {
+    let scenes = args.scenes.as_ref().map(|cache| scene_agreement(cache, &args.stage)).transpose()?;
+    let people = args.people.as_ref().map(|cache| people_agreement(cache, &args.stage)).transpose()?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{:#}", json!({"scenes": scenes, "people": people}))?;
+        return Ok(());
+    }
+    if let Some(found) = scenes {
+        writeln!(out, "scenes of {} videos", found.videos)?;
+        writeln!(out, "  true scene is the likeliest  {:>5.1} %", found.accuracy * 100.0)?;
+        writeln!(out, "  mean probability of it       {:>5.1} %", found.probability * 100.0)?;
+        writeln!(
+            out,
+            "  purity of the labels         {:>5.1} %  ({} labels in use, {:.1} % by chance)",
+            found.purity * 100.0,
+            found.labels_used,
+            found.chance * 100.0
+        )?;
+    }
+    if let Some(found) = people {
+        writeln!(out, "people of {} videos, {} frames, at IoU 0.5", found.videos, found.frames)?;
+        writeln!(out, "  people that are found        {:>5.1} %", found.recall * 100.0)?;
+        writeln!(out, "  boxes that are right         {:>5.1} %", found.precision * 100.0)?;
+        writeln!(out, "  mean overlap with the best   {:>5.3}", found.mean_iou)?;
+        writeln!(out, "  part of a person covered     {:>5.1} %", found.covered * 100.0)?;
+    }
+    Ok(())
+}

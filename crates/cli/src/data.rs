@@ -1,0 +1,191 @@
+//! `unscene data`: looks at a dataset before weeks of training on it.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use unscene_data::formats::{DatasetSpec, Format};
+use unscene_data::{CheckOptions, CheckReport, ClipForm, Dataset, PartReport, check, videos_to_check};
+
+use crate::interrupt;
+
+/// Lines of names shown of each kind; `--json` has all.
+const SHOWN: usize = 5;
+
+/// Arguments that name a dataset.
+#[derive(Args)]
+pub struct DatasetArgs {
+    /// csv, ucf101, hmdb51, diving48, kinetics, mini-kinetics or json (3D-ResNets-PyTorch)
+    #[arg(long, default_value_t = Format::Csv)]
+    format: Format,
+    /// The list, or the folder of lists
+    #[arg(long, value_name = "PATH")]
+    annotations: PathBuf,
+    /// Folder that the lists' paths start at [default: that of the lists]
+    #[arg(long, value_name = "DIR")]
+    videos: Option<PathBuf>,
+    /// Number of the official split
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    split: u32,
+    /// Only this part, such as train; repeat for several [default: all]
+    #[arg(long = "part", value_name = "NAME")]
+    parts: Vec<String>,
+}
+
+impl DatasetArgs {
+    /// Reads the lists.
+    pub fn load(&self) -> Result<Dataset> {
+        let DatasetArgs { format, annotations, videos, split, parts } = self;
+        let spec =
+            DatasetSpec { format: *format, annotations: annotations.clone(), videos: videos.clone(), split: *split };
+        let mut dataset = spec.load()?;
+        let names: Vec<String> = dataset.parts.iter().map(|part| part.name.clone()).collect();
+        if let Some(unknown) = parts.iter().find(|part| !names.contains(part)) {
+            bail!("{}: there is no part {unknown:?}; it has {}", annotations.display(), names.join(", "));
+        }
+        if !parts.is_empty() {
+            dataset.parts.retain(|part| parts.contains(&part.name));
+        }
+        Ok(dataset)
+    }
+}
+
+/// Arguments of `unscene data`.
+#[derive(Args)]
+pub struct DataArgs {
+    #[command(subcommand)]
+    command: DataCommand,
+}
+
+#[derive(Subcommand)]
+enum DataCommand {
+    /// Reads a clip of every video, and says what is missing, unreadable, too short or rare
+    Check(CheckArgs),
+}
+
+/// Arguments of `unscene data check`.
+#[derive(Args)]
+#[command(after_help = "\
+Exit code 2 when training on the dataset would fail: no video is found, a label has none to train on, or more than --max-failed cannot be read.
+
+Examples:
+  unscene data check --annotations my-videos.csv
+  unscene data check --format ucf101 --annotations ucfTrainTestlist --videos UCF-101 --split 1
+  unscene data check --format kinetics --annotations kinetics400 --videos k400 --sample 500
+
+docs/datasets.md says for every format where to get it and how to lay it out.")]
+struct CheckArgs {
+    #[command(flatten)]
+    dataset: DatasetArgs,
+    /// Frames of a clip; shorter videos are counted
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    frames: usize,
+    /// Read about this many videos of each part, spread over it [default: all]
+    #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
+    sample: usize,
+    /// Threads that read; 0 is one per core
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+    /// Share of the videos that may be unreadable
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
+    max_failed: f64,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `unscene data`.
+pub fn run(args: DataArgs) -> Result<()> {
+    let DataCommand::Check(args) = args.command;
+    if args.frames == 0 || !(0.0..=1.0).contains(&args.max_failed) {
+        bail!("--frames must be at least 1 and --max-failed from 0 to 1");
+    }
+    let dataset = args.dataset.load()?;
+    let options = CheckOptions {
+        form: ClipForm { frames: args.frames, ..ClipForm::default() },
+        sample: args.sample,
+        workers: args.workers,
+        max_failed: args.max_failed,
+    };
+    interrupt::listen()?;
+    let bar = ProgressBar::new(videos_to_check(&dataset, &options) as u64);
+    let style = "reading {wide_bar} {pos}/{len} videos, {per_sec:0}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+    let report = check(&dataset, &options, &|done| {
+        bar.set_position(done as u64);
+        interrupt::control()
+    })?;
+    bar.finish_and_clear();
+    if interrupt::control().is_break() {
+        let done = report.parts.iter().map(|part| part.read).sum();
+        return Err(crate::failure::Interrupted { done, of: videos_to_check(&dataset, &options) }.into());
+    }
+
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{:#}", json!({"labels": dataset.labels, "parts": report.parts, "problems": report.problems}))?;
+    } else {
+        print(&mut out, &dataset, &report)?;
+    }
+    match report.problems.is_empty() {
+        true => Ok(()),
+        false => bail!("training would fail: {}", report.problems.join("; ")),
+    }
+}
+
+fn print(out: &mut impl Write, dataset: &Dataset, report: &CheckReport) -> Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header([
+        "part",
+        "found",
+        "missing",
+        "read",
+        "unreadable",
+        "too short",
+        "labels",
+        "videos per label",
+        "clips/s",
+    ]);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for part in &report.parts {
+        let PartReport { name, found, missing, read, unreadable, too_short, clips_per_second, .. } = part;
+        let mut counts: Vec<usize> = part.per_label.iter().map(|label| label.videos).collect();
+        counts.sort_unstable();
+        let (least, middle, most) = match counts.as_slice() {
+            [] => (0, 0, 0),
+            counts => (counts[0], counts[counts.len() / 2], counts[counts.len() - 1]),
+        };
+        table.add_row([
+            name.clone(),
+            found.to_string(),
+            missing.len().to_string(),
+            read.to_string(),
+            unreadable.len().to_string(),
+            too_short.len().to_string(),
+            counts.iter().filter(|count| **count > 0).count().to_string(),
+            format!("{least} to {most}, median {middle}"),
+            format!("{clips_per_second:.0}"),
+        ]);
+    }
+    writeln!(out, "{table}")?;
+    writeln!(out, "{} labels", dataset.labels.len())?;
+    for part in &report.parts {
+        let unreadable: Vec<String> = part.unreadable.iter().map(|failure| failure.reason.clone()).collect();
+        for (what, names) in [("missing", &part.missing), ("unreadable", &unreadable), ("too short", &part.too_short)] {
+            for name in names.iter().take(SHOWN) {
+                writeln!(out, "  {} {what}: {name}", part.name)?;
+            }
+            if names.len() > SHOWN {
+                writeln!(out, "  {} {what}: and {} more (--json names all)", part.name, names.len() - SHOWN)?;
+            }
+        }
+    }
+    Ok(())
+}
