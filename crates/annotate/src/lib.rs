@@ -4,11 +4,13 @@
 //! 1. [`FrameModel`] is an ONNX classifier or detector, with a small config that says how it wants its pictures and what
 //!    its outputs mean.
 //! 2. [`annotate`] takes videos through it into a cache, and goes on where it was stopped.
+//!    [`import`] takes what the paper's release found into the same form.
 //! 3. [`preview`] draws what a cache says, and [`scene_agreement`] and [`people_agreement`] compare it with Stage.
 
 mod agree;
 mod config;
 mod error;
+mod import;
 mod model;
 mod preview;
 mod run;
@@ -16,6 +18,7 @@ mod run;
 pub use agree::{PeopleAgreement, SceneAgreement, people_agreement, scene_agreement};
 pub use config::{Activation, InputConfig, PeopleConfig, ScenesConfig, ScenesOutput, read_labels};
 pub use error::{AnnotateError, Result};
+pub use import::{ImportOptions, import};
 pub use model::FrameModel;
 pub use preview::{PreviewItem, preview};
 pub use run::{AnnotateOptions, Control, Progress, Report, annotate};

@@ -124,7 +124,8 @@ pub fn annotate(
     Ok(report)
 }
 
-fn check_failures(failures: &[Failure], allowed: f64, of: usize) -> Result<()> {
+/// An error once more videos failed than may.
+pub(crate) fn check_failures(failures: &[Failure], allowed: f64, of: usize) -> Result<()> {
     match failures.first() {
         Some(first) if failures.len() as f64 > allowed * of as f64 => {
             let first = format!("{}: {}", first.id, first.reason);

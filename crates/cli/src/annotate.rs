@@ -1,7 +1,8 @@
 //! `unscene annotate`: scenes and people of a dataset, found once by other models and kept in a file.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +10,8 @@ use clap::{Args, Subcommand};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::json;
 use unscene_annotate::{
-    AnnotateOptions, FrameModel, PreviewItem, Report, annotate, people_agreement, preview, scene_agreement,
+    AnnotateOptions, FrameModel, ImportOptions, PreviewItem, Report, annotate, import, people_agreement, preview,
+    read_labels, scene_agreement,
 };
 use unscene_data::{Cache, CacheKind, Found, Item, Looks};
 use unscene_engine::{DeviceChoice, EngineChoice, EngineOptions};
@@ -30,6 +32,8 @@ enum AnnotateCommand {
     Scenes(ScenesArgs),
     /// Finds the people in every video, with an ONNX detector
     People(PeopleArgs),
+    /// Takes over the scenes or people that the paper's release (SDN) found
+    Import(ImportArgs),
     /// Draws what caches say: boxes, masked frames, the likeliest scenes
     Preview(PreviewArgs),
     /// Compares a cache with the exact truth of a Stage set
@@ -114,6 +118,47 @@ struct PeopleArgs {
     run: RunArgs,
 }
 
+/// Arguments of `unscene annotate import`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  unscene annotate import scenes --npy places_data/*train*.npy --labels categories_places365.txt \\
+      --format json --annotations kinetics.json --videos jpg --part train --out kinetics-scenes.sqlite
+  unscene annotate import people --npy detections/detection_train_merged_rearranged.npy --picture-height 240 \\
+      --format kinetics --annotations kinetics400 --videos k400 --part train --out kinetics-people.sqlite")]
+struct ImportArgs {
+    /// What the files hold
+    kind: ImportKind,
+    /// NumPy files of the release
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    npy: Vec<PathBuf>,
+    /// Names of the scenes, one per line
+    #[arg(long, value_name = "FILE", required_if_eq("kind", "scenes"))]
+    labels: Option<PathBuf>,
+    /// Height of the pictures that boxes are in, 240 in the release [default: the videos' own]
+    #[arg(long, value_name = "PX")]
+    picture_height: Option<NonZero<u32>>,
+    #[command(flatten)]
+    dataset: DatasetArgs,
+    /// Cache to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Share of the videos that may be unreadable, or absent from the files
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
+    max_failed: f64,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ImportKind {
+    /// places_data: probabilities of scenes
+    Scenes,
+    /// detections: boxes of people
+    People,
+}
+
 /// Arguments of `unscene annotate preview`.
 #[derive(Args)]
 struct PreviewArgs {
@@ -171,6 +216,7 @@ pub fn run(args: AnnotateArgs) -> Result<()> {
             let model = FrameModel::people(&args.model, &args.config, &args.run.engine_options())?;
             annotate_with(model, Looks::Every(args.every), &args.run)
         }
+        AnnotateCommand::Import(args) => import_from(&args),
         AnnotateCommand::Preview(args) => draw(&args),
         AnnotateCommand::Compare(args) => compare(&args),
     }
@@ -205,39 +251,61 @@ fn annotate_with(mut model: FrameModel, looks: Looks, args: &RunArgs) -> Result<
         interrupt::control()
     });
     bar.finish_and_clear();
-    let Report { videos, kept, frames, people, frames_with_people, failures } = report?;
+    print(&report?, &args.out, start, missing, &model.runs_on(), args.json)
+}
 
+fn import_from(args: &ImportArgs) -> Result<()> {
+    let start = Instant::now();
+    if !(0.0..=1.0).contains(&args.max_failed) {
+        bail!("--max-failed must be from 0 to 1");
+    }
+    let dataset = args.dataset.load()?;
+    let missing: usize = dataset.parts.iter().map(|part| part.missing.len()).sum();
+    let items: Vec<Item> = dataset.parts.into_iter().flat_map(|part| part.items).collect();
+    let options = ImportOptions {
+        labels: args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default(),
+        picture_height: args.picture_height.map(NonZero::get),
+        max_failed: args.max_failed,
+    };
+    let kind = match args.kind {
+        ImportKind::Scenes => CacheKind::Scenes,
+        ImportKind::People => CacheKind::People,
+    };
+    let report = import(kind, &args.npy, &items, &dataset.labels, &options, &args.out)?;
+    print(&report, &args.out, start, missing, "imported", args.json)
+}
+
+/// What was done, for people or programs.
+fn print(report: &Report, out_path: &Path, start: Instant, missing: usize, how: &str, as_json: bool) -> Result<()> {
+    let Report { videos, kept, frames, people, frames_with_people, failures } = report;
     let mut out = std::io::stdout().lock();
-    if args.json {
-        let failed: Vec<_> =
-            failures.iter().map(|failure| json!({"id": failure.id, "reason": failure.reason})).collect();
+    if as_json {
         let report = json!({
-            "cache": args.out, "videos": videos, "kept": kept, "missing": missing, "frames": frames, "people": people,
-            "frames_with_people": frames_with_people, "unreadable": failed, "engine": model.runs_on(),
+            "cache": out_path, "videos": videos, "kept": kept, "missing": missing, "frames": frames, "people": people,
+            "frames_with_people": frames_with_people, "unreadable": failures, "engine": how,
         });
         writeln!(out, "{report:#}")?;
         return Ok(());
     }
     let seconds = start.elapsed();
-    let speed = frames as f64 / seconds.as_secs_f64();
+    let speed = *frames as f64 / seconds.as_secs_f64();
     writeln!(
         out,
-        "wrote {}: {videos} videos, {frames} frames in {} ({speed:.0} frames/s, {})",
-        args.out.display(),
+        "wrote {}: {videos} videos, {frames} frames in {} ({speed:.0} frames/s, {how})",
+        out_path.display(),
         HumanDuration(seconds),
-        model.runs_on()
     )?;
-    if frames_with_people > 0 {
-        let share = frames_with_people as f64 / frames as f64 * 100.0;
+    if *frames_with_people > 0 {
+        let share = *frames_with_people as f64 / *frames as f64 * 100.0;
         writeln!(out, "  {people} people, somebody in {share:.1} % of the frames")?;
     }
-    if kept > 0 {
+    if *kept > 0 {
         writeln!(out, "  {kept} videos were done already")?;
     }
     if missing > 0 {
         writeln!(out, "  {missing} videos are missing; `unscene data check` names them")?;
     }
-    for failure in &failures {
+    for failure in failures {
         writeln!(out, "  unreadable: {}", failure.reason)?;
     }
     Ok(())

@@ -25,5 +25,5 @@ pub use clip::{ClipForm, Sample, draw_clip, test_clips};
 pub use dataset::{Dataset, Item, Media, Part, Span};
 pub use error::{DataError, Result};
 pub use loader::{Batch, Change, Epoch, Failure, Loader, LoaderOptions, TestClip, TestClips};
-pub use look::{Look, Looks, look};
+pub use look::{Facts, Look, Looks, facts, look};
 pub use people::{People, mask_people};

@@ -29,6 +29,30 @@ pub struct Look<'a> {
     pub rgb: &'a [u8],
 }
 
+/// What the header of an item's video says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Facts {
+    /// Width and height of the displayed picture.
+    pub picture_size: (u32, u32),
+    /// Frames per second; for pictures and where the header does not say, 25.
+    pub fps: f64,
+}
+
+/// Reads the header of an item's video.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn facts(item: &Item) -> Result<Facts> {
+    fn of(frames: &impl Frames) -> Facts {
+        let fps = if frames.fps() > 0.0 { frames.fps() } else { ClipForm::default().pictures_fps };
+        Facts { picture_size: frames.picture_size(), fps }
+    }
+    Ok(match open(&item.media, &ClipForm::default())? {
+        Opened::Video(frames) => of(&*frames),
+        Opened::Pictures(frames) => of(&*frames),
+    })
+}
+
 /// Shows frames of an item to `take`, each in the view that suits a picture of its size. Ends when `take` says false.
 ///
 /// # Errors

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
 
-use crate::pickle::{Id, Object, Pickle, TensorRef};
+use unscene_pickle::{Id, Object, Pickle};
+
 use crate::weights::{DType, Found};
 
 /// First bytes of a zip archive.
@@ -13,6 +14,48 @@ pub(crate) const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\
 
 /// Raw storages by key.
 type Storages = HashMap<String, Vec<u8>>;
+
+/// Where a tensor's values are.
+struct TensorRef {
+    /// [`Object::Persistent`].
+    storage: Id,
+    /// Elements before the first value.
+    offset: usize,
+    shape: Vec<usize>,
+    /// Elements from one position to the next, for each dimension.
+    strides: Vec<usize>,
+}
+
+impl TensorRef {
+    /// The meaning of the calls by which PyTorch writes a tensor.
+    fn of(pickle: &Pickle, mut id: Id) -> Option<Self> {
+        loop {
+            let Object::Call { callable, arguments, .. } = pickle.get(id) else { return None };
+            id = match (callable.as_str(), arguments.as_slice()) {
+                // What a call takes was read before it: this ends.
+                ("torch._utils._rebuild_parameter", &[tensor, ..]) if tensor < id => tensor,
+                (
+                    "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor",
+                    &[storage, offset, shape, strides, ..],
+                ) => return Self::from_arguments(pickle, [storage, offset, shape, strides]),
+                _ => return None,
+            };
+        }
+    }
+
+    fn from_arguments(pickle: &Pickle, [storage, offset, shape, strides]: [Id; 4]) -> Option<Self> {
+        let int = |id: Id| match pickle.get(id) {
+            Object::Int(value) => usize::try_from(*value).ok(),
+            _ => None,
+        };
+        let ints = |id: Id| match pickle.get(id) {
+            Object::Tuple(items) => items.iter().map(|&item| int(item)).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        let tensor = TensorRef { storage, offset: int(offset)?, shape: ints(shape)?, strides: ints(strides)? };
+        (tensor.shape.len() == tensor.strides.len()).then_some(tensor)
+    }
+}
 
 /// Reads the zip format.
 pub(crate) fn read_zip(bytes: &[u8]) -> Result<Found, String> {
@@ -124,7 +167,7 @@ fn collect(pickle: &Pickle, mut read: impl FnMut(&str) -> Result<Vec<u8>, String
     let mut cache = Storages::new();
     for &(key, value) in nested.unwrap_or(root) {
         let Some(name) = pickle.text(key) else { return Err("a state dictionary with a key that is not text".into()) };
-        let Object::Tensor(tensor) = pickle.get(value) else {
+        let Some(tensor) = TensorRef::of(pickle, value) else {
             // A bare state dictionary with an epoch beside the tensors.
             found.ignored.push(name.to_string());
             continue;
@@ -138,7 +181,8 @@ fn collect(pickle: &Pickle, mut read: impl FnMut(&str) -> Result<Vec<u8>, String
             cache =
                 HashMap::from([(key.to_string(), read(key).map_err(|problem| format!("tensor {name}: {problem}"))?)]);
         }
-        let bytes = gather(tensor, kind.bytes(), &cache[key]).map_err(|problem| format!("tensor {name}: {problem}"))?;
+        let bytes =
+            gather(&tensor, kind.bytes(), &cache[key]).map_err(|problem| format!("tensor {name}: {problem}"))?;
         found.add(name, kind, &tensor.shape, &bytes)?;
     }
     Ok(found)

@@ -9,7 +9,6 @@ mod checkpoint;
 mod cuda;
 mod error;
 mod net;
-mod pickle;
 mod random;
 mod run;
 mod weights;

@@ -1,73 +1,100 @@
-//! Reads the pickles that `torch.save` writes, and executes nothing.
+//! Reads Python's pickles, as `torch.save` and NumPy write them, and executes nothing.
 //!
-//! A pickle is a program that may name any Python callable. Here a callable is only ever a name: the handful that state
-//! dictionaries are made of get their meaning from [`Object::Tensor`] and [`Object::Dict`], and the result of any other is [`Object::Opaque`].
+//! A pickle is a program that may name any Python callable. Here a callable is only ever a name: its call is kept as
+//! [`Object::Call`], and whoever knows the name gives it a meaning, as [`numpy`] does for arrays.
+
+pub mod numpy;
 
 use std::collections::HashMap;
 
 /// A position in [`Pickle::objects`]. Objects point to each other by position, so that no nesting is too deep and
 /// cycles are harmless.
-pub(crate) type Id = usize;
+pub type Id = usize;
 
 /// What a pickle can hold.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Object {
-    /// Something without a meaning here: None, a float, the result of an unknown callable.
+pub enum Object {
+    /// Something without a meaning here, such as None or a set.
     Opaque,
+    /// True or False.
     Bool(bool),
+    /// An integer of up to 64 bits.
     Int(i64),
+    /// A float.
+    Float(f64),
+    /// A string; or bytes of Python 2 that are UTF-8, because it wrote its byte strings where names are meant.
     Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A tuple.
     Tuple(Vec<Id>),
+    /// A list.
     List(Vec<Id>),
+    /// A dictionary, ordered or not.
     Dict(Vec<(Id, Id)>),
     /// `module.name`.
     Global(String),
     /// A reference to something outside the pickle: for PyTorch, a storage.
     Persistent(Id),
-    Tensor(TensorRef),
-}
-
-/// Where a tensor's values are.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct TensorRef {
-    /// [`Object::Persistent`].
-    pub storage: Id,
-    /// Elements before the first value.
-    pub offset: usize,
-    pub shape: Vec<usize>,
-    /// Elements from one position to the next, for each dimension.
-    pub strides: Vec<usize>,
+    /// What a callable made, or would have.
+    Call {
+        /// `module.name`.
+        callable: String,
+        /// Its arguments.
+        arguments: Vec<Id>,
+        /// What was set on the result.
+        state: Option<Id>,
+    },
 }
 
 /// An unpickled object and all it refers to.
 #[derive(Debug)]
-pub(crate) struct Pickle {
+pub struct Pickle {
     objects: Vec<Object>,
     root: Id,
 }
 
 impl Pickle {
-    pub(crate) fn root(&self) -> &Object {
+    /// The object.
+    pub fn root(&self) -> &Object {
         &self.objects[self.root]
     }
 
-    pub(crate) fn get(&self, id: Id) -> &Object {
+    /// Position of the object.
+    pub fn root_id(&self) -> Id {
+        self.root
+    }
+
+    /// The object at a position that another object names.
+    pub fn get(&self, id: Id) -> &Object {
         &self.objects[id]
     }
 
-    pub(crate) fn objects(&self) -> impl Iterator<Item = &Object> {
+    /// All objects.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.objects.iter()
     }
 
-    pub(crate) fn text(&self, id: Id) -> Option<&str> {
+    /// The text at a position.
+    pub fn text(&self, id: Id) -> Option<&str> {
         match self.get(id) {
             Object::Text(text) => Some(text),
             _ => None,
         }
     }
 
+    /// The entry of a dictionary.
+    pub fn entry(&self, dict: Id, key: &str) -> Option<Id> {
+        let Object::Dict(entries) = self.get(dict) else { return None };
+        // A later entry of the same key replaces an earlier one.
+        entries.iter().rev().find(|(found, _)| self.text(*found) == Some(key)).map(|(_, value)| *value)
+    }
+
     /// Reads one pickle from the front of `bytes` and moves past it.
-    pub(crate) fn read(bytes: &mut &[u8]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(bytes: &mut &[u8]) -> Result<Self, String> {
         let mut machine =
             Machine { bytes, objects: vec![Object::Opaque], stack: vec![], marks: vec![], memo: HashMap::new() };
         loop {
@@ -127,10 +154,9 @@ impl<'a> Machine<'a, '_> {
                 self.long(size)?;
             }
             b'G' => {
-                self.take(8)?;
-                self.stack.push(OPAQUE);
+                let value = f64::from_be_bytes(self.array()?);
+                self.push(Object::Float(value));
             }
-            // Python 2 wrote its byte strings where names are meant, so that these two are text as well.
             0x8c | b'U' => {
                 let size = self.byte()?;
                 self.string(size.into())?;
@@ -145,15 +171,15 @@ impl<'a> Machine<'a, '_> {
             }
             b'C' => {
                 let size = self.byte()?;
-                self.skip(size.into())?;
+                self.raw(size.into())?;
             }
             b'B' => {
                 let size = self.size32()?;
-                self.skip(size)?;
+                self.raw(size)?;
             }
             0x8e | 0x96 => {
                 let size = self.size64()?;
-                self.skip(size)?;
+                self.raw(size)?;
             }
             b']' => self.push(Object::List(vec![])),
             b')' => self.push(Object::Tuple(vec![])),
@@ -222,8 +248,12 @@ impl<'a> Machine<'a, '_> {
                 }
                 self.stack.push(OPAQUE);
             }
-            // The state of an object: attributes, which do not matter for dictionaries and tensors.
-            b'b' => drop(self.pop()?),
+            b'b' => {
+                let (new, target) = (self.pop()?, self.top()?);
+                if let Object::Call { state, .. } = &mut self.objects[target] {
+                    *state = Some(new);
+                }
+            }
             b'Q' => {
                 let id = self.pop()?;
                 self.push(Object::Persistent(id));
@@ -245,42 +275,33 @@ impl<'a> Machine<'a, '_> {
                 let key = u32::from_le_bytes(self.array()?);
                 self.recall(key)?;
             }
-            other => return Err(format!("pickle opcode {other:#04x} is not one that torch.save writes")),
+            other => return Err(format!("pickle opcode {other:#04x} is not one that PyTorch and NumPy write")),
         }
         Ok(())
     }
 
-    /// The meaning of the callables that state dictionaries are made of.
+    /// Dictionaries and bytes are understood, whatever makes them; other calls are kept.
     fn call(&mut self, callable: Id, arguments: Id) {
         let (Object::Global(name), Object::Tuple(arguments)) = (&self.objects[callable], &self.objects[arguments])
         else {
             return self.stack.push(OPAQUE);
         };
-        let result = match (name.as_str(), arguments.as_slice()) {
+        let made = match (name.as_str(), arguments.as_slice()) {
             ("collections.OrderedDict", []) | ("collections.defaultdict", _) => Some(Object::Dict(vec![])),
             // Python 2 gives the items as a list of pairs.
             ("collections.OrderedDict", &[items]) => self.pairs(items).map(Object::Dict),
-            (
-                "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor",
-                &[storage, offset, shape, strides, ..],
-            ) => self.tensor(storage, offset, shape, strides).map(Object::Tensor),
-            ("torch._utils._rebuild_parameter", &[tensor, ..]) => return self.stack.push(tensor),
+            // How protocol 2 writes the bytes of Python 3.
+            ("_codecs.encode", &[text, ..]) => self.latin1(text).map(Object::Bytes),
             _ => None,
         };
-        self.push(result.unwrap_or(Object::Opaque));
+        let kept = || Object::Call { callable: name.clone(), arguments: arguments.clone(), state: None };
+        let object = made.unwrap_or_else(kept);
+        self.push(object);
     }
 
-    fn tensor(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Option<TensorRef> {
-        let int = |id: Id| match self.objects[id] {
-            Object::Int(value) => usize::try_from(value).ok(),
-            _ => None,
-        };
-        let ints = |id: Id| match &self.objects[id] {
-            Object::Tuple(items) => items.iter().map(|&item| int(item)).collect::<Option<Vec<_>>>(),
-            _ => None,
-        };
-        let tensor = TensorRef { storage, offset: int(offset)?, shape: ints(shape)?, strides: ints(strides)? };
-        (tensor.shape.len() == tensor.strides.len()).then_some(tensor)
+    fn latin1(&self, text: Id) -> Option<Vec<u8>> {
+        let Object::Text(text) = &self.objects[text] else { return None };
+        text.chars().map(|letter| u8::try_from(u32::from(letter)).ok()).collect()
     }
 
     fn pairs(&self, items: Id) -> Option<Vec<(Id, Id)>> {
@@ -374,14 +395,17 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn string(&mut self, size: usize) -> Result<(), String> {
-        let text = String::from_utf8_lossy(self.take(size)?).into_owned();
-        self.push(Object::Text(text));
+        let object = match String::from_utf8(self.take(size)?.to_vec()) {
+            Ok(text) => Object::Text(text),
+            Err(bytes) => Object::Bytes(bytes.into_bytes()),
+        };
+        self.push(object);
         Ok(())
     }
 
-    fn skip(&mut self, size: usize) -> Result<(), String> {
-        self.take(size)?;
-        self.stack.push(OPAQUE);
+    fn raw(&mut self, size: usize) -> Result<(), String> {
+        let bytes = self.take(size)?.to_vec();
+        self.push(Object::Bytes(bytes));
         Ok(())
     }
 
