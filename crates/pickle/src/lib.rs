@@ -292,6 +292,7 @@ impl<'a> Machine<'a, '_> {
             ("collections.OrderedDict", &[items]) => self.pairs(items).map(Object::Dict),
             // How protocol 2 writes the bytes of Python 3.
             ("_codecs.encode", &[text, ..]) => self.latin1(text).map(Object::Bytes),
+            ("__builtin__.bytes" | "builtins.bytes", []) => Some(Object::Bytes(vec![])),
             _ => None,
         };
         let kept = || Object::Call { callable: name.clone(), arguments: arguments.clone(), state: None };
