@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Remakes benchmarks/results/{decode,memory,engine,tract,service}.md: decoding against other libraries, the engine and the
+"""Remakes benchmarks/results/{decode,memory,loading,engine,tract,service}.md: decoding and loading against other libraries, the engine and the
 service against a bare ONNX Runtime loop, tract, memory and start-up. `make bench` builds what it needs and calls it.
 
-    python3 benchmarks/run.py TARGET_FOLDER [--rounds N] [--only decode|memory|engine|tract|service]
+    python3 benchmarks/run.py TARGET_FOLDER [--rounds N] [--only decode|memory|loading|engine|tract|service]
 
 Machines are shared and noisy, so every figure that matters is a ratio of two programs that took turns in one run: the
 median over rounds.
@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import decode_peers
+import loading_peers
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -57,6 +58,20 @@ def memory(release, folder, rounds):
     return ("Memory of decoding\n\n" + table(
         ["video", "frames", "peak MiB"], [("10 s", few, f"{short:.1f}"), ("20 min", many, f"{long:.1f}"),
                                           ("difference (allowed: 50)", many - few, f"{long - short:.1f}")]))
+
+
+def loading(release, folder, rounds):
+    program = str(release / "loading")
+    loading_peers.make_videos(folder / "videos")
+    rows = [(name, clips, f"{seconds:.3f}", f"{clips / seconds:.1f}", f"{ratio:.3f}")
+            for name, clips, seconds, ratio in loading_peers.compare(program, folder / "videos", 2 * rounds + 1)]
+    (short, few, _), (long, many, _) = loading_peers.memory(program, folder)
+    return ("Reading training clips: a random 16-frame clip of each of 64 H.264 files of 340 x 256 and 10 s\n\n"
+            "Decoded, cut at a random scale and corner, resized to 112 x 112, mirrored or not, to float32, in batches of\n"
+            "8 with two workers; the peers are PyTorch's DataLoader. peer / ours above 1: ours is faster.\n\n"
+            + table(["loader", "clips", "median s", "clips/s", "peer / ours"], rows)
+            + "\n\nMemory of eight workers, reading from one file of 640 x 360 again and again:\n\n"
+            + table(["file", "clips", "peak MiB"], [("10 s", few, f"{short:.1f}"), ("20 min", many, f"{long:.1f}")]))
 
 
 def bundle(release, folder, arch):
@@ -113,7 +128,7 @@ def service(release, folder, rounds):
             + table(["model", "clients", "clips/s", "bare loop, clips/s", "ratio", "start to ready, s"], rows))
 
 
-PARTS = {"decode": decode, "memory": memory, "engine": engine, "tract": tract, "service": service}
+PARTS = {"decode": decode, "memory": memory, "loading": loading, "engine": engine, "tract": tract, "service": service}
 
 
 def main():

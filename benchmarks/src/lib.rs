@@ -1,13 +1,24 @@
-//! What the speed benchmarks share: medians, and the bare loops that everything is compared with.
+//! What the speed benchmarks share: medians, memory, and the bare loops that everything is compared with.
 
 mod bare;
 
+use anyhow::{Context, Result};
 pub use bare::{Bare, serve_bare};
 
 /// The middle value; of an even number, the upper of the two in the middle. NaN of nothing.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The most memory this process has held, from Linux's accounting.
+///
+/// # Errors
+/// On a system without it.
+pub fn peak_memory_kib() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in /proc/self/status")?;
+    line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("peak memory {line:?}"))
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
+use unscene_benchmarks::peak_memory_kib;
 use unscene_media::{DecodeOptions, Decoder, Source, View};
 
 /// Times decoding and resizing.
@@ -56,11 +57,4 @@ fn pass(arguments: &Arguments) -> Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     println!("{}", serde_json::json!({"seconds": seconds, "frames": frames, "peak_memory_kib": peak_memory_kib()?}));
     Ok(())
-}
-
-/// The most memory this process has held, from Linux's accounting.
-fn peak_memory_kib() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in /proc/self/status")?;
-    line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("peak memory {line:?}"))
 }

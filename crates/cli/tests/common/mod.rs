@@ -1,4 +1,5 @@
 //! Runs the built command as a person would.
+#![allow(dead_code)]
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
