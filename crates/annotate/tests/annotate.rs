@@ -340,7 +340,14 @@ fn damaged_files_are_errors() {
     let run = |bytes: &[u8]| {
         std::fs::write(&damaged, bytes).unwrap();
         let _ = std::fs::remove_file(&out);
-        import(CacheKind::People, &[damaged.clone()], &items[1..2], &["paint".into()], &import_options(&[]), &out)
+        import(
+            CacheKind::People,
+            std::slice::from_ref(&damaged),
+            &items[1..2],
+            &["paint".into()],
+            &import_options(&[]),
+            &out,
+        )
     };
     for end in (0..whole.len()).step_by(7) {
         assert!(run(&whole[..end]).is_err(), "cut at {end}");
