@@ -141,10 +141,20 @@ impl FrameModel {
     /// # Shapes
     /// `input` is n x 3 x height x width.
     pub(crate) fn look(&mut self, input: &[f32], frames: &[(f64, Placement)]) -> Result<Vec<Seen>> {
-        let arrays = self.network.run(input, frames.len())?;
+        // A graph that fixes the number of pictures gets black ones to make it up.
+        let n = self.network.fixed_batch().map_or(frames.len(), |fixed| fixed.max(frames.len()));
+        let mut padded = Vec::new();
+        let input = if n == frames.len() {
+            input
+        } else {
+            padded.extend_from_slice(input);
+            padded.resize(input.len() / frames.len().max(1) * n, 0.0);
+            &padded
+        };
+        let arrays = self.network.run(input, n)?;
         let mut seen = Vec::with_capacity(frames.len());
         for (number, (time_s, placement)) in frames.iter().enumerate() {
-            let outputs = outputs_of(&arrays, number, frames.len());
+            let outputs = outputs_of(&arrays, number, n);
             seen.push(match &self.head {
                 Head::Scenes { output, labels } => Seen::Scenes(self.scenes_of(output, labels, &outputs)?),
                 Head::People(config) => {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use ort::session::Session;
 
@@ -36,7 +37,12 @@ pub struct Network {
 
 enum Graph {
     Ort(Box<Session>),
-    Tract { plan: Arc<TypedRunnableModel>, outputs: Vec<String> },
+    /// A plan for one picture, run by several threads at once.
+    Tract {
+        plan: Arc<TypedRunnableModel>,
+        outputs: Vec<String>,
+        threads: usize,
+    },
 }
 
 impl Network {
@@ -57,7 +63,8 @@ impl Network {
                 path: path.to_path_buf(),
                 reason: format!("{error:#}"),
             })?;
-            Ok((Graph::Tract { plan, outputs }, Some(1), format!("tract {VERSION}"), "cpu".into()))
+            let threads = options.resolved_threads();
+            Ok((Graph::Tract { plan, outputs, threads }, None, format!("tract {VERSION}"), "cpu".into()))
         };
         let (graph, batch, engine, device) = choose(options, ort, tract)?;
         Ok(Network { graph, sides: sides.to_vec(), batch, engine, device })
@@ -97,7 +104,7 @@ impl Network {
         let shape: Vec<usize> = [n].into_iter().chain(self.sides.iter().copied()).collect();
         let arrays = match &mut self.graph {
             Graph::Ort(session) => run_ort(session, shape, input).map_err(|error| error.to_string()),
-            Graph::Tract { plan, outputs } => run_tract(plan, outputs, &shape, input).map_err(|e| format!("{e:#}")),
+            Graph::Tract { plan, outputs, threads } => run_on_threads(plan, outputs, *threads, &shape, input),
         };
         arrays
             .map_err(|reason| EngineError::Inference { engine: format!("{} on {}", self.engine, self.device), reason })
@@ -168,6 +175,40 @@ fn load_tract(path: &Path, sides: &[usize]) -> TractResult<(Arc<TypedRunnableMod
     let model = onnx.model_for_proto_model(&proto)?;
     let model = model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
     Ok((model.into_optimized()?.into_runnable()?, outputs))
+}
+
+/// Consecutive pictures on each thread, and their outputs one after the other.
+fn run_on_threads(
+    plan: &Arc<TypedRunnableModel>,
+    names: &[String],
+    threads: usize,
+    shape: &[usize],
+    input: &[f32],
+) -> Result<Vec<Array>, String> {
+    let (n, size) = (shape[0], input.len() / shape[0]);
+    let one: Vec<usize> = [1].into_iter().chain(shape[1..].iter().copied()).collect();
+    let run = |picture: &[f32]| run_tract(plan, names, &one, picture).map_err(|error| format!("{error:#}"));
+    if n == 1 {
+        return run(input);
+    }
+    let per_thread = n.div_ceil(threads.clamp(1, n));
+    let pictures: Vec<Vec<Array>> = thread::scope(|scope| {
+        let chunks = input.chunks(per_thread * size);
+        let workers: Vec<_> =
+            chunks.map(|part| scope.spawn(move || part.chunks(size).map(run).collect::<Result<Vec<_>, _>>())).collect();
+        let joined =
+            workers.into_iter().map(|worker| worker.join().map_err(|_| "a thread of tract panicked".to_string())?);
+        joined.collect::<Result<Vec<_>, String>>().map(|parts| parts.concat())
+    })?;
+    let mut arrays = pictures[0].clone();
+    for (at, array) in arrays.iter_mut().enumerate() {
+        if array.shape.first() != Some(&1) {
+            return Err(format!("output {:?} does not count pictures; give it one at a time", array.name));
+        }
+        array.shape[0] = n;
+        array.values = pictures.iter().flat_map(|arrays| arrays[at].values.iter().copied()).collect();
+    }
+    Ok(arrays)
 }
 
 fn run_tract(
