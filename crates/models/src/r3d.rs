@@ -79,6 +79,16 @@ impl R3dConfig {
 
     /// The whole classifier: input `clip` (N x 3 x frames x size x size), output `logits` (N x classes).
     pub fn graph(&self) -> Result<Graph, ModelError> {
+        self.record(false)
+    }
+
+    /// As [`R3dConfig::graph`], with a second output `features`: the pooled activations of the last stage, N x 512 at full
+    /// width, which adversaries and probes look at.
+    pub fn graph_with_features(&self) -> Result<Graph, ModelError> {
+        self.record(true)
+    }
+
+    fn record(&self, with_features: bool) -> Result<Graph, ModelError> {
         if !(0.02..=4.0).contains(&self.width) {
             return Err(ModelError::Width(self.width));
         }
@@ -87,7 +97,8 @@ impl R3dConfig {
         let features = r3d(&mut g, self, clip)?;
         let pooled = g.global_avg_pool("avgpool", features)?;
         let logits = g.linear("fc", pooled, self.classes)?;
-        Ok(g.finish(&[("logits", logits)]))
+        let outputs = [("logits", logits), ("features", pooled)];
+        Ok(g.finish(&outputs[..if with_features { 2 } else { 1 }]))
     }
 }
 

@@ -69,6 +69,17 @@ pub enum TrainError {
         /// What was found and what was expected.
         problem: String,
     },
+    /// A loss is no longer a number.
+    #[error(
+        "the {what} loss is {value}: training has diverged; lower the learning rate or lambda, clip gradients, or check the \
+         input for values that are not numbers"
+    )]
+    Diverged {
+        /// Which loss.
+        what: &'static str,
+        /// NaN or infinite.
+        value: f64,
+    },
     /// libtorch's CUDA library is there but cannot be opened.
     #[error(
         "{path}: cannot be opened: {source}; install the CUDA libraries it was built for, or use a CPU build of libtorch"

@@ -2,19 +2,23 @@
 //!
 //! - [`Net`]: a [`Graph`](unscene_graph::Graph) with a tensor for each parameter; forward in train and eval mode, initialisation,
 //!   gradients.
+//! - [`method`]: the losses of the paper and the alternating step; [`Sgd`] as PyTorch's.
 //! - [`read_weights`]: tensors by name out of PyTorch checkpoints and safetensors files.
 //! - [`init_run`] and [`import_run`]: write the run folders that `export` reads.
 
 mod checkpoint;
 mod cuda;
 mod error;
+pub mod method;
 mod net;
 mod random;
 mod run;
+mod sgd;
 mod weights;
 
 pub use cuda::load_cuda;
 pub use error::{Misfits, TrainError};
 pub use net::{Mode, Net};
 pub use run::{import_run, init_run, write_run};
+pub use sgd::{Sgd, SgdConfig};
 pub use weights::{ImportReport, Weights, read_weights};
