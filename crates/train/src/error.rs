@@ -69,6 +69,17 @@ pub enum TrainError {
         /// What was found and what was expected.
         problem: String,
     },
+    /// Training cannot go on from a snapshot of another run.
+    #[error(
+        "{}: made with another config ({differences}); give the old values, or train in another folder",
+        path.display()
+    )]
+    OtherConfig {
+        /// The snapshot.
+        path: PathBuf,
+        /// Each as `name: old, now new`.
+        differences: String,
+    },
     /// A loss is no longer a number.
     #[error(
         "the {what} loss is {value}: training has diverged; lower the learning rate or lambda, clip gradients, or check the \

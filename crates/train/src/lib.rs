@@ -3,22 +3,28 @@
 //! - [`Net`]: a [`Graph`](unscene_graph::Graph) with a tensor for each parameter; forward in train and eval mode, initialisation,
 //!   gradients.
 //! - [`method`]: the losses of the paper and the alternating step; [`Sgd`] as PyTorch's.
+//! - [`fit`](mod@fit): the loop that all tasks share, with snapshots and resuming.
 //! - [`read_weights`]: tensors by name out of PyTorch checkpoints and safetensors files.
 //! - [`init_run`] and [`import_run`]: write the run folders that `export` reads.
 
 mod checkpoint;
 mod cuda;
 mod error;
+pub mod fit;
 pub mod method;
 mod net;
 mod random;
 mod run;
+mod schedule;
 mod sgd;
+mod snapshot;
 mod weights;
 
 pub use cuda::load_cuda;
 pub use error::{Misfits, TrainError};
 pub use net::{Mode, Net};
 pub use run::{import_run, init_run, write_run};
+pub use schedule::{Schedule, ScheduleState};
 pub use sgd::{Sgd, SgdConfig};
+pub use snapshot::{Progress, Snapshots};
 pub use weights::{ImportReport, Weights, read_weights};

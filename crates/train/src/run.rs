@@ -147,12 +147,12 @@ fn reference_clips(input: &ClipInput, clips: usize, seed: u64) -> Tensor {
     Tensor::from_slice(&values).reshape(shape)
 }
 
-fn shape(tensor: &Tensor) -> Vec<usize> {
+pub(crate) fn shape(tensor: &Tensor) -> Vec<usize> {
     tensor.size().into_iter().map(|size| size as usize).collect()
 }
 
 /// Values in row-major order, from any device.
-fn values(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {
+pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {
     let flat = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?.f_view(-1)?;
     Ok(Vec::try_from(flat)?)
 }

@@ -1,0 +1,252 @@
+//! The training loop that all tasks share: epochs, schedule, metrics, snapshots, resuming.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::schedule::Schedule;
+use crate::snapshot::{Progress, Snapshots, load, read_progress};
+use crate::weights::write_whole;
+use crate::{Net, Sgd, SgdConfig, TrainError};
+
+/// Values by name, such as `action_loss`.
+pub type Metrics = BTreeMap<String, f64>;
+
+/// What a task brings to the loop.
+pub trait Task {
+    /// The nets that are trained, by name; the same at each call.
+    fn nets(&self) -> Vec<(&str, &Net)>;
+
+    /// Steps of an epoch.
+    fn steps(&self) -> usize;
+
+    /// Gets ready for an epoch, from one of its steps on. The same epoch gives the same steps, wherever it is entered.
+    ///
+    /// # Errors
+    /// When the data cannot be read.
+    fn start_epoch(&mut self, epoch: usize, first_step: usize) -> Result<(), TrainError>;
+
+    /// Does one step, and says what came out.
+    ///
+    /// # Errors
+    /// When the data cannot be read or the loss is not a number.
+    fn step(&mut self, sgd: &mut Sgd) -> Result<Metrics, TrainError>;
+
+    /// Measures the model; `loss` is among the values.
+    ///
+    /// # Errors
+    /// When the data cannot be read.
+    fn validate(&mut self) -> Result<Metrics, TrainError>;
+}
+
+/// Settings of the loop. The defaults are the paper's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FitConfig {
+    /// Epochs in all.
+    pub epochs: usize,
+    /// The optimiser.
+    pub sgd: SgdConfig,
+    /// How its rate falls.
+    pub schedule: Schedule,
+    /// Seconds between snapshots within an epoch; at its end there is always one.
+    pub snapshot_every_s: f64,
+}
+
+impl Default for FitConfig {
+    fn default() -> Self {
+        let (sgd, schedule) = (SgdConfig::default(), Schedule::default());
+        FitConfig { epochs: 100, sgd, schedule, snapshot_every_s: 600.0 }
+    }
+}
+
+/// What happens, for whoever watches.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event<'a> {
+    /// Training goes on from a snapshot.
+    Resumed {
+        /// Where it stood.
+        epoch: usize,
+        /// Where it stood.
+        step: usize,
+    },
+    /// A step is done.
+    Step {
+        /// From 0.
+        epoch: usize,
+        /// Done in this epoch.
+        step: usize,
+        /// Steps of the epoch.
+        steps: usize,
+        /// The learning rate.
+        lr: f64,
+        /// Of this step.
+        metrics: &'a Metrics,
+    },
+    /// An epoch is over: a line of `metrics.jsonl`.
+    Epoch(&'a Value),
+}
+
+/// Called for every event; `Break` makes a snapshot and ends.
+pub type Watch<'a> = dyn Fn(Event<'_>) -> ControlFlow<()> + 'a;
+
+/// How training ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// All epochs are over; the lowest validation loss and its epoch.
+    Finished {
+        /// Lowest validation loss.
+        best_loss: f64,
+        /// Its epoch, from 0.
+        best_epoch: usize,
+    },
+    /// The watcher said so; the same call goes on.
+    Interrupted {
+        /// The epoch in work.
+        epoch: usize,
+        /// Steps of it that are done.
+        step: usize,
+    },
+}
+
+/// Trains, from the newest snapshot in `dir/checkpoint` where there is one. Interrupted and called again, it computes the
+/// same numbers as without interruption.
+///
+/// Writes `metrics.jsonl`, a line per epoch, and `checkpoint/`: the last two snapshots and the best.
+///
+/// # Errors
+/// [`TrainError::OtherConfig`] when the snapshot is of a run with another config; whatever the task reports.
+pub fn fit(
+    task: &mut dyn Task,
+    config: &FitConfig,
+    run_config: &Value,
+    dir: &Path,
+    watch: &Watch<'_>,
+) -> Result<Outcome, TrainError> {
+    let snapshots = Snapshots::open(&dir.join("checkpoint"))?;
+    let mut sgd = Sgd::new(config.sgd);
+    let mut progress = Progress {
+        epoch: 0,
+        step: 0,
+        schedule: Default::default(),
+        best: None,
+        sums: Metrics::new(),
+        config: run_config.clone(),
+    };
+    if let Some(newest) = newest(&snapshots)? {
+        let found = read_progress(&newest)?.config;
+        let differences = differences("", &found, run_config);
+        if !differences.is_empty() {
+            return Err(TrainError::OtherConfig { path: newest, differences: differences.join("; ") });
+        }
+        progress = load(&newest, &task.nets(), &mut sgd)?;
+        let (epoch, step) = (progress.epoch, progress.step);
+        let _ = watch(Event::Resumed { epoch, step });
+    }
+    let log = dir.join("metrics.jsonl");
+    cut_log(&log, progress.epoch)?;
+
+    let mut saved = Instant::now();
+    while progress.epoch < config.epochs {
+        let (epoch, steps) = (progress.epoch, task.steps());
+        sgd.config.lr = config.sgd.lr * progress.schedule.factor;
+        task.start_epoch(epoch, progress.step)?;
+        let start = Instant::now();
+        while progress.step < steps {
+            let metrics = task.step(&mut sgd)?;
+            progress.step += 1;
+            for (name, value) in &metrics {
+                *progress.sums.entry(name.clone()).or_default() += value;
+            }
+            let lr = sgd.config.lr;
+            let step = progress.step;
+            let stop = watch(Event::Step { epoch, step, steps, lr, metrics: &metrics }).is_break();
+            if stop || saved.elapsed() > Duration::from_secs_f64(config.snapshot_every_s) {
+                snapshots.save(&task.nets(), &sgd, &progress)?;
+                saved = Instant::now();
+            }
+            if stop {
+                return Ok(Outcome::Interrupted { epoch, step });
+            }
+        }
+        let validated = task.validate()?;
+        let loss = validated.get("loss").copied().unwrap_or(f64::NAN);
+        if !loss.is_finite() {
+            return Err(TrainError::Diverged { what: "validation", value: loss });
+        }
+        let means: Metrics =
+            progress.sums.iter().map(|(name, sum)| (name.clone(), sum / steps.max(1) as f64)).collect();
+        let line = json!({
+            "epoch": epoch, "lr": sgd.config.lr, "train": means, "val": validated,
+            "seconds": start.elapsed().as_secs_f64(),
+        });
+        append(&log, &line)?;
+
+        let is_best = progress.best.is_none_or(|(best, _)| loss < best);
+        config.schedule.advance(&mut progress.schedule, loss, config.epochs);
+        progress.epoch += 1;
+        progress.step = 0;
+        progress.sums.clear();
+        if is_best {
+            progress.best = Some((loss, epoch));
+            snapshots.save_best(&task.nets(), &progress)?;
+        }
+        snapshots.save(&task.nets(), &sgd, &progress)?;
+        saved = Instant::now();
+        if watch(Event::Epoch(&line)).is_break() && progress.epoch < config.epochs {
+            return Ok(Outcome::Interrupted { epoch: progress.epoch, step: 0 });
+        }
+    }
+    let (best_loss, best_epoch) = progress.best.unwrap_or((f64::NAN, 0));
+    Ok(Outcome::Finished { best_loss, best_epoch })
+}
+
+/// The newest snapshot that can be read. A damaged one, which a failing disk may leave, is passed over when there is an
+/// older one.
+fn newest(snapshots: &Snapshots) -> Result<Option<std::path::PathBuf>, TrainError> {
+    let mut paths = snapshots.list()?;
+    while let Some(path) = paths.pop() {
+        if paths.is_empty() || read_progress(&path).is_ok() {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// What differs between two configs, as `sgd.lr: 0.1, now 0.2`.
+pub(crate) fn differences(at: &str, old: &Value, new: &Value) -> Vec<String> {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            let nothing = Value::Null;
+            let each = keys.into_iter().flat_map(|key| {
+                let name = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+                differences(&name, old.get(key).unwrap_or(&nothing), new.get(key).unwrap_or(&nothing))
+            });
+            each.collect()
+        }
+        (old, new) if old == new => vec![],
+        (old, new) => vec![format!("{at}: {old}, now {new}")],
+    }
+}
+
+/// Leaves the lines of epochs before `epoch`: later ones belong to work that is done again.
+fn cut_log(path: &Path, epoch: usize) -> Result<(), TrainError> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
+    let is_kept = |line: &&str| {
+        serde_json::from_str::<Value>(line)
+            .is_ok_and(|line| line["epoch"].as_u64().is_some_and(|e| (e as usize) < epoch))
+    };
+    let kept: String = text.lines().filter(is_kept).flat_map(|line| [line, "\n"]).collect();
+    if kept == text { Ok(()) } else { write_whole(path, kept.as_bytes()) }
+}
+
+fn append(path: &Path, line: &Value) -> Result<(), TrainError> {
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| writeln!(file, "{line}")).map_err(TrainError::io(path))
+}

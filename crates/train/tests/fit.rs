@@ -1,0 +1,182 @@
+//! The loop on a tiny network: interrupted anywhere, it computes the same numbers.
+
+mod common;
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use common::{formula_net, tensor};
+use serde_json::{Value, json};
+use tch::Tensor;
+use unscene_models::heads::AdversaryConfig;
+use unscene_models::r3d::R3dConfig;
+use unscene_train::fit::{Event, FitConfig, Metrics, Outcome, Task, fit};
+use unscene_train::method::{Adversary, Batch, masked_step, ordinary_step};
+use unscene_train::{Mode, Net, Schedule, Sgd, SgdConfig, Snapshots, TrainError};
+
+const STEPS: usize = 3;
+const EPOCHS: usize = 3;
+
+/// Two clips per step, different in each; validation on two others.
+struct Tiny {
+    model: Net,
+    adversaries: Vec<Adversary>,
+    epoch: usize,
+    step: usize,
+    /// The step of all that gives no number.
+    broken: Option<usize>,
+}
+
+impl Tiny {
+    fn new() -> Self {
+        let config = R3dConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 4 };
+        let adversary = AdversaryConfig { hidden: 6, ..AdversaryConfig::new(15, 5) };
+        Tiny {
+            model: formula_net(config.graph_with_features().unwrap()),
+            adversaries: vec![Adversary { net: formula_net(adversary.graph().unwrap()), lambda: 0.5 }],
+            epoch: 0,
+            step: 0,
+            broken: None,
+        }
+    }
+}
+
+impl Task for Tiny {
+    fn nets(&self) -> Vec<(&str, &Net)> {
+        vec![("model", &self.model), ("scene", &self.adversaries[0].net)]
+    }
+
+    fn steps(&self) -> usize {
+        STEPS
+    }
+
+    fn start_epoch(&mut self, epoch: usize, first_step: usize) -> Result<(), TrainError> {
+        (self.epoch, self.step) = (epoch, first_step);
+        Ok(())
+    }
+
+    fn step(&mut self, sgd: &mut Sgd) -> Result<Metrics, TrainError> {
+        let number = self.epoch * STEPS + self.step;
+        let broken = if self.broken == Some(number) { f64::NAN } else { 1.0 };
+        let clips = tensor(&format!("clips{number}"), &[2, 3, 8, 32, 32]) * broken;
+        let labels = Tensor::from_slice(&[number as i64 % 4, (number as i64 + 1) % 4]);
+        let scenes = tensor(&format!("scenes{number}"), &[2, 5]).softmax(1, tch::Kind::Float);
+        let batch = Batch { clips: &clips, labels: &labels, attributes: &[scenes] };
+        let losses = ordinary_step(&self.model, &self.adversaries, sgd, &batch)?;
+        let unsure = masked_step(&self.model, sgd, &tensor(&format!("masked{number}"), &[2, 3, 8, 32, 32]), 1.0)?;
+        self.step += 1;
+        Ok(Metrics::from([("action".into(), losses.action), ("entropy".into(), unsure)]))
+    }
+
+    fn validate(&mut self) -> Result<Metrics, TrainError> {
+        let clips = tensor("val", &[2, 3, 8, 32, 32]);
+        let logits = tch::no_grad(|| self.model.forward(&clips, Mode::Eval))?.remove(0);
+        let loss = logits.cross_entropy_for_logits(&Tensor::from_slice(&[0i64, 1])).double_value(&[]);
+        Ok(Metrics::from([("loss".into(), loss)]))
+    }
+}
+
+fn config() -> FitConfig {
+    let sgd = SgdConfig { lr: 0.02, ..SgdConfig::default() };
+    FitConfig { epochs: EPOCHS, sgd, schedule: Schedule::Cosine, ..FitConfig::default() }
+}
+
+/// Trains until `stop_at` steps of this call are done; gives the outcome.
+fn train(task: &mut Tiny, dir: &Path, stop_at: Option<usize>) -> Result<Outcome, TrainError> {
+    let done = Cell::new(0);
+    fit(task, &config(), &json!({"seed": 1}), dir, &|event| {
+        if let Event::Step { .. } = event {
+            done.set(done.get() + 1);
+        }
+        if stop_at == Some(done.get()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
+/// All parameters of both nets, and the log without times.
+fn result(task: &Tiny, dir: &Path) -> (Vec<Vec<f32>>, Vec<Value>) {
+    let numbers = |tensor: &Tensor| Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap();
+    let params = task.nets().into_iter().flat_map(|(_, net)| net.params().map(|(_, t)| numbers(t)).collect::<Vec<_>>());
+    let log = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
+    let lines = log.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        line.as_object_mut().unwrap().remove("seconds");
+        line
+    });
+    (params.collect(), lines.collect())
+}
+
+#[test]
+fn interrupted_anywhere_training_computes_the_same_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let mut task = Tiny::new();
+    let outcome = train(&mut task, &whole, None).unwrap();
+    assert!(matches!(outcome, Outcome::Finished { best_epoch: 0..EPOCHS, .. }), "{outcome:?}");
+    let expected = result(&task, &whole);
+    assert_eq!(expected.1.len(), EPOCHS);
+    assert!(expected.1[1]["lr"].as_f64().unwrap() < 0.02);
+
+    for stop_at in 1..STEPS * EPOCHS {
+        let dir = folder.path().join(stop_at.to_string());
+        let outcome = train(&mut Tiny::new(), &dir, Some(stop_at)).unwrap();
+        let (epoch, step) = ((stop_at - 1) / STEPS, (stop_at - 1) % STEPS + 1);
+        assert_eq!(outcome, Outcome::Interrupted { epoch, step });
+        // Another process: nothing is left but the files.
+        let mut task = Tiny::new();
+        train(&mut task, &dir, None).unwrap();
+        assert_eq!(result(&task, &dir), expected, "stopped after {stop_at} steps");
+    }
+    // Once more, there is nothing to do.
+    let mut again = Tiny::new();
+    assert_eq!(train(&mut again, &whole, Some(0)).unwrap(), outcome);
+}
+
+#[test]
+fn two_snapshots_and_the_best_are_kept_and_a_damaged_one_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    train(&mut Tiny::new(), folder.path(), None).unwrap();
+    let snapshots = Snapshots::open(&folder.path().join("checkpoint")).unwrap();
+    let list = snapshots.list().unwrap();
+    let names: Vec<String> = list.iter().map(|path| path.file_name().unwrap().to_string_lossy().into()).collect();
+    assert_eq!(names, ["epoch-00002-step-0000000.safetensors", "epoch-00003-step-0000000.safetensors"]);
+    assert!(snapshots.best().is_file());
+
+    // Cut short, as by a failing disk: the one before is taken.
+    let bytes = std::fs::read(&list[1]).unwrap();
+    std::fs::write(&list[1], &bytes[..bytes.len() / 2]).unwrap();
+    let expected = {
+        let dir = folder.path().join("other");
+        let mut task = Tiny::new();
+        train(&mut task, &dir, None).unwrap();
+        result(&task, &dir).0
+    };
+    let mut task = Tiny::new();
+    train(&mut task, folder.path(), None).unwrap();
+    assert_eq!(result(&task, folder.path()).0, expected);
+}
+
+#[test]
+fn another_config_is_refused_with_the_differences() {
+    let folder = tempfile::tempdir().unwrap();
+    train(&mut Tiny::new(), folder.path(), Some(2)).unwrap();
+    let other = json!({"seed": 2, "data": {"split": 1}});
+    let error = fit(&mut Tiny::new(), &config(), &other, folder.path(), &|_| ControlFlow::Continue(()));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("seed: 1, now 2") && error.contains("data: null, now {\"split\":1}"), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_leaves_the_last_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut task = Tiny { broken: Some(4), ..Tiny::new() };
+    let error = train(&mut task, folder.path(), None).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { what: "action", .. }), "{error}");
+    // Mended, it goes on from the end of the first epoch, as if nothing had been.
+    let mut mended = Tiny::new();
+    train(&mut mended, folder.path(), None).unwrap();
+    let whole = folder.path().join("whole");
+    let mut task = Tiny::new();
+    train(&mut task, &whole, None).unwrap();
+    assert_eq!(result(&mended, folder.path()), result(&task, &whole));
+}
