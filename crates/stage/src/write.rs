@@ -174,7 +174,9 @@ fn picture_path(scene: Scene, number: u64) -> String {
 fn write_lists(plan: &Plan, boxes: &[Vec<[f32; 4]>], out: &Path) -> Result<(), StageError> {
     let of = |split: Split| plan.videos.iter().filter(move |video| video.split == split);
     let listed = |video: &Video| format!("videos/{}", video.path());
-    for split in Split::ALL {
+    // A list of nothing would only be in the way of whoever reads the folder.
+    let is_there = |split: &Split| of(*split).next().is_some();
+    for split in Split::ALL.into_iter().filter(is_there) {
         let rows = of(split).map(|video| [listed(video), video.take.action.name().into()]);
         write_csv(&out.join(format!("{}.csv", split.name())), ["path", "label"], rows)?;
     }
@@ -194,6 +196,9 @@ fn write_lists(plan: &Plan, boxes: &[Vec<[f32; 4]>], out: &Path) -> Result<(), S
     let classes = Action::ALL.iter().enumerate().map(|(index, action)| format!("{} {}\n", index + 1, action.name()));
     write_file(&ucf101.join("classInd.txt"), classes.collect::<String>().as_bytes())?;
     for (number, test) in [Split::Iid, Split::Swapped, Split::Unseen].into_iter().enumerate() {
+        if !is_there(&test) {
+            continue;
+        }
         let number = number + 1;
         let train = of(Split::Train).map(|video| format!("{} {}\n", video.path(), video.take.action as usize + 1));
         write_file(&ucf101.join(format!("trainlist{number:02}.txt")), train.collect::<String>().as_bytes())?;

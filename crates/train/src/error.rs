@@ -69,6 +69,12 @@ pub enum TrainError {
         /// What was found and what was expected.
         problem: String,
     },
+    /// The dataset or its annotations do not do for training.
+    #[error("{0}")]
+    Data(String),
+    /// A list, a video or a cache cannot be read.
+    #[error(transparent)]
+    Reading(#[from] unscene_data::DataError),
     /// Training cannot go on from a snapshot of another run.
     #[error(
         "{}: made with another config ({differences}); give the old values, or train in another folder",

@@ -85,6 +85,18 @@ pub fn write_run(dir: &Path, config: &RunConfig, net: &Net) -> Result<(), TrainE
     written
 }
 
+/// Completes the folder of a training run, in which snapshots and logs are already: `config.json`, `weights.safetensors`
+/// and `reference.safetensors`, the config last, so that the folder is a run once it is there.
+///
+/// # Errors
+/// As [`write_run`], but for what the folder holds.
+pub fn finish_run(dir: &Path, config: &RunConfig, net: &Net) -> Result<(), TrainError> {
+    if config.labels.len() != config.model.classes {
+        return Err(TrainError::Labels { classes: config.model.classes, labels: config.labels.len() });
+    }
+    fill(&RunFolder::new(dir), config, net)
+}
+
 /// A folder on the same file system.
 fn beside(dir: &Path) -> PathBuf {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
@@ -105,9 +117,6 @@ fn refuse_occupied(dir: &Path) -> Result<(), TrainError> {
 }
 
 fn fill(folder: &RunFolder, config: &RunConfig, net: &Net) -> Result<(), TrainError> {
-    let path = folder.config_path();
-    let text = serde_json::to_string_pretty(config).map_err(|error| TrainError::format(&path, error))?;
-    write_whole(&path, (text + "\n").as_bytes())?;
     let weights_sha256 = net.save(&folder.weights_path())?;
 
     let input = reference_clips(&config.input, REFERENCE_CLIPS, REFERENCE_SEED);
@@ -117,7 +126,10 @@ fn fill(folder: &RunFolder, config: &RunConfig, net: &Net) -> Result<(), TrainEr
     let tensors = [("input", shape(&input), values(&input)?), ("logits", shape(logits), values(logits)?)];
     let metadata = BTreeMap::from([("weights_sha256".to_string(), weights_sha256)]);
     let bytes = to_safetensors(tensors, metadata).map_err(|problem| TrainError::format(&path, problem))?;
-    write_whole(&path, &bytes)
+    write_whole(&path, &bytes)?;
+    let path = folder.config_path();
+    let text = serde_json::to_string_pretty(config).map_err(|error| TrainError::format(&path, error))?;
+    write_whole(&path, (text + "\n").as_bytes())
 }
 
 impl Net {

@@ -1,0 +1,175 @@
+//! The whole of pretraining on a tiny Stage set, with caches made of its exact truth.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tch::{Device, Tensor};
+use unscene_data::formats::{DatasetSpec, Format};
+use unscene_data::{Annotation, CacheKind, CacheOrigin, CacheWriter, Found, PeopleFrame, PersonBox};
+use unscene_models::r3d::R3dConfig;
+use unscene_stage::{Plan, Preset};
+use unscene_train::fit::{Event, FitConfig, Outcome, Task, fit};
+use unscene_train::pretrain::{AdversarySpec, ConfusionSpec, PretrainConfig, Pretraining};
+use unscene_train::{SgdConfig, TrainError};
+
+struct Set {
+    folder: tempfile::TempDir,
+    stage: PathBuf,
+    scenes: PathBuf,
+    people: PathBuf,
+}
+
+fn rows(path: &Path) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().skip(1).map(|line| line.split(',').map(str::to_string).collect()).collect()
+}
+
+fn id(path: &str) -> &str {
+    path.strip_suffix(".mp4").unwrap()
+}
+
+fn set() -> Set {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = folder.path().join("stage");
+    let mut settings = Preset::Tiny.settings();
+    settings.videos = [20, 10, 0, 0, 0];
+    let size = (settings.format.width, settings.format.height);
+    let fps = f64::from(settings.format.fps);
+    unscene_stage::write(&Plan::new(settings).unwrap(), &stage, &|_| ControlFlow::Continue(())).unwrap();
+
+    let origin = |kind, labels: Vec<String>| CacheOrigin {
+        kind,
+        model: "truth".into(),
+        model_sha256: "0".repeat(64),
+        settings: json!({}),
+        labels,
+    };
+    let truth = rows(&stage.join("scenes.csv"));
+    let names: Vec<String> = truth.iter().map(|row| row[1].clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    let scenes = folder.path().join("scenes.sqlite");
+    let mut cache = CacheWriter::open(&scenes, &origin(CacheKind::Scenes, names.clone())).unwrap();
+    for row in &truth {
+        let scores = names.iter().map(|name| f32::from(u8::from(*name == row[1]))).collect();
+        cache.put(id(&row[0]), Ok(&Annotation { size, frames: 1, found: Found::Scenes(scores) })).unwrap();
+    }
+    cache.finish().unwrap();
+
+    let mut frames: BTreeMap<String, Vec<PeopleFrame>> = BTreeMap::new();
+    for row in rows(&stage.join("boxes.csv")) {
+        let side = |at: usize| row[at].parse::<f32>().unwrap();
+        let person = PersonBox { corners: [side(2), side(3), side(4), side(5)], score: 1.0 };
+        let time_s = row[1].parse::<f64>().unwrap() / fps;
+        frames.entry(row[0].clone()).or_default().push(PeopleFrame { time_s, boxes: vec![person] });
+    }
+    let people = folder.path().join("people.sqlite");
+    let mut cache = CacheWriter::open(&people, &origin(CacheKind::People, vec![])).unwrap();
+    for (path, frames) in frames {
+        let annotation = Annotation { size, frames: frames.len(), found: Found::People(frames) };
+        cache.put(id(&path), Ok(&annotation)).unwrap();
+    }
+    cache.finish().unwrap();
+    Set { folder, stage, scenes, people }
+}
+
+fn config(set: &Set) -> PretrainConfig {
+    let model = R3dConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 10 };
+    let (cache, people) = (set.scenes.clone(), set.people.clone());
+    PretrainConfig {
+        model,
+        data: DatasetSpec { format: Format::Csv, annotations: set.stage.clone(), videos: None, split: 1 },
+        train_part: "train".into(),
+        val_part: "val".into(),
+        fps: Some(12.5),
+        augmentation: Default::default(),
+        batch: 8,
+        seed: 1,
+        adversaries: vec![AdversarySpec { name: "scene".into(), cache, lambda: 0.5, hard: false }],
+        confusion: Some(ConfusionSpec { people, weight: 1.0, min_score: 0.3, min_share: 0.7 }),
+        fit: FitConfig { epochs: 2, sgd: SgdConfig { lr: 0.01, ..SgdConfig::default() }, ..FitConfig::default() },
+    }
+}
+
+fn train(config: &PretrainConfig, dir: &Path, stop_at: usize, workers: usize) -> (Outcome, Vec<Vec<f32>>) {
+    let mut task = Pretraining::new(config.clone(), workers, Device::Cpu).unwrap();
+    let done = Cell::new(0);
+    let outcome = fit(&mut task, &config.fit, &json!(config), dir, &|event| {
+        if let Event::Step { metrics, .. } = event {
+            done.set(done.get() + 1);
+            for name in ["action_loss", "scene_loss", "entropy", "accuracy"] {
+                assert!(metrics[name].is_finite(), "{name}");
+            }
+        }
+        if done.get() == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let numbers = |tensor: &Tensor| Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap();
+    let nets = task.nets();
+    let params = nets.iter().flat_map(|(_, net)| net.params().map(|(_, tensor)| numbers(tensor)));
+    (outcome.unwrap(), params.collect())
+}
+
+#[test]
+fn pretraining_is_the_same_interrupted_and_with_any_number_of_workers() {
+    let set = set();
+    let config = config(&set);
+    let dir = |name: &str| set.folder.path().join(name);
+    let (outcome, whole) = train(&config, &dir("whole"), usize::MAX, 1);
+    assert!(matches!(outcome, Outcome::Finished { .. }), "{outcome:?}");
+    for stop_at in [2, 3, 5] {
+        let (outcome, _) = train(&config, &dir(&format!("stopped{stop_at}")), stop_at, 2);
+        assert!(matches!(outcome, Outcome::Interrupted { .. }), "{outcome:?}");
+        let (_, resumed) = train(&config, &dir(&format!("stopped{stop_at}")), usize::MAX, 3);
+        assert_eq!(resumed, whole, "stopped after {stop_at} of 6 steps");
+    }
+    let (_, other) = train(&PretrainConfig { seed: 2, ..config.clone() }, &dir("other"), usize::MAX, 2);
+    assert_ne!(other, whole);
+    // Each loss can be left out.
+    let baseline = PretrainConfig { adversaries: vec![], confusion: None, ..config };
+    let mut task = Pretraining::new(baseline.clone(), 1, Device::Cpu).unwrap();
+    assert_eq!(task.nets().len(), 1);
+    let names = Cell::new(0);
+    fit(&mut task, &baseline.fit, &json!(baseline), &dir("baseline"), &|event| {
+        if let Event::Step { metrics, .. } = event {
+            assert!(!metrics.contains_key("entropy") && !metrics.contains_key("scene_loss"));
+            names.set(names.get() + 1);
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(names.get(), 6);
+}
+
+#[test]
+fn what_cannot_be_trained_on_is_named() {
+    let set = set();
+    let refused = |config: PretrainConfig, parts: &[&str]| {
+        let error = Pretraining::new(config, 1, Device::Cpu).err().unwrap().to_string();
+        for part in parts {
+            assert!(error.contains(part), "{part:?} is not in: {error}");
+        }
+    };
+    let base = config(&set);
+    refused(PretrainConfig { train_part: "nope".into(), ..base.clone() }, &["\"nope\"", "train, val"]);
+    let model = R3dConfig { classes: 9, ..base.model.clone() };
+    refused(PretrainConfig { model, ..base.clone() }, &["9 classes", "10 labels"]);
+    let with = |cache: &Path| vec![AdversarySpec { cache: cache.into(), ..base.adversaries[0].clone() }];
+    refused(PretrainConfig { adversaries: with(&set.people), ..base.clone() }, &["it holds people, expected scenes"]);
+    refused(
+        PretrainConfig { adversaries: with(Path::new("/no/cache")), ..base.clone() },
+        &["/no/cache", "annotate scenes"],
+    );
+    let confusion = ConfusionSpec { min_score: 1.5, ..base.confusion.clone().unwrap() };
+    refused(
+        PretrainConfig { confusion: Some(confusion), ..base.clone() },
+        &["people.sqlite", "none of 20 videos", "min_share"],
+    );
+    // The truth of pictures is not about these videos.
+    let data = DatasetSpec { annotations: set.stage.join("pictures"), ..base.data.clone() };
+    let model = R3dConfig { classes: 14, ..base.model.clone() };
+    refused(PretrainConfig { data, model, ..base.clone() }, &["made for other videos"]);
+
+    let error: TrainError = unscene_data::DataError::Options { problem: "x".into() }.into();
+    assert_eq!(error.to_string(), "x");
+}
