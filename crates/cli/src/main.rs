@@ -6,6 +6,8 @@ mod failure;
 mod graph;
 mod interrupt;
 mod predict;
+#[cfg(feature = "train")]
+mod pretrain;
 mod stage;
 #[cfg(feature = "train")]
 mod weights;
@@ -37,6 +39,9 @@ enum Command {
     /// Makes a run folder from a PyTorch or safetensors checkpoint
     #[cfg(feature = "train")]
     Import(weights::ImportArgs),
+    /// Trains a model that looks at the actor instead of the scene
+    #[cfg(feature = "train")]
+    Pretrain(pretrain::PretrainArgs),
     /// Turns a run folder into an ONNX bundle and checks it in every engine
     Export(unscene_export::ExportArgs),
     /// Classifies videos with a bundle
@@ -58,6 +63,8 @@ fn main() -> ExitCode {
         Command::Init(args) => weights::init(args),
         #[cfg(feature = "train")]
         Command::Import(args) => weights::import(args),
+        #[cfg(feature = "train")]
+        Command::Pretrain(args) => pretrain::run(args),
         Command::Export(args) => unscene_export::run(&args).map_err(Into::into),
         Command::Predict(args) => predict::run(args),
         Command::Stage(args) => stage::run(args),

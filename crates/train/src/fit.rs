@@ -174,6 +174,7 @@ pub fn fit(
                 return Ok(Outcome::Interrupted { epoch, step });
             }
         }
+        let seconds = start.elapsed().as_secs_f64();
         let validated = task.validate()?;
         let loss = validated.get("loss").copied().unwrap_or(f64::NAN);
         if !loss.is_finite() {
@@ -181,9 +182,10 @@ pub fn fit(
         }
         let means: Metrics =
             progress.sums.iter().map(|(name, sum)| (name.clone(), sum / steps.max(1) as f64)).collect();
+        let waited_s = progress.sums.get("waited_s").copied().unwrap_or(0.0);
         let line = json!({
             "epoch": epoch, "lr": sgd.config.lr, "train": means, "val": validated,
-            "seconds": start.elapsed().as_secs_f64(),
+            "seconds": seconds, "waited_s": waited_s,
         });
         append(&log, &line)?;
 

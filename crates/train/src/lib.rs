@@ -27,5 +27,6 @@ pub use net::{Mode, Net};
 pub use run::{finish_run, import_run, init_run, write_run};
 pub use schedule::{Schedule, ScheduleState};
 pub use sgd::{Sgd, SgdConfig};
-pub use snapshot::{Progress, Snapshots};
+pub use snapshot::{Progress, Snapshots, load as load_snapshot};
+pub use tch::Device;
 pub use weights::{ImportReport, Weights, read_weights};

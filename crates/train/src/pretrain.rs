@@ -15,6 +15,7 @@ use unscene_data::{
 };
 use unscene_models::heads::AdversaryConfig;
 use unscene_models::r3d::{ModelError, R3dConfig};
+use unscene_models::run::RunConfig;
 
 use crate::fit::{FitConfig, Metrics, Task};
 use crate::method::{Adversary, Batch, masked_step, ordinary_step};
@@ -212,9 +213,17 @@ impl Pretraining {
         &self.model
     }
 
-    /// Training videos, and how many take part in the masked stream.
-    pub fn videos(&self) -> usize {
-        self.ordinary.items().len()
+    /// The run's description, for exporting what was trained: clips are prepared as training prepared them.
+    pub fn run_config(&self) -> RunConfig {
+        let mut provenance = serde_json::Map::new();
+        provenance.insert("unscene_version".into(), env!("CARGO_PKG_VERSION").into());
+        provenance.insert("command".into(), "pretrain".into());
+        provenance.insert("config".into(), serde_json::json!(self.config));
+        let mut run = RunConfig::new(self.config.model.clone(), self.labels.clone(), provenance);
+        let ClipForm { short_side, normalization, fps, .. } = clip_form(&self.config);
+        (run.input.short_side, run.fps) = (short_side, fps);
+        (run.input.mean, run.input.std, run.input.range) = (normalization.mean, normalization.std, normalization.range);
+        run
     }
 
     fn tensor(&self, batch: &DataBatch) -> Result<Tensor, TrainError> {

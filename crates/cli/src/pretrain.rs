@@ -1,0 +1,132 @@
+//! `unscene pretrain`: the three losses, from a config.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use unscene_train::fit::{Event, Outcome, Task, fit};
+use unscene_train::pretrain::{PretrainConfig, Pretraining};
+use unscene_train::{Device, Sgd, Snapshots, finish_run, load_snapshot};
+
+use crate::failure::Interrupted;
+use crate::interrupt;
+
+/// Arguments of `unscene pretrain`.
+#[derive(Args)]
+#[command(after_help = "\
+The config is a TOML file; examples/pretrain_stage.toml explains each setting. Without [[adversary]] and [confusion] it trains the baseline.
+--out is a run folder: config.json and weights.safetensors of the epoch with the lowest validation loss, metrics.jsonl with a line per epoch, and checkpoint/ to go on from. Ctrl-C makes a snapshot and ends; --resume goes on and computes the same numbers.
+
+Example:
+  unscene stage --out stage --preset demo
+  unscene pretrain --config examples/pretrain_stage.toml --out runs/baseline
+  unscene export --onnx --run runs/baseline --out bundles/baseline")]
+pub struct PretrainArgs {
+    /// What to train on, and how
+    #[arg(long, value_name = "FILE.toml")]
+    config: PathBuf,
+    /// Run folder to make
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Go on from the newest snapshot in --out
+    #[arg(long)]
+    resume: bool,
+    /// Threads that read videos; 0 is one per core
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+    /// Print a line of JSON per epoch instead of a progress bar
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trains, and writes the run folder.
+pub fn run(args: PretrainArgs) -> Result<()> {
+    let text = std::fs::read_to_string(&args.config).with_context(|| args.config.display().to_string())?;
+    let config: PretrainConfig = toml::from_str(&text).with_context(|| args.config.display().to_string())?;
+    let has_snapshots = args.out.join("checkpoint").is_dir();
+    let holds_something = std::fs::read_dir(&args.out).is_ok_and(|mut entries| entries.next().is_some());
+    match (args.resume, has_snapshots, holds_something) {
+        (false, true, _) => {
+            bail!("{} holds a run already; go on with --resume, or name another folder", args.out.display())
+        }
+        (false, false, true) => bail!("{} is not empty; name another folder", args.out.display()),
+        (true, false, _) => bail!("{} holds no snapshot to resume; leave out --resume", args.out.display()),
+        _ => {}
+    }
+    let mut task = Pretraining::new(config.clone(), args.workers, Device::Cpu)?;
+    interrupt::listen()?;
+    let outcome = train(&mut task, &config, &args)?;
+    let (best_loss, best_epoch) = match outcome {
+        Outcome::Finished { best_loss, best_epoch } => (best_loss, best_epoch),
+        Outcome::Interrupted { epoch, .. } => return Err(Interrupted { done: epoch, of: config.fit.epochs }.into()),
+    };
+    let best = Snapshots::open(&args.out.join("checkpoint"))?.best();
+    load_snapshot(&best, &task.nets(), &mut Sgd::new(config.fit.sgd))?;
+    finish_run(&args.out, &task.run_config(), task.model())?;
+    if !args.json {
+        let out = args.out.display();
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "wrote {out}: the lowest validation loss is {best_loss:.4}, of epoch {}", best_epoch + 1)?;
+        writeln!(stdout, "next: unscene export --onnx --run {out} --out BUNDLE")?;
+    }
+    Ok(())
+}
+
+fn train(task: &mut Pretraining, config: &PretrainConfig, args: &PretrainArgs) -> Result<Outcome> {
+    let bar =
+        if args.json { ProgressBar::hidden() } else { ProgressBar::new((task.steps() * config.fit.epochs) as u64) };
+    let style = "epoch {prefix} {wide_bar} {msg}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+    let failed = Cell::new(None);
+    let outcome = fit(task, &config.fit, &json!(config), &args.out, &|event| {
+        match event {
+            Event::Resumed { epoch, step } => bar.println(format!("going on with epoch {}, step {step}", epoch + 1)),
+            Event::Step { epoch, step, steps, lr, metrics } => {
+                bar.set_position((epoch * steps + step) as u64);
+                bar.set_prefix(format!("{}/{}", epoch + 1, config.fit.epochs));
+                let shown: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+                bar.set_message(format!("lr {lr:.2e}, {}", shown.join(", ")));
+            }
+            Event::Epoch(line) if args.json => failed.set(writeln!(std::io::stdout(), "{line}").err()),
+            Event::Epoch(line) => bar.println(describe(line)),
+        }
+        match failed.take() {
+            Some(error) => {
+                failed.set(Some(error));
+                ControlFlow::Break(())
+            }
+            None => interrupt::control(),
+        }
+    });
+    bar.finish_and_clear();
+    if let Some(error) = failed.take() {
+        return Err(error.into());
+    }
+    Ok(outcome?)
+}
+
+/// An epoch in one line.
+fn describe(line: &Value) -> String {
+    let number = |of: &str, name: &str| line[of][name].as_f64();
+    let mut text = format!("epoch {}", line["epoch"].as_u64().unwrap_or(0) + 1);
+    for (what, value) in [
+        ("train loss", number("train", "action_loss")),
+        ("accuracy", number("train", "accuracy")),
+        ("scene loss", number("train", "scene_loss")),
+        ("entropy", number("train", "entropy")),
+        ("val loss", number("val", "loss")),
+        ("val accuracy", number("val", "accuracy")),
+    ] {
+        if let Some(value) = value {
+            text += &format!(", {what} {value:.3}");
+        }
+    }
+    let seconds = line["seconds"].as_f64().unwrap_or(0.0);
+    let waited = line["waited_s"].as_f64().unwrap_or(0.0) / seconds.max(1e-9) * 100.0;
+    text + &format!(", {seconds:.0} s, {waited:.1} % of it waiting for data")
+}
