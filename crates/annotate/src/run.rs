@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,7 +120,11 @@ pub fn annotate(
         }
     }
     let report = run.report;
+    let (ended, of) = (report.videos + report.failures.len(), decoding.items.len());
     drop(decoding);
+    if ended != of {
+        return Err(DataError::Internal { problem: format!("only {ended} of {of} videos came to an end") }.into());
+    }
     cache.finish()?;
     Ok(report)
 }
@@ -255,7 +260,11 @@ impl Decoding {
                 (queue.clone(), sender.clone(), stop.clone());
             thread::spawn(move || {
                 for item in queue {
-                    let result = decode(&items[item], item, &input, looks, &sender);
+                    let decode = || decode(&items[item], item, &input, looks, &sender);
+                    // A panic over one video is that video's failure, and not the end of a thread.
+                    let result = catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+                        Err(DataError::Internal { problem: format!("a panic over {}", items[item].id) })
+                    });
                     if stop.load(Ordering::Relaxed) || sender.send(Message::End { item, result }).is_err() {
                         return;
                     }
