@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use unscene_data::{Cache, CacheKind, Found};
+use unscene_data::{Cache, CacheKind, Found, Item, Media, Span};
 use unscene_vision::iou;
 
 use crate::error::{AnnotateError, Result};
@@ -15,6 +15,8 @@ use crate::error::{AnnotateError, Result};
 pub struct SceneAgreement {
     /// Videos in both.
     pub videos: usize,
+    /// Videos of the set.
+    pub of: usize,
     /// Share whose likeliest label is the true scene.
     pub accuracy: f64,
     /// Mean probability of the true scene.
@@ -33,6 +35,8 @@ pub struct SceneAgreement {
 pub struct PeopleAgreement {
     /// Videos in both.
     pub videos: usize,
+    /// Videos of the set.
+    pub of: usize,
     /// Frames that were looked at; each truly shows one person.
     pub frames: usize,
     /// Share of the people that were found.
@@ -76,6 +80,7 @@ struct StageFormat {
 /// # Errors
 /// When a file cannot be read, or they have no video in common.
 pub fn scene_agreement(cache: &Path, stage: &Path) -> Result<SceneAgreement> {
+    is_stage(stage)?;
     let rows: Vec<SceneRow> = table(&stage.join("scenes.csv"))?;
     let opened = Cache::open(cache, CacheKind::Scenes)?;
     let (mut right, mut probability) = (0, 0.0);
@@ -83,7 +88,7 @@ pub fn scene_agreement(cache: &Path, stage: &Path) -> Result<SceneAgreement> {
     let mut by_scene: HashMap<&str, usize> = HashMap::new();
     let mut videos = 0;
     for row in &rows {
-        let Some(Found::Scenes(scores)) = annotation(&opened, &row.path) else { continue };
+        let Some(Found::Scenes(scores)) = annotation(&opened, stage, &row.path) else { continue };
         let top = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0);
         let truth = opened.labels().iter().position(|label| *label == row.scene);
         videos += 1;
@@ -92,14 +97,15 @@ pub fn scene_agreement(cache: &Path, stage: &Path) -> Result<SceneAgreement> {
         *by_label.entry(top).or_default().entry(&row.scene).or_default() += 1;
         *by_scene.entry(&row.scene).or_default() += 1;
     }
-    let of = some(videos, cache, stage)?;
+    let count = some(videos, cache, stage)?;
     let explained: usize = by_label.values().map(|scenes| scenes.values().max().copied().unwrap_or(0)).sum();
     Ok(SceneAgreement {
         videos,
-        accuracy: right as f64 / of,
-        probability: probability / of,
-        purity: explained as f64 / of,
-        chance: by_scene.values().max().copied().unwrap_or(0) as f64 / of,
+        of: rows.len(),
+        accuracy: right as f64 / count,
+        probability: probability / count,
+        purity: explained as f64 / count,
+        chance: by_scene.values().max().copied().unwrap_or(0) as f64 / count,
         labels_used: by_label.len(),
     })
 }
@@ -109,6 +115,7 @@ pub fn scene_agreement(cache: &Path, stage: &Path) -> Result<SceneAgreement> {
 /// # Errors
 /// When a file cannot be read, or they have no video in common.
 pub fn people_agreement(cache: &Path, stage: &Path) -> Result<PeopleAgreement> {
+    is_stage(stage)?;
     let mut truth: HashMap<String, HashMap<usize, [f32; 4]>> = HashMap::new();
     for BoxRow { path, frame, x1, y1, x2, y2 } in table::<BoxRow>(&stage.join("boxes.csv"))? {
         truth.entry(path).or_default().insert(frame, [x1, y1, x2, y2]);
@@ -122,7 +129,7 @@ pub fn people_agreement(cache: &Path, stage: &Path) -> Result<PeopleAgreement> {
     let (mut videos, mut frames, mut found, mut boxes, mut right) = (0, 0, 0, 0, 0);
     let (mut overlap, mut covered) = (0.0, 0.0);
     for (path, truth) in &truth {
-        let Some(Found::People(looks)) = annotation(&opened, path) else { continue };
+        let Some(Found::People(looks)) = annotation(&opened, stage, path) else { continue };
         videos += 1;
         for look in looks {
             let Some(person) = truth.get(&((look.time_s * format.fps).round() as usize)) else { continue };
@@ -141,6 +148,7 @@ pub fn people_agreement(cache: &Path, stage: &Path) -> Result<PeopleAgreement> {
     let share = |count: usize, of: usize| count as f64 / of.max(1) as f64;
     Ok(PeopleAgreement {
         videos,
+        of: truth.len(),
         frames,
         recall: share(found, frames),
         precision: share(right, boxes),
@@ -156,12 +164,22 @@ fn cover(found: &[f32; 4], person: &[f32; 4]) -> f64 {
     if area > 0.0 { f64::from(side(0, 2) * side(1, 3) / area) } else { 0.0 }
 }
 
-/// What a cache says about a path of a list; nothing when it does not know it or it could not be read.
-fn annotation(cache: &Cache, path: &str) -> Option<Found> {
+/// What a cache says about a path of a list; nothing when it does not know it, it was another video of that name, or it
+/// could not be read.
+fn annotation(cache: &Cache, stage: &Path, path: &str) -> Option<Found> {
     let id = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
     // Stage's own lists name videos below `videos/`; UCF101's lists start there.
     let ids = [id, id.strip_prefix("videos/").unwrap_or(id)];
-    ids.iter().find_map(|id| cache.read([*id]).ok()?.pop()?).map(|annotation| annotation.found)
+    let item = |id: &str| Item { id: id.into(), media: Media::Video(stage.join(path)), span: Span::Whole, label: 0 };
+    ids.iter().find_map(|id| cache.read([&item(id)]).ok()?.pop()?).map(|annotation| annotation.found)
+}
+
+fn is_stage(stage: &Path) -> Result<()> {
+    let problem = "this is no finished Stage set: it lacks stage.json; `unscene stage` makes one".into();
+    match stage.join("stage.json").is_file() {
+        true => Ok(()),
+        false => Err(AnnotateError::Config { path: stage.to_path_buf(), problem }),
+    }
 }
 
 fn some(videos: usize, cache: &Path, stage: &Path) -> Result<f64> {

@@ -55,6 +55,8 @@ impl InputConfig {
         let numbers = self.mean.iter().chain(&self.std).chain([&self.range]);
         let problem = if !(1..=4096).contains(&self.width) || !(1..=4096).contains(&self.height) {
             format!("input: found {} x {}, expected sides from 1 to 4096", self.width, self.height)
+        } else if self.range != 1.0 && self.range != 255.0 {
+            format!("input: range is {}, expected 1 or 255", self.range)
         } else if !numbers.clone().all(|number| number.is_finite()) || self.std.iter().any(|std| *std <= 0.0) {
             "input: mean, std and range must be finite, and std above 0".into()
         } else {

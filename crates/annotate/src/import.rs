@@ -62,12 +62,39 @@ pub fn import(
         settings: json!({"import": "sdn", "picture_height": options.picture_height}),
         labels: if kind == CacheKind::Scenes { options.labels.clone() } else { vec![] },
     };
-    let mut cache = CacheWriter::open(out, &origin)?;
+    if out.exists() {
+        let problem = "it is there already; remove it, or name another file".into();
+        return Err(AnnotateError::Config { path: out.to_path_buf(), problem });
+    }
+    // An import is quick, and starts anew: unlike a model's work, nothing of a failed one is kept.
+    let partial = out.with_added_extension("partial");
+    let _ = fs::remove_file(&partial);
+    let report = CacheWriter::open(&partial, &origin)
+        .map_err(AnnotateError::from)
+        .and_then(|cache| fill(cache, kind, &sources, items, classes, options))
+        .and_then(|report| {
+            let renamed = fs::rename(&partial, out);
+            renamed.map(|()| report).map_err(|source| AnnotateError::Io { path: out.to_path_buf(), source })
+        });
+    if report.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    report
+}
+
+fn fill(
+    mut cache: CacheWriter,
+    kind: CacheKind,
+    sources: &[Source<'_>],
+    items: &[Item],
+    classes: &[String],
+    options: &ImportOptions,
+) -> Result<Report> {
     let mut report = Report::default();
     for item in items {
         let found = sources.iter().find_map(|source| Some((source, source.video(&classes[item.label], &item.id)?)));
         let annotation = match found {
-            None => Err(format!("{}: no file has it under the class {:?}", item.id, classes[item.label])),
+            None => Err(format!("{} is not in the files under the class {:?}", item.id, classes[item.label])),
             Some((source, video)) => source.annotation(kind, video, item, options)?,
         };
         match annotation {
@@ -78,10 +105,10 @@ pub fn import(
                 }
                 report.frames += annotation.frames;
                 report.videos += 1;
-                cache.put(&item.id, Ok(&annotation))?;
+                cache.put(item, Ok(&annotation))?;
             }
             Err(reason) => {
-                cache.put(&item.id, Err(&reason))?;
+                cache.put(item, Err(&reason))?;
                 report.failures.push(Failure { id: item.id.clone(), reason });
                 check_failures(&report.failures, options.max_failed, items.len())?;
             }
@@ -126,6 +153,13 @@ impl Source<'_> {
         }
         let scale = options.picture_height.map_or(1.0, |height| size.1 as f32 / height as f32);
         let frames = self.frames(video, &item.id, facts.fps, scale)?;
+        let last_s = frames.last().map_or(0.0, |frame| frame.time_s);
+        // Half a second, because headers round and frames may have been extracted at another rate.
+        if let Some(end_s) = facts.duration_s.filter(|end_s| last_s > end_s + 0.5) {
+            let problem =
+                format!("{}: the files have boxes at {last_s:.2} s, but the video ends at {end_s:.2} s", item.id);
+            return Ok(Err(problem));
+        }
         Ok(Ok(Annotation { size, frames: frames.len(), found: Found::People(frames) }))
     }
 
@@ -143,6 +177,9 @@ impl Source<'_> {
             );
             return Err(wrong(self.path, problem));
         }
+        if let Some(bad) = probs.values.iter().find(|value| !(0.0..=1.0).contains(*value)) {
+            return Err(wrong(self.path, format!("{id}: \"probs\" holds {bad}, expected probabilities from 0 to 1")));
+        }
         let frames = probs.values.len() / labels;
         let mut mean = vec![0.0; labels];
         for row in probs.values.chunks_exact(labels) {
@@ -153,8 +190,9 @@ impl Source<'_> {
 
     fn frames(&self, video: Id, id: &str, fps: f64, scale: f32) -> Result<Vec<PeopleFrame>> {
         let expected = |problem: &str| {
-            let problem =
-                format!("{id}: {problem}; expected {{frame: {{\"human_boxes\": n x (x1, y1, x2, y2, score)}}}}");
+            let problem = format!(
+                "{id}: {problem}; expected {{1: {{\"human_boxes\": n x (x1, y1, x2, y2, score)}}, 2: ...}}, frames from 1 on"
+            );
             wrong(self.path, problem)
         };
         let Object::Dict(entries) = self.pickle.get(video) else { return Err(expected("it is no dictionary")) };
@@ -162,7 +200,11 @@ impl Source<'_> {
         for &(key, value) in entries {
             let Some(number) = array(&self.pickle, key).filter(|key| key.values.len() == 1 && key.values[0] >= 1.0)
             else {
-                return Err(expected("a frame has no number from 1 on"));
+                let found = self
+                    .pickle
+                    .text(key)
+                    .map_or("no whole number from 1 on".into(), |text| format!("the text {text:?}"));
+                return Err(expected(&format!("the key of a frame is {found}")));
             };
             let boxes = self.pickle.entry(value, "human_boxes").and_then(|boxes| array(&self.pickle, boxes));
             let boxes = boxes.ok_or_else(|| expected("a frame has no \"human_boxes\""))?;

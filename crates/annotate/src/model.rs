@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use unscene_data::{CacheKind, PeopleFrame, PersonBox};
-use unscene_engine::{Array, Bundle, EngineOptions, Network};
+use unscene_engine::{Array, Bundle, EngineError, EngineOptions, Network};
 use unscene_vision::{Channels, DetectorForm, Fit, Output, Placement, nms, softmax};
 
 use crate::config::{Activation, InputConfig, PeopleConfig, ScenesConfig, ScenesOutput, read_labels};
@@ -38,7 +38,8 @@ impl FrameModel {
         if model.is_dir() {
             return Self::from_bundle(model, options);
         }
-        let config_path = config.ok_or_else(|| missing(model, "a classifier needs --config"))?;
+        let config_path = config
+            .ok_or_else(|| missing(model, "a classifier needs --config; the folder examples has one to start from"))?;
         let config = ScenesConfig::read(config_path)?;
         let beside = config.labels.map(|labels| config_path.parent().unwrap_or(Path::new("")).join(labels));
         let labels = labels.map(PathBuf::from).or(beside);
@@ -88,7 +89,14 @@ impl FrameModel {
         std::io::copy(&mut fs::File::open(path).map_err(io_error)?, &mut hasher).map_err(io_error)?;
         let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let network = Network::load(path, sides, options)?;
+        let network = Network::load(path, sides, options).map_err(|error| match error {
+            EngineError::Load { engine, reason, .. } => {
+                let reason = reason.lines().next().unwrap_or_default().replace("failed:", "failed: ");
+                let problem = format!("{engine} cannot load it ({reason}); is it an ONNX model, and whole?");
+                AnnotateError::Config { path: path.to_path_buf(), problem }
+            }
+            error => error.into(),
+        })?;
         let mut model = FrameModel { name, sha256, input, head, network };
         model.try_out()?;
         Ok(model)
@@ -186,7 +194,18 @@ impl FrameModel {
                 softmax(&mut values);
                 Ok(values)
             }
-            Activation::None => Ok(found.values.to_vec()),
+            Activation::None => {
+                let sum: f32 = found.values.iter().sum();
+                if !(0.9..=1.1).contains(&sum) || found.values.iter().any(|value| *value < 0.0) {
+                    let problem = format!(
+                        "the values of {:?} for one picture sum to {sum}: they are no probabilities; set the activation to \
+                         \"softmax\"",
+                        output.name
+                    );
+                    return Err(AnnotateError::Output { model: self.name.clone(), problem });
+                }
+                Ok(found.values.to_vec())
+            }
         }
     }
 

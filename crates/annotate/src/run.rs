@@ -86,7 +86,7 @@ pub fn annotate(
         labels: model.labels().to_vec(),
     };
     let mut cache = CacheWriter::open(out, &origin)?;
-    let done = cache.done()?;
+    let done = cache.done(items)?;
     let mut ids = std::collections::HashSet::new();
     // The same video may be in several parts.
     let todo: Vec<Item> =
@@ -133,7 +133,7 @@ pub fn annotate(
 pub(crate) fn check_failures(failures: &[Failure], allowed: f64, of: usize) -> Result<()> {
     match failures.first() {
         Some(first) if failures.len() as f64 > allowed * of as f64 => {
-            let first = format!("{}: {}", first.id, first.reason);
+            let first = first.reason.clone();
             Err(DataError::TooManyFailures { failed: failures.len(), of, allowed, first }.into())
         }
         _ => Ok(()),
@@ -176,14 +176,14 @@ impl Run<'_> {
                         state.add(seen);
                     }
                 }
-                Message::End { item, result } => self.end(item, &items[item].id, result)?,
+                Message::End { item, result } => self.end(item, &items[item], result)?,
             }
         }
         Ok(())
     }
 
-    fn end(&mut self, item: usize, id: &str, result: Result<(), DataError>) -> Result<()> {
-        let state = self.states.remove(&item);
+    fn end(&mut self, number: usize, item: &Item, result: Result<(), DataError>) -> Result<()> {
+        let state = self.states.remove(&number);
         let reason = match (result, state) {
             (Ok(()), Some(state)) => {
                 let annotation = state.finish();
@@ -191,15 +191,15 @@ impl Run<'_> {
                     self.report.people += frames.iter().map(|frame| frame.boxes.len()).sum::<usize>();
                     self.report.frames_with_people += frames.iter().filter(|frame| !frame.boxes.is_empty()).count();
                 }
-                self.cache.put(id, Ok(&annotation))?;
+                self.cache.put(item, Ok(&annotation))?;
                 self.report.videos += 1;
                 return Ok(());
             }
             (Ok(()), None) => "it has no frame".into(),
             (Err(error), _) => error.to_string(),
         };
-        self.cache.put(id, Err(&reason))?;
-        self.report.failures.push(Failure { id: id.to_string(), reason });
+        self.cache.put(item, Err(&reason))?;
+        self.report.failures.push(Failure { id: item.id.clone(), reason });
         Ok(())
     }
 }

@@ -54,8 +54,13 @@ fn go_on(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
+/// An item of this id whose medium says nothing.
+fn named(id: &str) -> Item {
+    Item { id: id.into(), media: Media::Frames(PathBuf::new()), span: Span::Whole, label: 0 }
+}
+
 fn scenes_of(cache: &Path, id: &str) -> Annotation {
-    Cache::open(cache, CacheKind::Scenes).unwrap().read([id]).unwrap().remove(0).unwrap()
+    Cache::open(cache, CacheKind::Scenes).unwrap().read([&named(id)]).unwrap().remove(0).unwrap()
 }
 
 #[test]
@@ -119,17 +124,27 @@ fn a_cache_of_other_settings_other_videos_or_another_kind_is_refused() {
     let mut model = scene_model(folder.path(), EngineChoice::Tract);
     annotate(&mut model, &items[..2], &options(Looks::PerSecond(1.0)), &out, &go_on).unwrap();
     let error = annotate(&mut model, &items, &options(Looks::PerSecond(2.0)), &out, &go_on).unwrap_err().to_string();
-    assert!(error.contains("scenes.sqlite") && error.contains("its settings") && error.contains("--out"), "{error}");
+    assert!(error.contains("scenes.sqlite") && error.contains("settings.looks.per_second: 1.0, now 2.0"), "{error}");
 
     let mut people = people_model(folder.path(), "0.5");
     let error = annotate(&mut people, &items, &options(Looks::Every(2)), &out, &go_on).unwrap_err().to_string();
-    assert!(error.contains("its kind is scenes, now it would be people"), "{error}");
+    assert!(error.contains("kind: \"scenes\", now \"people\""), "{error}");
 
     let cache = Cache::open(&out, CacheKind::Scenes).unwrap();
-    let error = cache.read(items.iter().map(|item| item.id.as_str())).unwrap_err().to_string();
+    let error = cache.read(&items).unwrap_err().to_string();
     assert!(error.contains("made for other videos: 1 of 3") && error.contains("\"blue\""), "{error}");
     let error = Cache::open(&out, CacheKind::People).err().unwrap().to_string();
     assert!(error.contains("it holds scenes, expected people"), "{error}");
+
+    // None of these, and another of the same name.
+    let error =
+        annotate(&mut model, &items[2..], &options(Looks::PerSecond(1.0)), &out, &go_on).unwrap_err().to_string();
+    assert!(error.contains("made for 2 other videos"), "{error}");
+    plain(folder.path(), "green", [250, 250, 250]);
+    let error = cache.read(&items[1..2]).unwrap_err().to_string();
+    assert!(error.contains("have changed since") && error.contains("\"green\""), "{error}");
+    let report = annotate(&mut model, &items, &options(Looks::PerSecond(1.0)), &out, &go_on).unwrap();
+    assert_eq!((report.videos, report.kept), (2, 1));
 
     let text = folder.path().join("text.sqlite");
     std::fs::write(
@@ -164,7 +179,7 @@ fn videos_that_cannot_be_read_are_named_and_too_many_stop_the_work() {
     assert_eq!((report.videos + report.kept, report.failures.len()), (3, 1));
     assert!(report.failures[0].id == "bad" && report.failures[0].reason.contains("not a video"), "{report:?}");
     let cache = Cache::open(&out, CacheKind::Scenes).unwrap();
-    assert!(cache.read(["bad"]).unwrap()[0].is_none());
+    assert!(cache.read([&named("bad")]).unwrap()[0].is_none());
     assert_eq!(cache.failures().unwrap()[0].0, "bad");
 
     // Mended, it is tried again.
@@ -184,7 +199,7 @@ fn people_model(folder: &Path, min_score: &str) -> FrameModel {
 
 fn people_of(cache: &Path, id: &str) -> Vec<PeopleFrame> {
     let cache = Cache::open(cache, CacheKind::People).unwrap();
-    let Found::People(frames) = cache.read([id]).unwrap().remove(0).unwrap().found else { panic!() };
+    let Found::People(frames) = cache.read([&named(id)]).unwrap().remove(0).unwrap().found else { panic!() };
     frames
 }
 
@@ -312,14 +327,15 @@ fn files_of_another_form_are_named() {
     for (kind, file, labels, expected) in [
         (CacheKind::Scenes, "places_4.npy", &["a", "b"][..], "green: \"probs\" is 3, expected 2"),
         (CacheKind::Scenes, "people_4.npy", &["a"], "expected \"probs\""),
-        (CacheKind::People, "places_4.npy", &[], "no number from 1 on"),
+        (CacheKind::People, "places_4.npy", &[], "the key of a frame is the text \"probs\""),
         (CacheKind::People, "plain.npy", &[], "plain numbers"),
         (CacheKind::People, "list.npy", &[], "it holds 2 objects"),
         (CacheKind::People, "colours.onnx", &[], "not an .npy file"),
     ] {
-        let _ = std::fs::remove_file(&out);
         let error = run(kind, file, labels);
         assert!(error.contains(file) && error.contains(expected), "{error}");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left.len(), 3, "only the videos are there: {left:?}");
     }
     // A class that the files do not know.
     let _ = std::fs::remove_file(&out);

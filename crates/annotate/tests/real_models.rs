@@ -49,7 +49,7 @@ fn the_scene_of_at_least_half_of_the_photographs_is_named() {
     annotate(&mut model, items, &options(Looks::PerSecond(1.0)), &out, &|_| ControlFlow::Continue(())).unwrap();
 
     let cache = Cache::open(&out, CacheKind::Scenes).unwrap();
-    let found = cache.read(items.iter().map(|item| item.id.as_str())).unwrap();
+    let found = cache.read(items).unwrap();
     let named = items.iter().zip(found).filter(|(item, found)| {
         let Some(Annotation { found: Found::Scenes(scores), .. }) = found else { panic!("{}", item.id) };
         let top = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap();
@@ -72,7 +72,7 @@ fn people_are_found_in_a_real_video() {
     let mut model = FrameModel::people(&model, &example("people_picodet.json"), &EngineOptions::default()).unwrap();
     let items = [item];
     annotate(&mut model, &items, &options(Looks::Every(1)), &out, &|_| ControlFlow::Continue(())).unwrap();
-    let annotation = Cache::open(&out, CacheKind::People).unwrap().read(["people"]).unwrap().remove(0).unwrap();
+    let annotation = Cache::open(&out, CacheKind::People).unwrap().read(&items).unwrap().remove(0).unwrap();
     let Found::People(frames) = &annotation.found else { panic!() };
     let with = frames.iter().filter(|frame| !frame.boxes.is_empty()).count();
     println!("people in {with} of {} frames", frames.len());

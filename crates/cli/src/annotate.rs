@@ -188,7 +188,7 @@ struct CompareArgs {
     #[arg(long, value_name = "DIR")]
     stage: PathBuf,
     /// Cache of its scenes
-    #[arg(long, value_name = "FILE", required_unless_present = "people")]
+    #[arg(long, value_name = "FILE")]
     scenes: Option<PathBuf>,
     /// Cache of its people
     #[arg(long, value_name = "FILE")]
@@ -200,6 +200,8 @@ struct CompareArgs {
 
 /// Runs `unscene annotate`.
 pub fn run(args: AnnotateArgs) -> Result<()> {
+    // Loading a model takes a while, and is not the moment to end without a word.
+    interrupt::listen()?;
     match args.command {
         AnnotateCommand::Scenes(args) => {
             if !(args.fps > 0.0 && args.fps <= 1000.0) {
@@ -240,7 +242,6 @@ fn annotate_with(mut model: FrameModel, looks: Looks, args: &RunArgs) -> Result<
     if items.is_empty() {
         bail!("none of the {missing} videos listed is there; check --videos");
     }
-    interrupt::listen()?;
     let bar = ProgressBar::new(items.len() as u64);
     let style = "annotating {wide_bar} {pos}/{len} videos, {msg}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
@@ -287,6 +288,10 @@ fn print(report: &Report, out_path: &Path, start: Instant, missing: usize, how: 
         writeln!(out, "{report:#}")?;
         return Ok(());
     }
+    if *videos == 0 && failures.is_empty() {
+        writeln!(out, "{}: nothing to do, {kept} videos were done already", out_path.display())?;
+        return Ok(());
+    }
     let seconds = start.elapsed();
     let speed = *frames as f64 / seconds.as_secs_f64();
     writeln!(
@@ -312,6 +317,10 @@ fn print(report: &Report, out_path: &Path, start: Instant, missing: usize, how: 
 }
 
 fn draw(args: &PreviewArgs) -> Result<()> {
+    // A list or a cache named by mistake is not written over.
+    if args.out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+        bail!("--out: found {}, expected a name that ends in .png", args.out.display());
+    }
     let dataset = args.dataset.load()?;
     let items: Vec<&Item> = dataset.parts.iter().flat_map(|part| &part.items).collect();
     if items.is_empty() || args.count == 0 {
@@ -322,12 +331,11 @@ fn draw(args: &PreviewArgs) -> Result<()> {
     }
     let step = items.len().div_ceil(args.count).max(1);
     let items: Vec<&Item> = items.into_iter().step_by(step).collect();
-    let ids = || items.iter().map(|item| item.id.as_str());
     let scenes = args.scenes.as_ref().map(|path| Cache::open(path, CacheKind::Scenes)).transpose()?;
     let labels = scenes.as_ref().map_or(vec![], |cache| cache.labels().to_vec());
-    let mut scenes = scenes.map(|cache| cache.read(ids())).transpose()?;
+    let mut scenes = scenes.map(|cache| cache.read(items.iter().copied())).transpose()?;
     let people = args.people.as_ref().map(|path| Cache::open(path, CacheKind::People)).transpose()?;
-    let mut people = people.map(|cache| cache.read(ids())).transpose()?;
+    let mut people = people.map(|cache| cache.read(items.iter().copied())).transpose()?;
     let previews: Vec<PreviewItem<'_>> = items
         .iter()
         .enumerate()
@@ -342,7 +350,7 @@ fn draw(args: &PreviewArgs) -> Result<()> {
         })
         .collect();
     let png = preview(&previews, args.min_score).png()?;
-    let partial = args.out.with_extension("png.partial");
+    let partial = args.out.with_added_extension("partial");
     let write = || std::fs::write(&partial, png).and_then(|()| std::fs::rename(&partial, &args.out));
     write().with_context(|| format!("cannot write {}", args.out.display()))?;
     writeln!(std::io::stdout(), "drew {} videos: look at {}", previews.len(), args.out.display())?;
@@ -350,6 +358,9 @@ fn draw(args: &PreviewArgs) -> Result<()> {
 }
 
 fn compare(args: &CompareArgs) -> Result<()> {
+    if args.scenes.is_none() && args.people.is_none() {
+        bail!("name a cache by --scenes, --people or both");
+    }
     let scenes = args.scenes.as_ref().map(|cache| scene_agreement(cache, &args.stage)).transpose()?;
     let people = args.people.as_ref().map(|cache| people_agreement(cache, &args.stage)).transpose()?;
     let mut out = std::io::stdout().lock();
@@ -358,7 +369,7 @@ fn compare(args: &CompareArgs) -> Result<()> {
         return Ok(());
     }
     if let Some(found) = scenes {
-        writeln!(out, "scenes of {} videos", found.videos)?;
+        writeln!(out, "scenes of {} of {} videos", found.videos, found.of)?;
         writeln!(out, "  true scene is the likeliest  {:>5.1} %", found.accuracy * 100.0)?;
         writeln!(out, "  mean probability of it       {:>5.1} %", found.probability * 100.0)?;
         writeln!(
@@ -370,7 +381,7 @@ fn compare(args: &CompareArgs) -> Result<()> {
         )?;
     }
     if let Some(found) = people {
-        writeln!(out, "people of {} videos, {} frames, at IoU 0.5", found.videos, found.frames)?;
+        writeln!(out, "people of {} of {} videos, {} frames, at IoU 0.5", found.videos, found.of, found.frames)?;
         writeln!(out, "  people that are found        {:>5.1} %", found.recall * 100.0)?;
         writeln!(out, "  boxes that are right         {:>5.1} %", found.precision * 100.0)?;
         writeln!(out, "  mean overlap with the best   {:>5.3}", found.mean_iou)?;

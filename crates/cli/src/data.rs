@@ -25,10 +25,10 @@ pub struct DatasetArgs {
     /// The list, or the folder of lists
     #[arg(long, value_name = "PATH")]
     annotations: PathBuf,
-    /// Folder that the lists' paths start at [default: that of the lists]
+    /// Folder that the lists' paths start at; ucf101 needs it [default: that of the lists]
     #[arg(long, value_name = "DIR")]
     videos: Option<PathBuf>,
-    /// Number of the official split
+    /// Number of the official split, for ucf101 and hmdb51
     #[arg(long, default_value_t = 1, value_name = "N")]
     split: u32,
     /// Only this part, such as train; repeat for several [default: all]
@@ -176,6 +176,9 @@ fn print(out: &mut impl Write, dataset: &Dataset, report: &CheckReport) -> Resul
     }
     writeln!(out, "{table}")?;
     writeln!(out, "{} labels", dataset.labels.len())?;
+    if report.parts.iter().any(|part| !part.too_short.is_empty()) {
+        writeln!(out, "too short: fewer frames than a clip; they are repeated")?;
+    }
     for part in &report.parts {
         let unreadable: Vec<String> = part.unreadable.iter().map(|failure| failure.reason.clone()).collect();
         for (what, names) in [("missing", &part.missing), ("unreadable", &unreadable), ("too short", &part.too_short)] {

@@ -75,6 +75,12 @@ fn is_bad_input(error: &Error) -> bool {
     if let Some(TrainError::Torch(_) | TrainError::Node { .. }) = error.downcast_ref() {
         return false;
     }
+    let is_full = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::StorageFull)
+    };
+    if error.chain().any(is_full) {
+        return false;
+    }
     // Bare: writing to standard output. Everything else says which file it is about.
     let is_output = error.is::<std::io::Error>() && error.chain().count() == 1;
     !is_output && !matches!(error.downcast_ref(), Some(EngineError::Inference { .. }))

@@ -21,7 +21,8 @@ use clap::{Parser, Subcommand};
 /// A model starts as a run folder (`init`, `import`), becomes an ONNX bundle (`export`), and is then used on videos
 /// (`predict`) or served over HTTP (`serve`).
 ///
-/// Exit codes: 0 done, 1 something failed while working, 2 bad input (a message on one line says what to do).
+/// Exit codes: 0 done, 1 something failed while working, 2 bad input (a message on one line says what to do), 130
+/// interrupted.
 #[derive(Parser)]
 #[command(name = "unscene", version, max_term_width = 100)]
 struct Cli {

@@ -95,7 +95,7 @@ pub fn run(args: StageArgs) -> Result<()> {
     if *kept > 0 {
         writeln!(out, "  {kept} videos were there already")?;
     }
-    for split in splits {
+    for split in splits.iter().filter(|split| split.videos > 0) {
         let own = split.in_own_scene * 100.0;
         writeln!(
             out,

@@ -130,7 +130,7 @@ fn a_set_is_annotated_drawn_and_compared() {
     let report = json(&done(scenes.iter().map(String::as_str).chain(["--json"])));
     assert_eq!((report["videos"].as_u64(), report["kept"].as_u64()), (Some(46), Some(0)));
     let again = done(&scenes);
-    assert!(again.contains("46 videos were done already"), "{again}");
+    assert!(again.contains("nothing to do, 46 videos were done already"), "{again}");
 
     let config = folder.path().join("people.json");
     let form = r#"{"input": {"width": 32, "height": 32, "fit": "stretch"}, "max_iou": 1,
@@ -158,7 +158,7 @@ fn a_set_is_annotated_drawn_and_compared() {
     assert_eq!(compared["people"]["videos"].as_u64(), Some(46));
     assert!(number("people", "covered") <= 1.0 && number("people", "frames") > 46.0);
     let words = done(["annotate", "compare", "--stage", text(&stage), "--people", cache]);
-    assert!(words.contains("people of 46 videos") && words.contains("part of a person covered"), "{words}");
+    assert!(words.contains("people of 46 of 46 videos") && words.contains("part of a person covered"), "{words}");
 
     let png = folder.path().join("preview.png");
     let both = ["--scenes", &scenes[9], "--people", cache, "--count", "4", "--out", text(&png)];
@@ -172,7 +172,10 @@ fn a_set_is_annotated_drawn_and_compared() {
     refused(&run(other), &["made for other videos", "annotate scenes"]);
     let swapped = ["annotate", "preview", "--annotations", text(&stage), "--scenes", cache, "--out", text(&png)];
     refused(&run(swapped), &["it holds people, expected scenes"]);
-    refused(&run(scenes.iter().map(String::as_str).chain(["--fps", "2"])), &["its settings", "--out"]);
+    refused(
+        &run(scenes.iter().map(String::as_str).chain(["--fps", "2"])),
+        &["settings.looks.per_second: 1.0, now 2.0", "--out"],
+    );
 }
 
 #[test]

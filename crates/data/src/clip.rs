@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use unscene_media::{
-    Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Limits, MediaError, Pictures, Region, Source, View,
+    Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Limits, Pictures, Region, Source, View,
 };
 use unscene_vision::{ClipDims, Normalization, normalize_clip};
 
 use crate::augment::Draw;
 use crate::dataset::{Item, Media, Span};
-use crate::error::Result;
+use crate::error::{DataError, Result};
 
 /// The form in which a network takes clips. The default is that of the paper: 16 x 112 x 112, every frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -192,7 +192,7 @@ fn test_from<F: Frames>(
             return Ok(());
         }
     }
-    if any { Ok(()) } else { Err(nothing_in(reader.decoder(), &span_s).into()) }
+    if any { Ok(()) } else { Err(nothing_in(reader.decoder(), &span_s)) }
 }
 
 fn sample(clip: Clip, part: Region, mirror: bool, picture_size: (u32, u32)) -> Sample {
@@ -222,9 +222,8 @@ fn last_moment<F: Frames>(reader: &mut ClipReader<F>, span_s: &Range<f64>) -> Re
     Ok(end_s.min(span_s.end))
 }
 
-fn nothing_in(frames: &impl Frames, span_s: &Range<f64>) -> MediaError {
-    MediaError::Corrupt {
-        name: frames.name().to_string(),
-        detail: format!("there is no frame from {:.3} s to {:.3} s", span_s.start, span_s.end),
-    }
+fn nothing_in(frames: &impl Frames, span_s: &Range<f64>) -> DataError {
+    let has =
+        frames.duration_s().map_or("and its length is not known".into(), |end_s| format!("it ends at {end_s:.3} s"));
+    DataError::Span { name: frames.name().to_string(), start_s: span_s.start, end_s: span_s.end, has }
 }

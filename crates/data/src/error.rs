@@ -43,8 +43,7 @@ pub enum DataError {
     },
     /// More videos than allowed could not be read.
     #[error(
-        "{failed} of {of} videos could not be read, more than the {:.1} % that may fail; the first: {first}; \
-         `unscene data check` names them all",
+        "stopped after {failed} of {of} videos could not be used, more than the {:.1} % that may fail; the first: {first}",
         allowed * 100.0
     )]
     TooManyFailures {
@@ -62,6 +61,18 @@ pub enum DataError {
     Internal {
         /// What happened.
         problem: String,
+    },
+    /// A list asks for a part that its video does not have.
+    #[error("{name}: there is no frame from {start_s:.3} s to {end_s:.3} s, {has}; correct the times in the list")]
+    Span {
+        /// The video.
+        name: String,
+        /// Where the part should start.
+        start_s: f64,
+        /// Where it should end.
+        end_s: f64,
+        /// How long the video is, as far as it says.
+        has: String,
     },
     /// A video cannot be decoded.
     #[error(transparent)]

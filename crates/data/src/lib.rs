@@ -19,7 +19,9 @@ mod look;
 mod people;
 
 pub use augment::{Augmentation, Draw, Position, shuffled};
-pub use cache::{Annotation, Cache, CacheKind, CacheOrigin, CacheWriter, Found, PeopleFrame, PersonBox};
+pub use cache::{
+    Annotation, Cache, CacheKind, CacheOrigin, CacheWriter, Found, PeopleFrame, PersonBox, json_differences,
+};
 pub use check::{CheckControl, CheckOptions, CheckReport, LabelCount, PartReport, check, videos_to_check};
 pub use clip::{ClipForm, Sample, draw_clip, test_clips};
 pub use dataset::{Dataset, Item, Media, Part, Span};

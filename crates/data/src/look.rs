@@ -36,6 +36,8 @@ pub struct Facts {
     pub picture_size: (u32, u32),
     /// Frames per second; for pictures and where the header does not say, 25.
     pub fps: f64,
+    /// Seconds from the first frame to the end of the last, where the header says.
+    pub duration_s: Option<f64>,
 }
 
 /// Reads the header of an item's video.
@@ -45,7 +47,7 @@ pub struct Facts {
 pub fn facts(item: &Item) -> Result<Facts> {
     fn of(frames: &impl Frames) -> Facts {
         let fps = if frames.fps() > 0.0 { frames.fps() } else { ClipForm::default().pictures_fps };
-        Facts { picture_size: frames.picture_size(), fps }
+        Facts { picture_size: frames.picture_size(), fps, duration_s: frames.duration_s() }
     }
     Ok(match open(&item.media, &ClipForm::default())? {
         Opened::Video(frames) => of(&*frames),
@@ -86,7 +88,13 @@ fn look_at<F: Frames>(
     };
     let mut reader = ClipReader::new(frames, ClipSampling { frames: 1, stride_frames, fps })?;
     let end_s = if span == Span::Whole { f64::INFINITY } else { span_s.end };
-    let mut show = |clip: unscene_media::Clip| take(Look { time_s: clip.times_s[0], picture_size, rgb: &clip.rgb });
+    let mut last_s = f64::NEG_INFINITY;
+    let mut show = |clip: unscene_media::Clip| {
+        // A short video has fewer frames than were asked for.
+        let is_new = clip.times_s[0] > last_s;
+        last_s = clip.times_s[0];
+        !is_new || take(Look { time_s: clip.times_s[0], picture_size, rgb: &clip.rgb })
+    };
     if let Looks::Spread(count) = looks
         && span_s.end.is_finite()
     {

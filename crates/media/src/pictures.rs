@@ -123,10 +123,10 @@ impl Frames for Pictures {
         }
         let Some((_, picture)) = &self.decoded else { return Ok(()) };
         if (picture.width(), picture.height()) != self.picture_size {
-            return Err(MediaError::Corrupt {
+            return Err(MediaError::View {
                 name: self.files[index].display().to_string(),
                 detail: format!(
-                    "the picture is {} x {}, the first of its folder {} x {}",
+                    "the picture is {} x {}, the first of its folder {} x {}; all must have one size",
                     picture.width(),
                     picture.height(),
                     self.picture_size.0,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use unscene_data::json_differences;
 
 use crate::schedule::Schedule;
 use crate::snapshot::{Progress, Snapshots, load, read_progress};
@@ -140,7 +141,7 @@ pub fn fit(
     };
     if let Some(newest) = newest(&snapshots)? {
         let found = read_progress(&newest)?.config;
-        let differences = differences("", &found, run_config);
+        let differences = json_differences("", &found, run_config);
         if !differences.is_empty() {
             return Err(TrainError::OtherConfig { path: newest, differences: differences.join("; ") });
         }
@@ -218,23 +219,6 @@ fn newest(snapshots: &Snapshots) -> Result<Option<std::path::PathBuf>, TrainErro
         }
     }
     Ok(None)
-}
-
-/// What differs between two configs, as `sgd.lr: 0.1, now 0.2`.
-pub(crate) fn differences(at: &str, old: &Value, new: &Value) -> Vec<String> {
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
-            let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-            let nothing = Value::Null;
-            let each = keys.into_iter().flat_map(|key| {
-                let name = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-                differences(&name, old.get(key).unwrap_or(&nothing), new.get(key).unwrap_or(&nothing))
-            });
-            each.collect()
-        }
-        (old, new) if old == new => vec![],
-        (old, new) => vec![format!("{at}: {old}, now {new}")],
-    }
 }
 
 /// Leaves the lines of epochs before `epoch`: later ones belong to work that is done again.

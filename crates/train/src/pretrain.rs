@@ -268,7 +268,7 @@ fn read_attributes(spec: &AdversarySpec, items: &[Item]) -> Result<(usize, Tenso
     let cache = Cache::open(&spec.cache, CacheKind::Scenes)?;
     let classes = cache.labels().len();
     let mut rows = vec![0f32; items.len() * classes];
-    let found = cache.read(items.iter().map(|item| item.id.as_str()))?;
+    let found = cache.read(items)?;
     for (annotation, row) in found.into_iter().zip(rows.chunks_exact_mut(classes.max(1))) {
         match annotation.map(|annotation| annotation.found) {
             Some(Found::Scenes(scores)) if spec.hard => {
@@ -288,7 +288,7 @@ fn masked_loader(spec: &ConfusionSpec, items: &[Item], options: &LoaderOptions) 
     let cache = Cache::open(&spec.people, CacheKind::People)?;
     let mut people: HashMap<String, People> = HashMap::new();
     let mut chosen: Vec<&Item> = vec![];
-    for (item, annotation) in items.iter().zip(cache.read(items.iter().map(|item| item.id.as_str()))?) {
+    for (item, annotation) in items.iter().zip(cache.read(items)?) {
         let Some(Found::People(frames)) = annotation.map(|annotation| annotation.found) else { continue };
         let found = People::new(frames, spec.min_score);
         if found.share_of_frames() >= spec.min_share {

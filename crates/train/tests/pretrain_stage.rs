@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tch::{Device, Tensor};
 use unscene_data::formats::{DatasetSpec, Format};
-use unscene_data::{Annotation, CacheKind, CacheOrigin, CacheWriter, Found, PeopleFrame, PersonBox};
+use unscene_data::{Annotation, CacheKind, CacheOrigin, CacheWriter, Found, Item, Media, PeopleFrame, PersonBox, Span};
 use unscene_models::r3d::R3dConfig;
 use unscene_stage::{Plan, Preset};
 use unscene_train::fit::{Event, FitConfig, Outcome, Task, fit};
@@ -27,8 +27,9 @@ fn rows(path: &Path) -> Vec<Vec<String>> {
     text.lines().skip(1).map(|line| line.split(',').map(str::to_string).collect()).collect()
 }
 
-fn id(path: &str) -> &str {
-    path.strip_suffix(".mp4").unwrap()
+fn item(stage: &Path, path: &str) -> Item {
+    let id = path.strip_suffix(".mp4").unwrap().to_string();
+    Item { id, media: Media::Video(stage.join(path)), span: Span::Whole, label: 0 }
 }
 
 fn set() -> Set {
@@ -53,7 +54,7 @@ fn set() -> Set {
     let mut cache = CacheWriter::open(&scenes, &origin(CacheKind::Scenes, names.clone())).unwrap();
     for row in &truth {
         let scores = names.iter().map(|name| f32::from(u8::from(*name == row[1]))).collect();
-        cache.put(id(&row[0]), Ok(&Annotation { size, frames: 1, found: Found::Scenes(scores) })).unwrap();
+        cache.put(&item(&stage, &row[0]), Ok(&Annotation { size, frames: 1, found: Found::Scenes(scores) })).unwrap();
     }
     cache.finish().unwrap();
 
@@ -68,7 +69,7 @@ fn set() -> Set {
     let mut cache = CacheWriter::open(&people, &origin(CacheKind::People, vec![])).unwrap();
     for (path, frames) in frames {
         let annotation = Annotation { size, frames: frames.len(), found: Found::People(frames) };
-        cache.put(id(&path), Ok(&annotation)).unwrap();
+        cache.put(&item(&stage, &path), Ok(&annotation)).unwrap();
     }
     cache.finish().unwrap();
     Set { folder, stage, scenes, people }

@@ -10,7 +10,12 @@ use crate::error::Result;
 /// Reads `trainlistNN.txt` and `testlistNN.txt` of a split.
 pub fn load(annotations: &Path, files: &mut Files, split: u32) -> Result<Dataset> {
     let labels = classes(&annotations.join("classInd.txt"))?;
-    let train = part(&annotations.join(format!("trainlist{split:02}.txt")), "train", files, &labels)?;
+    let list = annotations.join(format!("trainlist{split:02}.txt"));
+    if !list.exists() {
+        let problem = format!("there is no trainlist{split:02}.txt in it; --split names one of those that are there");
+        return Err(format_error(annotations, None, problem));
+    }
+    let train = part(&list, "train", files, &labels)?;
     let test = part(&annotations.join(format!("testlist{split:02}.txt")), "test", files, &labels)?;
     Ok(Dataset { labels, parts: vec![train, test] })
 }
