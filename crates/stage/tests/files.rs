@@ -65,7 +65,9 @@ fn a_set_is_whole_and_the_same_seed_makes_the_same_lists_and_pictures() {
         a_files.keys()
     );
     let lines = |name: &str| String::from_utf8(a_files[name].clone()).unwrap().lines().count();
-    assert_eq!([lines("train.csv"), lines("val.csv"), lines("swapped.csv"), lines("iid.csv")], [21, 11, 11, 1]);
+    assert_eq!([lines("train.csv"), lines("val.csv"), lines("swapped.csv")], [21, 11, 11]);
+    // There is nothing to test on in scenes as biased as training.
+    assert!(!a_files.contains_key("iid.csv") && !a_files.contains_key("ucf101/testlist01.txt"));
     assert_eq!([lines("scenes.csv"), lines("boxes.csv")], [41, 40 * 18 + 1]);
     assert_eq!(
         [lines("ucf101/classInd.txt"), lines("ucf101/trainlist02.txt"), lines("ucf101/testlist02.txt")],
