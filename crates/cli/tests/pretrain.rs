@@ -19,7 +19,7 @@ fn config(folder: &Path, change: &[(&str, &str)]) -> String {
         ("annotations = \"stage\"", stage.as_str()),
         ("width = 0.25", "width = 0.05"),
         ("size = 56", "size = 32"),
-        ("epochs = 20", "epochs = 2"),
+        ("epochs = 24", "epochs = 2"),
         ("batch = 32", "batch = 8"),
     ];
     for (from, to) in small.iter().chain(change) {
@@ -52,7 +52,7 @@ fn a_model_is_trained_exported_and_used() {
     assert_eq!(answer["predictions"].as_array().unwrap().len(), 5);
     let manifest: Value =
         serde_json::from_str(&std::fs::read_to_string(bundle.join("manifest.json")).unwrap()).unwrap();
-    assert_eq!((manifest["fps"].as_f64(), manifest["input"]["frames"].as_u64()), (Some(12.5), Some(8)));
+    assert_eq!((manifest["fps"].as_f64(), manifest["input"]["frames"].as_u64()), (Some(6.0), Some(8)));
 
     // A finished run is not trained over, and has nothing left to do.
     for (args, part) in [
