@@ -188,6 +188,13 @@ impl FrameModel {
             );
             return Err(AnnotateError::Output { model: self.name.clone(), problem });
         };
+        if found.values.iter().any(|value| !value.is_finite()) {
+            let problem = format!(
+                "the values of {:?} for one picture are not all numbers; check mean, std and range",
+                output.name
+            );
+            return Err(AnnotateError::Output { model: self.name.clone(), problem });
+        }
         match output.activation {
             Activation::Softmax => {
                 let mut values = found.values.to_vec();

@@ -144,6 +144,10 @@ fn database_error(path: &Path, error: rusqlite::Error) -> DataError {
         Some(rusqlite::ErrorCode::CannotOpen) if !path.is_dir() => {
             "the file cannot be made; does its folder exist?".into()
         }
+        // What a killed program left half-written is put right by whoever writes next.
+        Some(rusqlite::ErrorCode::ReadOnly) => {
+            "it was being written when something stopped it; give the command that made it again, and it goes on".into()
+        }
         Some(rusqlite::ErrorCode::DatabaseBusy) => "another program is writing it".into(),
         Some(rusqlite::ErrorCode::DiskFull) => {
             let source = std::io::Error::new(std::io::ErrorKind::StorageFull, "the disk is full");

@@ -175,15 +175,19 @@ impl Loader {
                 let (sender, queue): (Sender<Tested>, Receiver<usize>) = (sender.clone(), queue.clone());
                 thread::spawn(move || {
                     for index in queue {
-                        let mut number = 0;
+                        let (mut number, mut is_wanted) = (0, true);
                         let read = guarded(|| {
                             test_clips(&items[index], &options.form, &mut |sample| {
                                 let input = input(&items[index], sample, &options);
                                 let clip = input.map(|input| TestClip { item: index, number, input });
                                 number += 1;
-                                sender.send(clip.map_err(|error| (index, error))).is_ok()
+                                is_wanted = sender.send(clip.map_err(|error| (index, error))).is_ok();
+                                is_wanted
                             })
                         });
+                        if !is_wanted {
+                            return;
+                        }
                         if let Err(error) = read
                             && sender.send(Err((index, error))).is_err()
                         {

@@ -293,3 +293,19 @@ fn impossible_settings_are_refused() {
         assert!(error.starts_with(named), "{error}");
     }
 }
+
+/// Whoever stops listening does not wait for the rest of the videos.
+#[test]
+fn test_clips_that_are_not_wanted_are_not_read() {
+    static READ: AtomicUsize = AtomicUsize::new(0);
+    let many: Vec<Item> = items().into_iter().cycle().take(300).collect();
+    let change = |_: &Item, _: &mut unscene_data::Sample| {
+        READ.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    };
+    let options = LoaderOptions { change: Some(Arc::new(change)), prefetch: 1, ..options(2, 4) };
+    let loader = Loader::new(many, options).unwrap();
+    assert_eq!(loader.test().take(3).count(), 3);
+    let read = READ.load(Ordering::SeqCst);
+    assert!(read <= 16, "{read} clips were read for 3");
+}
