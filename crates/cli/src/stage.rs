@@ -47,6 +47,10 @@ pub struct StageArgs {
     /// Videos of each of the test sets iid, swapped and unseen [default: the preset's]
     #[arg(long, value_name = "N")]
     test: Option<usize>,
+    /// Also make every video without its person, in DIR/empty: the true background for `[confusion] fill`, and a test of what
+    /// the scene alone gives away
+    #[arg(long)]
+    empty: bool,
     /// Print what was made as JSON
     #[arg(long)]
     json: bool,
@@ -56,6 +60,7 @@ impl StageArgs {
     fn settings(&self) -> Settings {
         let mut settings = self.preset.settings();
         settings.seed = self.seed;
+        settings.empty = self.empty;
         settings.bias = self.bias.unwrap_or(settings.bias);
         let [train, val, iid, swapped, unseen] = settings.videos;
         let test = |preset| self.test.unwrap_or(preset);
@@ -105,6 +110,9 @@ pub fn run(args: StageArgs) -> Result<()> {
         )?;
     }
     writeln!(out, "  pictures {pictures:>5} empty scenes with labels")?;
+    if plan.settings.empty {
+        writeln!(out, "  empty    {:>5} videos without people, with the same lists", plan.videos.len())?;
+    }
     writeln!(out, "look at {dir}/contact_sheet.png")?;
     Ok(())
 }

@@ -95,6 +95,9 @@ pub struct Settings {
     pub format: Format,
     /// x264's constant rate factor.
     pub crf: u8,
+    /// Whether each video is also made without its person: the same scene, light and camera.
+    #[serde(default)]
+    pub empty: bool,
 }
 
 impl Preset {
@@ -113,6 +116,7 @@ impl Preset {
                 test_views: 1,
                 format: Format { width: 64, height: 48, frames: (18, 18), ..demo },
                 crf: 23,
+                empty: false,
             },
             Preset::Demo => Settings {
                 seed: 0,
@@ -122,6 +126,7 @@ impl Preset {
                 test_views: 4,
                 format: demo,
                 crf: 23,
+                empty: false,
             },
             Preset::Full => Settings {
                 seed: 0,
@@ -138,6 +143,7 @@ impl Preset {
                     drift: 1.0,
                 },
                 crf: 23,
+                empty: false,
             },
         }
     }

@@ -58,7 +58,7 @@ fn four_frames(plan: &Plan, video: &Video) -> Vec<Vec<u8>> {
         frames.push(rgb.to_vec());
         Ok(())
     };
-    let Ok(()) = render(&video.take, &plan.settings.format, plan.settings.seed, keep);
+    let Ok(()) = render(&video.take, &plan.settings.format, plan.settings.seed, true, keep);
     let last = frames.len() - 1;
     (0..4).map(|at| std::mem::take(&mut frames[last * at / 3])).collect()
 }

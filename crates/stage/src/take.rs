@@ -68,11 +68,13 @@ pub fn backdrop(scene: Scene, view: u64, set_seed: u64, width: u32, height: u32)
 /// Renders a video frame by frame.
 ///
 /// `set_seed` is that of the set's views. `each` gets every frame as RGB bytes and the box of the person in it, left,
-/// top, right and bottom in pixels, clipped to the picture; its error ends the rendering.
+/// top, right and bottom in pixels, clipped to the picture; its error ends the rendering. Without `with_person` the scene is
+/// all there is, under the same light and camera.
 pub fn render<E>(
     take: &Take,
     format: &Format,
     set_seed: u64,
+    with_person: bool,
     mut each: impl FnMut(&[u8], [f32; 4]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut rng = Pcg64::seed_from_u64(take.seed);
@@ -112,11 +114,13 @@ pub fn render<E>(
 
         let middle = ((from.0 + to.0) / 2.0, (from.1 + to.1) / 2.0);
         let (dx, dy) = (middle.0 - camera.0, middle.1 - camera.1);
-        let pose = take.action.pose(start + time_s / period_s, &look.style);
-        let shadow = look.height * 0.17;
-        canvas.ellipse_alpha(x + dx, ground + dy, shadow, shadow * 0.2, [0.0; 3], 0.3);
-        let extent = figure::draw(&mut canvas, &look, &pose, x + dx, ground + dy);
-
+        let mut extent = [0.0; 4];
+        if with_person {
+            let pose = take.action.pose(start + time_s / period_s, &look.style);
+            let shadow = look.height * 0.17;
+            canvas.ellipse_alpha(x + dx, ground + dy, shadow, shadow * 0.2, [0.0; 3], 0.3);
+            extent = figure::draw(&mut canvas, &look, &pose, x + dx, ground + dy);
+        }
         canvas.read(&mut rgb, gain);
         let limits = [width, height, width, height];
         let pixels = [0, 1, 2, 3].map(|side| (extent[side] * height).clamp(0.0, limits[side]));

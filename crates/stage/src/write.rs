@@ -5,6 +5,7 @@
 //! - `ucf101/`: `classInd.txt`, and `trainlist01.txt` with `testlist01.txt` = iid; 02 tests on swapped, 03 on unseen
 //! - `scenes.csv`: `path,scene,view`; `boxes.csv`: `path,frame,x1,y1,x2,y2`, pixels: the truth about every video
 //! - `pictures/SCENE/NUMBER.png`, empty scenes in views that no video shows, with `pictures/train.csv` and `val.csv`
+//! - `empty/`, when asked for: the same videos and lists again without the people
 //! - `contact_sheet.png`, and `stage.json`: the settings, written last
 //!
 //! Paths in lists start at the folder of the list, those in `ucf101/` at `videos/`.
@@ -33,6 +34,8 @@ pub type Control<'a> = dyn Fn(usize) -> ControlFlow<()> + Sync + 'a;
 /// The settings of a set that is not finished.
 const UNFINISHED: &str = ".stage-unfinished.json";
 const FINISHED: &str = "stage.json";
+/// Folder of the videos without people.
+const EMPTY: &str = "empty";
 /// Pictures of empty scenes: of each scene to train on, and to validate.
 const PICTURES: (u64, u64) = (40, 10);
 /// Their views start here, far from those of the videos.
@@ -70,8 +73,9 @@ pub struct SplitReport {
 pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<Report, StageError> {
     occupy(&plan.settings, out)?;
     write_pictures(plan, &out.join("pictures"))?;
-    for action in Action::ALL {
-        create_dir(&out.join("videos").join(action.name()))?;
+    let roots: &[&str] = if plan.settings.empty { &["", EMPTY] } else { &[""] };
+    for (root, action) in roots.iter().flat_map(|root| Action::ALL.map(|action| (root, action))) {
+        create_dir(&out.join(root).join("videos").join(action.name()))?;
     }
     let (done, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let boxes: Vec<Vec<[f32; 4]>> = plan
@@ -81,7 +85,11 @@ pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<Report, S
             if control(done.load(Ordering::Relaxed)).is_break() {
                 return Err(StageError::Interrupted { done: done.load(Ordering::Relaxed), of: plan.videos.len() });
             }
-            let (boxes, is_new) = write_video(plan, video, &out.join("videos").join(video.path()))?;
+            let path = |root: &str| out.join(root).join("videos").join(video.path());
+            let (boxes, is_new) = write_video(plan, video, &path(""), true)?;
+            if plan.settings.empty {
+                write_video(plan, video, &path(EMPTY), false)?;
+            }
             kept.fetch_add(usize::from(!is_new), Ordering::Relaxed);
             done.fetch_add(1, Ordering::Relaxed);
             Ok(boxes)
@@ -127,7 +135,12 @@ fn occupy(settings: &Settings, out: &Path) -> Result<(), StageError> {
 }
 
 /// Renders a video and encodes it, unless it is there already. Returns the boxes, and whether it is new.
-fn write_video(plan: &Plan, video: &Video, path: &Path) -> Result<(Vec<[f32; 4]>, bool), StageError> {
+fn write_video(
+    plan: &Plan,
+    video: &Video,
+    path: &Path,
+    with_person: bool,
+) -> Result<(Vec<[f32; 4]>, bool), StageError> {
     let Settings { seed, format, crf, .. } = plan.settings;
     let is_new = !path.exists();
     let partial = path.with_extension("partial");
@@ -135,7 +148,7 @@ fn write_video(plan: &Plan, video: &Video, path: &Path) -> Result<(Vec<[f32; 4]>
         EncodeOptions { width: format.width, height: format.height, fps: format.fps, crf, keyframe_every: format.fps };
     let mut encoder = if is_new { Some(Encoder::create(&partial, &options)?) } else { None };
     let mut boxes = Vec::new();
-    render(&video.take, &format, seed, |rgb, person| {
+    render(&video.take, &format, seed, with_person, |rgb, person| {
         boxes.push(person);
         encoder.as_mut().map_or(Ok(()), |encoder| encoder.write(rgb))
     })?;
@@ -178,7 +191,11 @@ fn write_lists(plan: &Plan, boxes: &[Vec<[f32; 4]>], out: &Path) -> Result<(), S
     let is_there = |split: &Split| of(*split).next().is_some();
     for split in Split::ALL.into_iter().filter(is_there) {
         let rows = of(split).map(|video| [listed(video), video.take.action.name().into()]);
-        write_csv(&out.join(format!("{}.csv", split.name())), ["path", "label"], rows)?;
+        let name = format!("{}.csv", split.name());
+        write_csv(&out.join(&name), ["path", "label"], rows.clone())?;
+        if plan.settings.empty {
+            write_csv(&out.join(EMPTY).join(&name), ["path", "label"], rows)?;
+        }
     }
     let scenes =
         plan.videos.iter().map(|video| [listed(video), video.take.scene.name().into(), video.take.view.to_string()]);

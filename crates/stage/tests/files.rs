@@ -86,7 +86,7 @@ fn the_same_seed_gives_the_same_pixels() {
                 pixels.extend_from_slice(rgb);
                 Ok(())
             };
-            unscene_stage::render(&video.take, &plan.settings.format, seed, keep).unwrap();
+            unscene_stage::render(&video.take, &plan.settings.format, seed, true, keep).unwrap();
         }
         pixels
     };
@@ -156,4 +156,41 @@ fn scenes_look_different_and_their_views_too() {
         }
     }
     assert_eq!(Split::ALL.len(), 5);
+}
+
+#[test]
+fn empty_videos_differ_only_where_the_person_is() {
+    let plan = plan(5);
+    let frames = |with_person| {
+        let mut frames: Vec<(Vec<u8>, [f32; 4])> = Vec::new();
+        let Ok(()) =
+            unscene_stage::render(&plan.videos[3].take, &plan.settings.format, 5, with_person, |rgb, person| {
+                frames.push((rgb.to_vec(), person));
+                Ok::<_, std::convert::Infallible>(())
+            });
+        frames
+    };
+    let mut inside = 0;
+    for ((with, person), (without, nobody)) in frames(true).iter().zip(frames(false)) {
+        assert_eq!(nobody, [0.0; 4]);
+        for (at, (a, b)) in with.chunks_exact(3).zip(without.chunks_exact(3)).enumerate() {
+            let (x, y) = ((at % 64) as f32, (at / 64) as f32);
+            // The shadow lies at the feet, a little beyond the box.
+            let is_near = x + 8.0 > person[0] && x < person[2] + 8.0 && y + 8.0 > person[1] && y < person[3] + 8.0;
+            assert!(a == b || is_near, "({x}, {y}) of {person:?}");
+            inside += usize::from(a != b);
+        }
+    }
+    assert!(inside > 18 * 100, "{inside} pixels of a person");
+
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("set");
+    let mut settings = plan.settings.clone();
+    settings.empty = true;
+    write(&Plan::new(settings).unwrap(), &out, &go_on).unwrap();
+    let list = std::fs::read_to_string(out.join("empty/swapped.csv")).unwrap();
+    assert_eq!(list, std::fs::read_to_string(out.join("swapped.csv")).unwrap());
+    for line in list.lines().skip(1) {
+        assert!(out.join("empty").join(line.split(',').next().unwrap()).is_file(), "{line}");
+    }
 }
