@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use unscene_annotate::{AnnotateOptions, FrameModel, PreviewItem, annotate, preview};
 use unscene_data::formats::{DatasetSpec, Format};
-use unscene_data::{Annotation, Cache, CacheKind, Found, Item, Looks, Media, Span};
+use unscene_data::{Annotation, Cache, CacheKind, Fill, Found, Item, Looks, Media, Span};
 use unscene_engine::EngineOptions;
 
 /// A file beside the project; the test is passed over, and says so, without it.
@@ -78,6 +78,6 @@ fn people_are_found_in_a_real_video() {
     println!("people in {with} of {} frames", frames.len());
     // Two people arm-wrestle at a table; in the last frames the camera turns away.
     assert!(frames.len() == 57 && with >= 52, "{with} of {}", frames.len());
-    let sheet = preview(&[PreviewItem { item: &items[0], scenes: vec![], people: Some(annotation) }], 0.3);
+    let sheet = preview(&[PreviewItem { item: &items[0], scenes: vec![], people: Some(annotation) }], 0.3, &Fill::Mean);
     assert_eq!(sheet.pixmap.width(), 6 * 256);
 }

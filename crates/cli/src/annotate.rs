@@ -13,7 +13,7 @@ use unscene_annotate::{
     AnnotateOptions, FrameModel, ImportOptions, PreviewItem, Report, annotate, import, people_agreement, preview,
     read_labels, scene_agreement,
 };
-use unscene_data::{Cache, CacheKind, Found, Item, Looks};
+use unscene_data::{Cache, CacheKind, Fill, Found, Item, Looks};
 use unscene_engine::{DeviceChoice, EngineChoice, EngineOptions};
 
 use crate::data::DatasetArgs;
@@ -176,6 +176,9 @@ struct PreviewArgs {
     /// Leave out boxes below this score, as masking does
     #[arg(long, default_value_t = 0.3, value_name = "SCORE")]
     min_score: f32,
+    /// What people are filled with: mean, blur, median, or a folder of videos without people
+    #[arg(long, default_value = "mean", value_name = "FILL")]
+    fill: Fill,
     /// Picture to write
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
@@ -349,7 +352,7 @@ fn draw(args: &PreviewArgs) -> Result<()> {
             PreviewItem { item, scenes, people: people.as_mut().and_then(|people| people[at].take()) }
         })
         .collect();
-    let png = preview(&previews, args.min_score).png()?;
+    let png = preview(&previews, args.min_score, &args.fill).png()?;
     let partial = args.out.with_added_extension("partial");
     let write = || std::fs::write(&partial, png).and_then(|()| std::fs::rename(&partial, &args.out));
     write().with_context(|| format!("cannot write {}", args.out.display()))?;

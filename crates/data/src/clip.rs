@@ -117,6 +117,44 @@ pub fn test_clips(item: &Item, form: &ClipForm, take: &mut dyn FnMut(Sample) -> 
     }
 }
 
+/// The frames of another video of the same length, at the times and cut as in a sample.
+///
+/// # Shapes
+/// As [`Sample::rgb`].
+pub(crate) fn frames_at(media: &Media, form: &ClipForm, sample: &Sample) -> Result<Vec<u8>> {
+    match open(media, form)? {
+        Opened::Video(frames) => take_at(*frames, form, sample),
+        Opened::Pictures(frames) => take_at(*frames, form, sample),
+    }
+}
+
+fn take_at<F: Frames>(mut frames: F, form: &ClipForm, sample: &Sample) -> Result<Vec<u8>> {
+    let (width, height) = (form.width as u32, form.height as u32);
+    frames.set_view(View::Part { part: sample.part, width, height, mirror: sample.mirror })?;
+    let mut rgb = vec![0; sample.rgb.len()];
+    let mut now_s = f64::INFINITY;
+    for (at, &time_s) in sample.times_s.iter().enumerate() {
+        // Back to the start of a short video that a clip repeats.
+        if time_s < now_s {
+            frames.seek(time_s)?;
+            now_s = f64::NEG_INFINITY;
+        }
+        let frame = at * frames.frame_bytes()..(at + 1) * frames.frame_bytes();
+        if time_s <= now_s + frames.tolerance_s() {
+            rgb.copy_within(frame.start - frame.len()..frame.start, frame.start);
+            continue;
+        }
+        while now_s + frames.tolerance_s() < time_s {
+            let Some(next) = frames.advance()? else {
+                return Err(nothing_in(&frames, &(time_s..time_s)));
+            };
+            now_s = next.time_s;
+        }
+        frames.write_current(&mut rgb[frame])?;
+    }
+    Ok(rgb)
+}
+
 /// What a medium's frames come from.
 pub(crate) enum Opened {
     Video(Box<Decoder>),

@@ -16,6 +16,7 @@ mod error;
 pub mod formats;
 mod loader;
 mod look;
+mod mask;
 mod people;
 
 pub use augment::{Augmentation, Draw, Position, shuffled};
@@ -28,4 +29,5 @@ pub use dataset::{Dataset, Item, Media, Part, Span};
 pub use error::{DataError, Result};
 pub use loader::{Batch, Change, Epoch, Failure, Loader, LoaderOptions, TestClip, TestClips};
 pub use look::{Facts, Look, Looks, facts, look};
-pub use people::{People, mask_people};
+pub use mask::{Fill, mask_people};
+pub use people::People;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use unscene_data::{Augmentation, ClipForm, Item, Media, People, PeopleFrame, PersonBox, Span, draw_clip, mask_people};
+use unscene_data::{
+    Augmentation, ClipForm, Fill, Item, Media, People, PeopleFrame, PersonBox, Span, draw_clip, mask_people,
+};
 use unscene_media::{EncodeOptions, Encoder};
 
 const WIDTH: u32 = 96;
@@ -56,7 +58,7 @@ fn nobody_is_left_in_any_clip_and_the_rest_is_untouched() {
         let sample = draw_clip(&item, &form, &draw).unwrap();
         seen += usize::from(brightest(&sample.rgb) > 200);
         let mut masked = sample.clone();
-        mask_people(&mut masked, &people(30, every), (form.width, form.height));
+        mask_people(&mut masked, &people(30, every), &item, &form, &Fill::Mean).unwrap();
         assert!(brightest(&masked.rgb) < 160, "{draw:?}, every {every}: {}", brightest(&masked.rgb));
 
         // Each frame has one fill, and what is not filled is as it was.
@@ -80,6 +82,43 @@ fn boxes_at_the_wrong_time_leave_somebody() {
     for time_s in &mut sample.times_s {
         *time_s -= 0.4;
     }
-    mask_people(&mut sample, &people(30, 1), (form.width, form.height));
+    mask_people(&mut sample, &people(30, 1), &item, &form, &Fill::Mean).unwrap();
     assert!(brightest(&sample.rgb) > 200);
+}
+
+#[test]
+fn the_video_without_people_fills_with_what_is_behind_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let item = video(&folder.path().join("walk.mp4"), 30);
+    let form = ClipForm { frames: 8, height: 40, width: 56, short_side: 56, fps: Some(12.5), ..ClipForm::default() };
+    // The same place without the person, getting brighter: every frame can be told by its colour.
+    let beside = folder.path().join("empty");
+    std::fs::create_dir(&beside).unwrap();
+    let options = EncodeOptions { width: WIDTH, height: HEIGHT, fps: 25, crf: 8, keyframe_every: 12 };
+    let mut encoder = Encoder::create(&beside.join("walk.mp4"), &options).unwrap();
+    (0..30).for_each(|frame| encoder.write(&[60 + 4 * frame; (WIDTH * HEIGHT * 3) as usize]).unwrap());
+    encoder.finish().unwrap();
+
+    let fill = Fill::Videos(beside.clone());
+    let augmentation = Augmentation::default();
+    let mut filled = 0;
+    for number in 0..30 {
+        let sample = draw_clip(&item, &form, &augmentation.draw(3, 0, number)).unwrap();
+        let mut masked = sample.clone();
+        mask_people(&mut masked, &people(30, 1), &item, &form, &fill).unwrap();
+        let frames = sample.rgb.chunks(56 * 40 * 3).zip(masked.rgb.chunks(56 * 40 * 3)).zip(&sample.times_s);
+        for ((before, after), time_s) in frames {
+            let expected = 60.0 + 4.0 * time_s * 25.0;
+            for (_, after) in before.chunks(3).zip(after.chunks(3)).filter(|(before, after)| before != after) {
+                assert!((f64::from(after[0]) - expected).abs() < 4.0, "{time_s} s: {after:?}, expected {expected}");
+                filled += 1;
+            }
+        }
+    }
+    assert!(filled > 1000, "{filled}");
+
+    let nowhere = Fill::Videos(folder.path().join("nowhere"));
+    let mut sample = draw_clip(&item, &form, &Augmentation::none().draw(1, 0, 0)).unwrap();
+    let error = mask_people(&mut sample, &people(30, 1), &item, &form, &nowhere).unwrap_err().to_string();
+    assert!(error.contains("nowhere/walk.mp4") && error.contains("--empty"), "{error}");
 }

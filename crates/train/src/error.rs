@@ -107,9 +107,26 @@ pub enum TrainError {
         /// What the dynamic linker says.
         source: libloading::Error,
     },
+    /// There was not enough memory, in that of the GPU or of the machine.
+    #[error(
+        "out of memory: reduce batch (and raise fit.accumulate by as much, for the same steps), model.frames, model.size or \
+         model.width, or set fit.precision to bfloat16 on a GPU; the last snapshot is kept (libtorch: {0})"
+    )]
+    Memory(String),
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
-    Torch(#[from] tch::TchError),
+    Torch(tch::TchError),
+}
+
+impl From<tch::TchError> for TrainError {
+    fn from(error: tch::TchError) -> Self {
+        let text = error.to_string();
+        // What the allocators of CUDA and of the CPU say.
+        if !["out of memory", "can't allocate memory", "not enough memory"].iter().any(|part| text.contains(part)) {
+            return TrainError::Torch(error);
+        }
+        TrainError::Memory(text.lines().next().unwrap_or_default().to_string())
+    }
 }
 
 impl TrainError {

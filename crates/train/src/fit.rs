@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use unscene_data::json_differences;
 
+use crate::events::EventFile;
 use crate::schedule::Schedule;
-use crate::snapshot::{Progress, Snapshots, load, read_progress};
+use crate::sgd::Rate;
+use crate::snapshot::{CHECKPOINT, Progress, Snapshots, load, read_progress};
 use crate::weights::write_whole;
-use crate::{Net, Sgd, SgdConfig, TrainError};
+use crate::{Net, Precision, Sgd, SgdConfig, TrainError};
 
 /// Values by name, such as `action_loss`.
 pub type Metrics = BTreeMap<String, f64>;
@@ -31,6 +33,11 @@ pub trait Task {
     /// # Errors
     /// When the data cannot be read.
     fn start_epoch(&mut self, epoch: usize, first_step: usize) -> Result<(), TrainError>;
+
+    /// Learning rates that differ in an epoch.
+    fn rates(&self, _epoch: usize) -> Vec<Rate> {
+        vec![]
+    }
 
     /// Does one step, and says what came out.
     ///
@@ -55,6 +62,10 @@ pub struct FitConfig {
     pub sgd: SgdConfig,
     /// How its rate falls.
     pub schedule: Schedule,
+    /// Batches that a step takes together, for batches larger than memory.
+    pub accumulate: usize,
+    /// In what precision convolutions are computed.
+    pub precision: Precision,
     /// Seconds between snapshots within an epoch; at its end there is always one.
     pub snapshot_every_s: f64,
 }
@@ -62,7 +73,14 @@ pub struct FitConfig {
 impl Default for FitConfig {
     fn default() -> Self {
         let (sgd, schedule) = (SgdConfig::default(), Schedule::default());
-        FitConfig { epochs: 100, sgd, schedule, snapshot_every_s: 600.0 }
+        FitConfig {
+            epochs: 100,
+            sgd,
+            schedule,
+            accumulate: 1,
+            precision: Precision::default(),
+            snapshot_every_s: 600.0,
+        }
     }
 }
 
@@ -118,7 +136,8 @@ pub enum Outcome {
 /// Trains, from the newest snapshot in `dir/checkpoint` where there is one. Interrupted and called again, it computes the
 /// same numbers as without interruption.
 ///
-/// Writes `metrics.jsonl`, a line per epoch, and `checkpoint/`: the last two snapshots and the best.
+/// Writes `metrics.jsonl`, a line per epoch, the same for TensorBoard in `tensorboard/`, and `checkpoint/`: the last two
+/// snapshots and the best.
 ///
 /// # Errors
 /// [`TrainError::OtherConfig`] when the snapshot is of a run with another config; whatever the task reports.
@@ -129,7 +148,7 @@ pub fn fit(
     dir: &Path,
     watch: &Watch<'_>,
 ) -> Result<Outcome, TrainError> {
-    let snapshots = Snapshots::open(&dir.join("checkpoint"))?;
+    let snapshots = Snapshots::open(&dir.join(CHECKPOINT))?;
     let mut sgd = Sgd::new(config.sgd);
     let mut progress = Progress {
         epoch: 0,
@@ -152,11 +171,13 @@ pub fn fit(
     let log = dir.join("metrics.jsonl");
     cut_log(&log, progress.epoch)?;
 
+    let mut curves = EventFile::create(&dir.join("tensorboard"))?;
     let mut saved = Instant::now();
     while progress.epoch < config.epochs {
         let (epoch, steps) = (progress.epoch, task.steps());
         sgd.config.lr = config.sgd.lr * progress.schedule.factor;
         task.start_epoch(epoch, progress.step)?;
+        sgd.rates = task.rates(epoch);
         let start = Instant::now();
         while progress.step < steps {
             let metrics = task.step(&mut sgd)?;
@@ -189,6 +210,11 @@ pub fn fit(
             "seconds": seconds, "waited_s": waited_s,
         });
         append(&log, &line)?;
+        let named = |part: &'static str, values: &Metrics| {
+            values.iter().map(move |(name, value)| (format!("{part}/{name}"), *value)).collect::<Vec<_>>()
+        };
+        let lr = [("lr".to_string(), sgd.config.lr)];
+        curves.scalars(epoch + 1, &[named("train", &means), named("val", &validated), lr.into()].concat())?;
 
         let is_best = progress.best.is_none_or(|(best, _)| loss < best);
         config.schedule.advance(&mut progress.schedule, loss, config.epochs);

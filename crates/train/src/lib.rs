@@ -10,6 +10,7 @@
 mod checkpoint;
 mod cuda;
 mod error;
+mod events;
 pub mod fit;
 pub mod method;
 mod net;
@@ -19,14 +20,16 @@ mod run;
 mod schedule;
 mod sgd;
 mod snapshot;
+mod start;
 mod weights;
 
 pub use cuda::load_cuda;
 pub use error::{Misfits, TrainError};
-pub use net::{Mode, Net};
+pub use net::{Mode, Net, Precision};
 pub use run::{finish_run, import_run, init_run, write_run};
 pub use schedule::{Schedule, ScheduleState};
-pub use sgd::{Sgd, SgdConfig};
-pub use snapshot::{Progress, Snapshots, load as load_snapshot};
+pub use sgd::{Rate, Sgd, SgdConfig};
+pub use snapshot::{CHECKPOINT, Progress, Snapshots, load as load_snapshot};
+pub use start::{StartSpec, Started};
 pub use tch::Device;
 pub use weights::{ImportReport, Weights, read_weights};

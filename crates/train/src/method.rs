@@ -47,32 +47,35 @@ pub struct Adversary {
     pub net: Net,
     /// How strongly features move against it; 0.5 in the paper.
     pub lambda: f64,
+    /// Its steps in each iteration: the first with the model, the others alone on the features that the model gave then.
+    pub steps: usize,
 }
 
 /// An ordinary batch.
-pub struct Batch<'a> {
+pub struct Batch {
     /// N x 3 x frames x height x width.
-    pub clips: &'a Tensor,
+    pub clips: Tensor,
     /// N, whole numbers.
-    pub labels: &'a Tensor,
+    pub labels: Tensor,
     /// For each adversary, N x its classes.
-    pub attributes: &'a [Tensor],
+    pub attributes: Vec<Tensor>,
 }
 
-/// The losses of a step on an ordinary batch.
-#[derive(Debug)]
+/// The losses of a step on ordinary batches.
+#[derive(Debug, Default)]
 pub struct Losses {
     /// Cross-entropy of the action classifier.
     pub action: f64,
+    /// Share of clips whose action was right.
+    pub accuracy: f64,
     /// Cross-entropy of each adversary.
     pub adversaries: Vec<f64>,
-    /// N x classes, for counting what was right.
-    pub logits: Tensor,
 }
 
-/// One ordinary step: all parameters move.
+/// One ordinary step: all parameters move, once for all batches together. The model is at position 0 of the optimiser, the
+/// adversaries follow.
 ///
-/// `model` gives `logits` and `features`, as [`R3dConfig::graph_with_features`] records them.
+/// `model` gives `logits` and `features`, as [`R3dConfig::graph_with_features`] records them. Losses are means over batches.
 ///
 /// # Errors
 /// [`TrainError::Diverged`] when a loss is not a number: no parameter is moved then, but running statistics have seen the
@@ -83,41 +86,78 @@ pub fn ordinary_step(
     model: &Net,
     adversaries: &[Adversary],
     sgd: &mut Sgd,
-    batch: &Batch<'_>,
+    batches: &[Batch],
 ) -> Result<Losses, TrainError> {
-    let outputs = model.forward(batch.clips, Mode::Train)?;
-    let [logits, features] = two(&outputs)?;
-    let action = logits.f_cross_entropy_loss::<&Tensor>(batch.labels, None, tch::Reduction::Mean, -100, 0.0)?;
-    let mut total = action.shallow_clone();
-    let mut losses = Losses { action: number("action", &action)?, adversaries: vec![], logits: logits.f_detach()? };
-    for (adversary, target) in adversaries.iter().zip(batch.attributes) {
-        let reversed = reverse_gradient(features, adversary.lambda)?;
-        let predicted = adversary.net.forward(&reversed, Mode::Train)?;
-        let predicted = predicted.first().ok_or_else(no_output)?;
-        let loss = soft_cross_entropy(predicted, target)?;
-        losses.adversaries.push(number("adversary", &loss)?);
-        total = total.f_add(&loss)?;
-    }
     let nets = || std::iter::once(model).chain(adversaries.iter().map(|adversary| &adversary.net));
+    let share = 1.0 / batches.len().max(1) as f64;
+    let mut losses = Losses { adversaries: vec![0.0; adversaries.len()], ..Losses::default() };
+    let mut kept = Vec::with_capacity(batches.len());
     nets().for_each(Net::zero_grad);
-    total.f_backward()?;
-    sgd.step(nets())?;
+    for batch in batches {
+        let outputs = model.forward(&batch.clips, Mode::Train)?;
+        let [logits, features] = two(&outputs)?;
+        let action = logits.f_cross_entropy_loss::<&Tensor>(&batch.labels, None, tch::Reduction::Mean, -100, 0.0)?;
+        losses.action += share * number("action", &action)?;
+        let right = logits.f_argmax(1, false)?.f_eq_tensor(&batch.labels)?.f_to_kind(Kind::Float)?;
+        losses.accuracy += share * right.f_mean(Kind::Float)?.f_double_value(&[])?;
+        let mut total = action;
+        for (position, (adversary, target)) in adversaries.iter().zip(&batch.attributes).enumerate() {
+            let reversed = reverse_gradient(features, adversary.lambda)?;
+            let loss = soft_cross_entropy(&predict(adversary, &reversed)?, target)?;
+            losses.adversaries[position] += share * number("adversary", &loss)?;
+            total = total.f_add(&loss)?;
+        }
+        total.f_mul_scalar(share)?.f_backward()?;
+        kept.push(features.f_detach()?);
+    }
+    sgd.step(nets().enumerate())?;
+    for (position, adversary) in adversaries.iter().enumerate() {
+        for _ in 1..adversary.steps {
+            practise(position, adversary, sgd, batches, &kept)?;
+        }
+    }
     Ok(losses)
 }
 
+/// One step of an adversary alone, on features that stay as they are.
+fn practise(
+    position: usize,
+    adversary: &Adversary,
+    sgd: &mut Sgd,
+    batches: &[Batch],
+    features: &[Tensor],
+) -> Result<(), TrainError> {
+    adversary.net.zero_grad();
+    for (batch, features) in batches.iter().zip(features) {
+        let predicted = predict(adversary, features)?;
+        let loss = soft_cross_entropy(&predicted, &batch.attributes[position])?;
+        number("adversary", &loss)?;
+        loss.f_div_scalar(batches.len() as f64)?.f_backward()?;
+    }
+    sgd.step([(1 + position, &adversary.net)])
+}
+
+fn predict(adversary: &Adversary, features: &Tensor) -> Result<Tensor, TrainError> {
+    adversary.net.forward(features, Mode::Train)?.into_iter().next().ok_or_else(no_output)
+}
+
 /// One step of confusion: on clips without people, the backbone and the action classifier move towards not knowing.
-/// Returns the entropy.
+/// Returns the entropy. In `Mode::Eval`, BatchNorm uses what it knows of ordinary clips, and learns nothing from these.
 ///
 /// # Errors
 /// As [`ordinary_step`].
-pub fn masked_step(model: &Net, sgd: &mut Sgd, clips: &Tensor, weight: f64) -> Result<f64, TrainError> {
-    let outputs = model.forward(clips, Mode::Train)?;
-    let [logits, _] = two(&outputs)?;
-    let unsure = entropy(logits)?;
-    let value = number("entropy", &unsure)?;
+pub fn masked_step(model: &Net, sgd: &mut Sgd, batches: &[Tensor], weight: f64, mode: Mode) -> Result<f64, TrainError> {
+    let share = 1.0 / batches.len().max(1) as f64;
+    let mut value = 0.0;
     model.zero_grad();
-    unsure.f_mul_scalar(-weight)?.f_backward()?;
-    sgd.step([model])?;
+    for clips in batches {
+        let outputs = model.forward(clips, mode)?;
+        let [logits, _] = two(&outputs)?;
+        let unsure = entropy(logits)?;
+        value += share * number("entropy", &unsure)?;
+        unsure.f_mul_scalar(-weight * share)?.f_backward()?;
+    }
+    sgd.step([(0, model)])?;
     Ok(value)
 }
 

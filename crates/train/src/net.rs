@@ -1,3 +1,4 @@
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use unscene_graph::{Graph, NodeInfo, Op, ParamInit, ParamRole, ParamSpec, format_shape};
 
@@ -14,6 +15,18 @@ pub enum Mode {
     Eval,
 }
 
+/// In what precision convolutions are computed. Weights and everything else are float32 in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// As the weights.
+    #[default]
+    Float32,
+    /// Half the memory, for GPUs with tensor cores (Ampere and later). It has the range of float32, so that gradients need no
+    /// scaling.
+    Bfloat16,
+}
+
 /// A graph and a float32 tensor for each of its parameters, on one device.
 ///
 /// Trainable parameters are leaves with `requires_grad`: `loss.backward()` fills their `grad()`.
@@ -23,6 +36,7 @@ pub struct Net {
     /// As [`Graph::params`].
     params: Vec<Tensor>,
     device: Device,
+    precision: Precision,
 }
 
 impl Net {
@@ -30,7 +44,7 @@ impl Net {
     pub fn init(graph: Graph, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let params = graph.params.iter().map(|spec| leaf(spec, &initial(spec, &mut random))).collect();
-        Self { graph, params, device: Device::Cpu }
+        Self { graph, params, device: Device::Cpu, precision: Precision::default() }
     }
 
     /// A model on the CPU with the weights of a file. Every tensor must fit by name and shape, and none may be left over.
@@ -58,20 +72,26 @@ impl Net {
             return Err(TrainError::Misfit { path: weights.path.clone(), misfits });
         }
         let params = graph.params.iter().map(|spec| leaf(spec, &weights.tensors[&spec.name].values)).collect();
-        Ok(Self { graph, params, device: Device::Cpu })
+        Ok(Self { graph, params, device: Device::Cpu, precision: Precision::default() })
     }
 
-    /// The same model on another device. Call [`crate::load_cuda`] before the first CUDA device.
+    /// The same model with convolutions in another precision.
+    pub fn computing(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// The same model on another device; on CUDA, weights of convolutions lie channels last, which cuDNN is faster with. Call [`crate::load_cuda`] before the first CUDA device.
     pub fn to_device(self, device: Device) -> Result<Self, TrainError> {
         let specs = self.graph.params.iter();
-        let params = specs
-            .zip(&self.params)
-            .map(|(spec, tensor)| {
-                let moved = tensor.f_detach()?.f_to_device(device)?;
-                moved.f_set_requires_grad(spec.role == ParamRole::Trainable)
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { graph: self.graph, params, device })
+        let move_one = |(spec, tensor): (&ParamSpec, &Tensor)| {
+            let mut moved = tensor.f_detach()?.f_to_device(device)?;
+            if device.is_cuda() {
+                moved = channels_last(&moved)?;
+            }
+            Ok(moved.f_set_requires_grad(spec.role == ParamRole::Trainable)?)
+        };
+        let params = specs.zip(&self.params).map(move_one).collect::<Result<_, TrainError>>()?;
+        Ok(Self { graph: self.graph, params, device, precision: self.precision })
     }
 
     /// The graph that is run.
@@ -122,7 +142,10 @@ impl Net {
             let expected = format_shape(&node.shape);
             return Err(TrainError::Input { node: node.name.clone(), found: by(&found), expected });
         }
-        let input = input.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
+        let mut input = input.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
+        if self.device.is_cuda() {
+            input = channels_last(&input)?;
+        }
         let mut values: Vec<Option<Tensor>> = Vec::with_capacity(self.graph.nodes.len());
         let last_use = self.last_uses();
         for (index, node) in self.graph.nodes.iter().enumerate() {
@@ -173,7 +196,25 @@ impl Net {
                 let ones = vec![1; kernel.len()];
                 let zeros = vec![0; kernel.len()];
                 let bias = bias.then(|| param(1));
-                x.f_convolution(param(0), bias, sizes(stride), sizes(padding), &ones[..], false, &zeros[..], 1)
+                let kind = match self.precision {
+                    Precision::Float32 => Kind::Float,
+                    Precision::Bfloat16 => Kind::BFloat16,
+                };
+                let run = || {
+                    let bias = bias.map(|bias| bias.f_to_kind(kind)).transpose()?;
+                    let (x, weight) = (x.f_to_kind(kind)?, param(0).f_to_kind(kind)?);
+                    x.f_convolution(
+                        &weight,
+                        bias.as_ref(),
+                        sizes(stride),
+                        sizes(padding),
+                        &ones[..],
+                        false,
+                        &zeros[..],
+                        1,
+                    )
+                };
+                run()
             }
             Op::BatchNorm { eps, momentum } => {
                 let training = mode == Mode::Train;
@@ -203,13 +244,29 @@ impl Net {
             }
             Op::GlobalAvgPool => {
                 let spatial: Vec<i64> = (2..x.dim() as i64).collect();
-                x.f_mean_dim(&spatial[..], false, None::<Kind>)
+                x.f_mean_dim(&spatial[..], false, Kind::Float)
             }
             Op::Linear { .. } => x.f_linear(param(0), Some(param(1))),
             Op::Add => x.f_add(inputs[1]),
         };
-        result.map_err(|error| TrainError::Node { node: node.name.clone(), problem: format!("libtorch: {error}") })
+        result.map_err(|error| match TrainError::from(error) {
+            TrainError::Torch(error) => {
+                TrainError::Node { node: node.name.clone(), problem: format!("libtorch: {error}") }
+            }
+            memory => memory,
+        })
     }
+}
+
+/// The same values with those of a position side by side. Only tensors of pictures and clips have such an order.
+pub(crate) fn channels_last(tensor: &Tensor) -> Result<Tensor, TrainError> {
+    let dims = tensor.dim() as i64;
+    if dims < 4 {
+        return Ok(tensor.shallow_clone());
+    }
+    let to_last: Vec<i64> = std::iter::once(0).chain(2..dims).chain([1]).collect();
+    let back: Vec<i64> = [0, dims - 1].into_iter().chain(1..dims - 1).collect();
+    Ok(tensor.f_permute(&to_last[..])?.f_contiguous()?.f_permute(&back[..])?)
 }
 
 fn sizes(list: &[usize]) -> Vec<i64> {

@@ -20,12 +20,25 @@ pub struct SgdConfig {
     pub dampening: f64,
     /// Pull of every parameter towards 0.
     pub weight_decay: f64,
+    /// Gradients are scaled down to this length, taken over all parameters of a step together, where they are longer.
+    pub clip_norm: Option<f64>,
 }
 
 impl Default for SgdConfig {
     fn default() -> Self {
-        SgdConfig { lr: 0.001, momentum: 0.9, dampening: 0.0, weight_decay: 1e-5 }
+        SgdConfig { lr: 0.001, momentum: 0.9, dampening: 0.0, weight_decay: 1e-5, clip_norm: None }
     }
+}
+
+/// A learning rate of its own for some parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rate {
+    /// Position of their net among those that are trained.
+    pub net: usize,
+    /// How their names start; empty for all of the net.
+    pub prefix: String,
+    /// Times the common rate; 0 freezes.
+    pub factor: f64,
 }
 
 /// Moves parameters against their gradients.
@@ -33,8 +46,8 @@ impl Default for SgdConfig {
 pub struct Sgd {
     /// May change between steps.
     pub config: SgdConfig,
-    /// The learning rate of parameters whose name starts so, where it is not `config.lr`: 0 freezes.
-    pub rates: Vec<(String, f64)>,
+    /// Where the learning rate is not `config.lr`; the first that fits counts.
+    pub rates: Vec<Rate>,
     /// By net and name of the parameter.
     momentum: HashMap<(usize, String), Tensor>,
 }
@@ -45,22 +58,32 @@ impl Sgd {
         Sgd { config, rates: vec![], momentum: HashMap::new() }
     }
 
-    /// Moves the trainable parameters of some nets that have a gradient. A net is known by its position: the same net must
-    /// come at the same place each time, and those at the end may be left out.
+    /// Moves the trainable parameters of some nets that have a gradient. Each net comes with its position among those that
+    /// are trained, by which its momentum is kept.
     ///
     /// # Errors
     /// When libtorch fails.
-    pub fn step<'a>(&mut self, nets: impl IntoIterator<Item = &'a Net>) -> Result<(), TrainError> {
+    pub fn step<'a>(&mut self, nets: impl IntoIterator<Item = (usize, &'a Net)>) -> Result<(), TrainError> {
         tch::no_grad(|| {
-            for (position, net) in nets.into_iter().enumerate() {
+            let mut moving = Vec::new();
+            for (position, net) in nets {
                 for (spec, tensor) in net.params().filter(|(spec, _)| spec.role == ParamRole::Trainable) {
                     let gradient = tensor.f_grad()?;
-                    let rate = self.rates.iter().find(|(prefix, _)| spec.name.starts_with(prefix.as_str()));
-                    let lr = rate.map_or(self.config.lr, |(_, lr)| *lr);
+                    let rate =
+                        self.rates.iter().find(|rate| rate.net == position && spec.name.starts_with(&rate.prefix));
+                    let lr = self.config.lr * rate.map_or(1.0, |rate| rate.factor);
                     if lr != 0.0 && gradient.defined() {
-                        self.move_one((position, &spec.name), tensor, gradient, lr)?;
+                        moving.push(((position, spec.name.as_str()), tensor, gradient, lr));
                     }
                 }
+            }
+            let scale = match self.config.clip_norm {
+                Some(most) => clip_scale(moving.iter().map(|(_, _, gradient, _)| gradient), most)?,
+                None => 1.0,
+            };
+            for (name, tensor, gradient, lr) in moving {
+                let gradient = if scale < 1.0 { gradient.f_mul_scalar(scale)? } else { gradient };
+                self.move_one(name, tensor, gradient, lr)?;
             }
             Ok(())
         })
@@ -115,4 +138,13 @@ impl Sgd {
             }
         }
     }
+}
+
+/// What gradients are multiplied by to be no longer than `most` together, as PyTorch's `clip_grad_norm_`.
+fn clip_scale<'a>(gradients: impl Iterator<Item = &'a Tensor>, most: f64) -> Result<f64, TrainError> {
+    let mut squares = 0.0;
+    for gradient in gradients {
+        squares += gradient.f_square()?.f_sum(tch::Kind::Double)?.f_double_value(&[])?;
+    }
+    Ok((most / (squares.sqrt() + 1e-6)).min(1.0))
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
 
 use crate::run::{shape, values};
 use crate::schedule::ScheduleState;
@@ -35,7 +34,9 @@ pub struct Snapshots {
     dir: PathBuf,
 }
 
-const BEST: &str = "best.safetensors";
+/// The folder of snapshots in that of a run.
+pub const CHECKPOINT: &str = "checkpoint";
+pub(crate) const BEST: &str = "best.safetensors";
 
 impl Snapshots {
     /// In a folder, which is made.
@@ -129,24 +130,15 @@ pub fn load(path: &Path, nets: &[(&str, &Net)], sgd: &mut Sgd) -> Result<Progres
             }
         }
     }
-    let device = |tensor: &Tensor| tensor.device();
-    let sizes = |shape: &[usize]| shape.iter().map(|&side| side as i64).collect::<Vec<_>>();
+    let device = nets.first().and_then(|(_, net)| net.params().next()).map_or(tch::Device::Cpu, |(_, t)| t.device());
     let mut momentum = Vec::new();
     for (name, value) in weights.tensors {
         let Some(name) = name.strip_prefix("sgd.") else { continue };
-        let on = nets.first().and_then(|(_, net)| net.params().next()).map_or(tch::Device::Cpu, |(_, t)| device(t));
-        momentum.push((
-            name.to_string(),
-            Tensor::from_slice(&value.values).f_reshape(sizes(&value.shape))?.f_to_device(on)?,
-        ));
+        momentum.push((name.to_string(), value.to_tensor()?.f_to_device(device)?));
     }
-    tch::no_grad(|| {
-        for (tensor, value) in found {
-            let new = Tensor::from_slice(&value.values).f_reshape(sizes(&value.shape))?;
-            tensor.shallow_clone().f_copy_(&new)?;
-        }
-        Ok::<_, TrainError>(())
-    })?;
+    for (tensor, value) in found {
+        value.copy_to(tensor)?;
+    }
     sgd.set_state(momentum);
     Ok(progress)
 }

@@ -6,6 +6,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use tch::Tensor;
+
 use crate::{TrainError, checkpoint};
 
 /// Tensors by name, out of a file. Names are without `module.`, values are float32.
@@ -41,6 +43,21 @@ pub struct ImportReport {
 pub(crate) struct HostTensor {
     pub shape: Vec<usize>,
     pub values: Vec<f32>,
+}
+
+impl HostTensor {
+    /// On the CPU.
+    pub fn to_tensor(&self) -> Result<Tensor, TrainError> {
+        let sides: Vec<i64> = self.shape.iter().map(|&side| side as i64).collect();
+        Ok(Tensor::from_slice(&self.values).f_reshape(sides)?)
+    }
+
+    /// Into a parameter of the same shape, on any device.
+    pub fn copy_to(&self, parameter: &Tensor) -> Result<(), TrainError> {
+        let value = self.to_tensor()?;
+        tch::no_grad(|| parameter.shallow_clone().f_copy_(&value))?;
+        Ok(())
+    }
 }
 
 /// Element types of checkpoints.

@@ -34,7 +34,7 @@ impl Tiny {
         let adversary = AdversaryConfig { hidden: 6, ..AdversaryConfig::new(15, 5) };
         Tiny {
             model: formula_net(config.graph_with_features().unwrap()),
-            adversaries: vec![Adversary { net: formula_net(adversary.graph().unwrap()), lambda: 0.5 }],
+            adversaries: vec![Adversary { net: formula_net(adversary.graph().unwrap()), lambda: 0.5, steps: 1 }],
             epoch: 0,
             step: 0,
             broken: None,
@@ -62,9 +62,10 @@ impl Task for Tiny {
         let clips = tensor(&format!("clips{number}"), &[2, 3, 8, 32, 32]) * broken;
         let labels = Tensor::from_slice(&[number as i64 % 4, (number as i64 + 1) % 4]);
         let scenes = tensor(&format!("scenes{number}"), &[2, 5]).softmax(1, tch::Kind::Float);
-        let batch = Batch { clips: &clips, labels: &labels, attributes: &[scenes] };
-        let losses = ordinary_step(&self.model, &self.adversaries, sgd, &batch)?;
-        let unsure = masked_step(&self.model, sgd, &tensor(&format!("masked{number}"), &[2, 3, 8, 32, 32]), 1.0)?;
+        let batch = Batch { clips, labels, attributes: vec![scenes] };
+        let losses = ordinary_step(&self.model, &self.adversaries, sgd, &[batch])?;
+        let masked = tensor(&format!("masked{number}"), &[2, 3, 8, 32, 32]);
+        let unsure = masked_step(&self.model, sgd, &[masked], 1.0, Mode::Train)?;
         self.step += 1;
         Ok(Metrics::from([("action".into(), losses.action), ("entropy".into(), unsure)]))
     }

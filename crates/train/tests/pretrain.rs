@@ -13,7 +13,7 @@ use unscene_models::r3d::R3dConfig;
 use unscene_train::method::{
     Adversary, Batch, entropy, masked_step, ordinary_step, reverse_gradient, soft_cross_entropy,
 };
-use unscene_train::{Net, Sgd, SgdConfig, TrainError};
+use unscene_train::{Mode, Net, Precision, Rate, Sgd, SgdConfig, TrainError};
 
 #[derive(Deserialize)]
 struct Record {
@@ -33,8 +33,14 @@ fn nets() -> (Net, Vec<Adversary>) {
     let arch = "r3d10-hara".parse().unwrap();
     let config = R3dConfig { arch, width: 0.03, frames: 8, size: 32, classes: 4 };
     let adversary = AdversaryConfig { hidden: 8, ..AdversaryConfig::new(15, 5) };
-    let adversary = Adversary { net: formula_net(adversary.graph().unwrap()), lambda: 0.5 };
+    let adversary = Adversary { net: formula_net(adversary.graph().unwrap()), lambda: 0.5, steps: 1 };
     (formula_net(config.graph_with_features().unwrap()), vec![adversary])
+}
+
+fn batch() -> Batch {
+    let clips = tensor("clips0", &[4, 3, 8, 32, 32]);
+    let scenes = tensor("scenes0", &[4, 5]).softmax(1, Kind::Float);
+    Batch { clips, labels: Tensor::from_slice(&[0i64, 1, 2, 3]), attributes: vec![scenes] }
 }
 
 fn numbers(tensor: &Tensor) -> Vec<f32> {
@@ -65,19 +71,19 @@ fn assert_gradients(expected: &HashMap<String, Vec<f32>>, nets: &[&Net]) {
 fn two_alternating_iterations_equal_pytorch() {
     let record = record();
     let (model, adversaries) = nets();
-    let config = SgdConfig { lr: 0.05, momentum: 0.9, dampening: 0.1, weight_decay: 1e-3 };
+    let config = SgdConfig { lr: 0.05, momentum: 0.9, dampening: 0.1, weight_decay: 1e-3, clip_norm: None };
     let mut sgd = Sgd::new(config);
     for (iteration, expected) in record.steps.iter().enumerate() {
         let clips = tensor(&format!("clips{iteration}"), &[4, 3, 8, 32, 32]);
         let labels: Vec<i64> = (0..4).map(|n| (n + iteration as i64) % 4).collect();
         let scenes = (tensor(&format!("scenes{iteration}"), &[4, 5]) * 3.0).softmax(1, Kind::Float);
-        let batch = Batch { clips: &clips, labels: &Tensor::from_slice(&labels), attributes: &[scenes] };
-        let losses = ordinary_step(&model, &adversaries, &mut sgd, &batch).unwrap();
+        let batch = Batch { clips, labels: Tensor::from_slice(&labels), attributes: vec![scenes] };
+        let losses = ordinary_step(&model, &adversaries, &mut sgd, &[batch]).unwrap();
         if iteration == 0 {
             assert_gradients(&record.gradients[0], &[&model, &adversaries[0].net]);
         }
         let masked = tensor(&format!("masked{iteration}"), &[4, 3, 8, 32, 32]);
-        let unsure = masked_step(&model, &mut sgd, &masked, 0.75).unwrap();
+        let unsure = masked_step(&model, &mut sgd, &[masked], 0.75, Mode::Train).unwrap();
         if iteration == 0 {
             assert_gradients(&record.gradients[1], &[&model]);
         }
@@ -139,10 +145,10 @@ fn a_loss_that_is_no_number_stops_before_anything_moves() {
     let clips = tensor("clips0", &[4, 3, 8, 32, 32]) * f64::NAN;
     let scenes = tensor("scenes0", &[4, 5]).softmax(1, Kind::Float);
     let labels = Tensor::from_slice(&[0i64, 1, 2, 3]);
-    let batch = Batch { clips: &clips, labels: &labels, attributes: &[scenes] };
-    let error = ordinary_step(&model, &adversaries, &mut sgd, &batch).unwrap_err();
+    let batch = Batch { clips: clips.shallow_clone(), labels, attributes: vec![scenes] };
+    let error = ordinary_step(&model, &adversaries, &mut sgd, &[batch]).unwrap_err();
     assert!(matches!(error, TrainError::Diverged { what: "action", .. }), "{error}");
-    let error = masked_step(&model, &mut sgd, &clips, 1.0).unwrap_err();
+    let error = masked_step(&model, &mut sgd, &[clips], 1.0, Mode::Train).unwrap_err();
     assert!(error.to_string().contains("entropy loss is NaN"), "{error}");
     let after: Vec<Vec<f32>> =
         model.params().filter(|(spec, _)| !spec.name.contains("running")).map(|(_, t)| numbers(t)).collect();
@@ -155,21 +161,120 @@ fn rates_by_name_freeze_and_hurry() {
     let kept = |name: &str| numbers(model.param(name).unwrap());
     let (conv1, fc) = (kept("conv1.weight"), kept("fc.weight"));
     let mut sgd = Sgd::new(SgdConfig { lr: 0.1, ..SgdConfig::default() });
-    sgd.rates = vec![("conv1".into(), 0.0)];
-    let clips = tensor("clips0", &[4, 3, 8, 32, 32]);
-    let scenes = tensor("scenes0", &[4, 5]).softmax(1, Kind::Float);
-    let labels = Tensor::from_slice(&[0i64, 1, 2, 3]);
-    let batch = Batch { clips: &clips, labels: &labels, attributes: &[scenes] };
-    ordinary_step(&model, &adversaries, &mut sgd, &batch).unwrap();
+    sgd.rates =
+        vec![Rate { net: 0, prefix: "conv1".into(), factor: 0.0 }, Rate { net: 1, prefix: String::new(), factor: 0.0 }];
+    let scene = numbers(adversaries[0].net.param("fc4.weight").unwrap());
+    ordinary_step(&model, &adversaries, &mut sgd, &[batch()]).unwrap();
     assert_eq!(kept("conv1.weight"), conv1);
     assert_ne!(kept("fc.weight"), fc);
+    assert_eq!(numbers(adversaries[0].net.param("fc4.weight").unwrap()), scene);
     // State goes through text and back.
     let state: Vec<(String, Tensor)> = sgd.state().map(|(name, tensor)| (name, tensor.copy())).collect();
-    assert!(
-        state.iter().any(|(name, _)| name == "1.fc4.bias")
-            && !state.iter().any(|(name, _)| name.contains("conv1.weight") && name.starts_with("0.conv1"))
-    );
+    let names: Vec<&str> = state.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(names.contains(&"0.fc.bias") && !names.contains(&"0.conv1.weight") && !names.contains(&"1.fc4.bias"));
     let mut other = Sgd::new(sgd.config);
     other.set_state(state);
     assert_eq!(other.state().count(), sgd.state().count());
+    // Without rates of their own, they move.
+    sgd.rates.clear();
+    ordinary_step(&model, &adversaries, &mut sgd, &[batch()]).unwrap();
+    assert_ne!(kept("conv1.weight"), conv1);
+}
+
+#[test]
+fn batches_taken_together_are_one_step_of_their_mean() {
+    let half = |from: i64| {
+        let Batch { clips, labels, attributes } = batch();
+        let cut = |tensor: &Tensor| tensor.narrow(0, from, 2);
+        Batch { clips: cut(&clips), labels: cut(&labels), attributes: attributes.iter().map(cut).collect() }
+    };
+    // Gradients of the halves by themselves, and of both together; BatchNorm sees halves in each case.
+    let gradient = |batches: &[Batch]| {
+        let (model, adversaries) = nets();
+        let losses = ordinary_step(&model, &adversaries, &mut Sgd::new(SgdConfig::default()), batches).unwrap();
+        (numbers(&model.param("conv1.weight").unwrap().grad()), losses.action, losses.adversaries[0])
+    };
+    let (first, second, both) = (gradient(&[half(0)]), gradient(&[half(2)]), gradient(&[half(0), half(2)]));
+    let mean: Vec<f32> = first.0.iter().zip(&second.0).map(|(a, b)| (a + b) / 2.0).collect();
+    assert_close("conv1.weight", &both.0, &mean);
+    assert!((both.1 - (first.1 + second.1) / 2.0).abs() < 1e-6);
+    assert!((both.2 - (first.2 + second.2) / 2.0).abs() < 1e-6);
+}
+
+#[test]
+fn an_adversary_that_practises_leaves_the_model_alone() {
+    let after = |steps| {
+        let (model, mut adversaries) = nets();
+        adversaries[0].steps = steps;
+        ordinary_step(&model, &adversaries, &mut Sgd::new(SgdConfig::default()), &[batch()]).unwrap();
+        let of = |net: &Net, name: &str| numbers(net.param(name).unwrap());
+        (of(&model, "conv1.weight"), of(&adversaries[0].net, "fc4.weight"))
+    };
+    let (once, often) = (after(1), after(3));
+    assert_eq!(once.0, often.0);
+    assert_ne!(once.1, often.1);
+}
+
+#[test]
+fn running_statistics_can_be_left_alone_by_masked_clips() {
+    let (model, _) = nets();
+    let mean = || numbers(model.param("bn1.running_mean").unwrap());
+    let (before, weight) = (mean(), numbers(model.param("conv1.weight").unwrap()));
+    let mut sgd = Sgd::new(SgdConfig { lr: 0.1, ..SgdConfig::default() });
+    let masked = || tensor("masked0", &[4, 3, 8, 32, 32]);
+    let unsure = masked_step(&model, &mut sgd, &[masked()], 1.0, Mode::Eval).unwrap();
+    let logits = tch::no_grad(|| nets().0.forward(&masked(), Mode::Eval)).unwrap().remove(0);
+    assert!((unsure - entropy(&logits).unwrap().double_value(&[])).abs() < 1e-6);
+    assert_eq!(mean(), before);
+    assert_ne!(numbers(model.param("conv1.weight").unwrap()), weight);
+    masked_step(&model, &mut sgd, &[masked()], 1.0, Mode::Train).unwrap();
+    assert_ne!(mean(), before);
+}
+
+#[test]
+fn long_gradients_are_clipped_as_pytorch_does() {
+    let moved = |clip_norm| {
+        let (model, adversaries) = nets();
+        let before: Vec<Vec<f32>> = model.params().map(|(_, tensor)| numbers(tensor)).collect();
+        let config = SgdConfig { lr: 1.0, momentum: 0.0, weight_decay: 0.0, dampening: 0.0, clip_norm };
+        ordinary_step(&model, &adversaries, &mut Sgd::new(config), &[batch()]).unwrap();
+        let nets = [&model, &adversaries[0].net];
+        let gradients = nets.iter().flat_map(|net| net.params()).filter(|(_, tensor)| tensor.grad().defined());
+        let squares: f64 =
+            gradients.flat_map(|(_, tensor)| numbers(&tensor.grad())).map(|value| f64::from(value).powi(2)).sum();
+        let after = model.params().map(|(_, tensor)| numbers(tensor));
+        let step: Vec<f32> = before.into_iter().zip(after).flat_map(|(a, b)| sub(&a, &b)).collect();
+        (step, squares.sqrt())
+    };
+    let (whole, length) = moved(None);
+    assert_eq!(moved(Some(length * 2.0)).0, whole, "short gradients are left alone");
+    let (clipped, _) = moved(Some(length / 4.0));
+    // Running statistics move in any case, and their steps are the same in both.
+    let clipped_at = |at: usize| (f64::from(clipped[at]) - f64::from(whole[at]) / 4.0).abs() < 1e-6;
+    let same_at = |at: usize| clipped[at] == whole[at];
+    assert!((0..whole.len()).all(|at| clipped_at(at) || same_at(at)));
+    let changed = (0..whole.len()).filter(|&at| !same_at(at)).count();
+    assert!(changed > 100, "{changed} of {}", whole.len());
+}
+
+fn sub(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
+}
+
+#[test]
+fn bfloat16_computes_nearly_the_same_with_float32_weights() {
+    let losses = |precision| {
+        let (model, adversaries) = nets();
+        let model = model.computing(precision);
+        let mut sgd = Sgd::new(SgdConfig { lr: 0.01, ..SgdConfig::default() });
+        let losses = ordinary_step(&model, &adversaries, &mut sgd, &[batch()]).unwrap();
+        assert!(model.params().all(|(_, tensor)| tensor.kind() == Kind::Float));
+        (losses.action, numbers(&model.param("conv1.weight").unwrap().grad()))
+    };
+    let (exact, rough) = (losses(Precision::Float32), losses(Precision::Bfloat16));
+    assert_ne!(exact.1, rough.1);
+    assert!((exact.0 - rough.0).abs() < 0.05 * exact.0, "{} {}", exact.0, rough.0);
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+    let cosine = dot(&exact.1, &rough.1) / (dot(&exact.1, &exact.1) * dot(&rough.1, &rough.1)).sqrt();
+    assert!(cosine > 0.9, "{cosine}");
 }

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tch::{Device, Tensor};
 use unscene_data::formats::{DatasetSpec, Format};
-use unscene_data::{Annotation, CacheKind, CacheOrigin, CacheWriter, Found, Item, Media, PeopleFrame, PersonBox, Span};
+use unscene_data::{
+    Annotation, CacheKind, CacheOrigin, CacheWriter, Fill, Found, Item, Media, PeopleFrame, PersonBox, Span,
+};
 use unscene_models::r3d::R3dConfig;
 use unscene_stage::{Plan, Preset};
 use unscene_train::fit::{Event, FitConfig, Outcome, Task, fit};
-use unscene_train::pretrain::{AdversarySpec, ConfusionSpec, PretrainConfig, Pretraining};
-use unscene_train::{SgdConfig, TrainError};
+use unscene_train::pretrain::{AdversarySpec, ConfusionSpec, PretrainConfig, Pretraining, Statistics};
+use unscene_train::{SgdConfig, StartSpec, TrainError};
 
 struct Set {
     folder: tempfile::TempDir,
@@ -75,6 +77,11 @@ fn set() -> Set {
     Set { folder, stage, scenes, people }
 }
 
+/// With the defaults that a config file has.
+fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> T {
+    toml::from_str(text).unwrap()
+}
+
 fn config(set: &Set) -> PretrainConfig {
     let model = R3dConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 10 };
     let (cache, people) = (set.scenes.clone(), set.people.clone());
@@ -87,8 +94,9 @@ fn config(set: &Set) -> PretrainConfig {
         augmentation: Default::default(),
         batch: 8,
         seed: 1,
-        adversaries: vec![AdversarySpec { name: "scene".into(), cache, lambda: 0.5, hard: false }],
-        confusion: Some(ConfusionSpec { people, weight: 1.0, min_score: 0.3, min_share: 0.7 }),
+        adversaries: vec![from_toml(&format!("name = 'scene'\ncache = {cache:?}"))],
+        confusion: Some(from_toml(&format!("people = {people:?}"))),
+        start: None,
         fit: FitConfig { epochs: 2, sgd: SgdConfig { lr: 0.01, ..SgdConfig::default() }, ..FitConfig::default() },
     }
 }
@@ -99,7 +107,8 @@ fn train(config: &PretrainConfig, dir: &Path, stop_at: usize, workers: usize) ->
     let outcome = fit(&mut task, &config.fit, &json!(config), dir, &|event| {
         if let Event::Step { metrics, .. } = event {
             done.set(done.get() + 1);
-            for name in ["action_loss", "scene_loss", "entropy", "accuracy"] {
+            let entropy = config.confusion.is_some().then_some("entropy");
+            for name in ["action_loss", "scene_loss", "accuracy"].into_iter().chain(entropy) {
                 assert!(metrics[name].is_finite(), "{name}");
             }
         }
@@ -171,6 +180,82 @@ fn what_cannot_be_trained_on_is_named() {
     let model = R3dConfig { classes: 14, ..base.model.clone() };
     refused(PretrainConfig { data, model, ..base.clone() }, &["made for other videos"]);
 
+    for (change, part) in [
+        ("lambda = -1", "lambda is -1"),
+        ("lr_factor = nan", "lr_factor is NaN"),
+        ("steps = 0", "steps is 0"),
+        ("name = 'model'", "a name of its own"),
+    ] {
+        let name = if change.starts_with("name") { "" } else { "name = 'scene'" };
+        let spec: AdversarySpec = from_toml(&format!("{name}\n{change}\ncache = {:?}", set.scenes));
+        refused(PretrainConfig { adversaries: vec![spec], ..base.clone() }, &[part]);
+    }
+    let fit = FitConfig { accumulate: 0, ..base.fit.clone() };
+    refused(PretrainConfig { fit, ..base.clone() }, &["fit.accumulate is 0"]);
+
     let error: TrainError = unscene_data::DataError::Options { problem: "x".into() }.into();
     assert_eq!(error.to_string(), "x");
+}
+
+#[test]
+fn every_option_trains_and_resumes() {
+    let set = set();
+    let mut config = config(&set);
+    let scene = &mut config.adversaries[0];
+    (scene.ramp_epochs, scene.steps, scene.lr_factor, scene.hard) = (2, 2, 3.0, true);
+    let confusion = config.confusion.as_mut().unwrap();
+    (confusion.fill, confusion.statistics) = (Fill::Blur, Statistics::Running);
+    (config.fit.accumulate, config.fit.sgd.clip_norm) = (2, Some(1.0));
+    let dir = |name: &str| set.folder.path().join(name);
+    let (_, whole) = train(&config, &dir("whole"), usize::MAX, 2);
+    let (outcome, _) = train(&config, &dir("stopped"), 3, 2);
+    assert_eq!(outcome, Outcome::Interrupted { epoch: 1, step: 1 });
+    assert_eq!(train(&config, &dir("stopped"), usize::MAX, 1).1, whole);
+}
+
+#[test]
+fn a_second_stage_begins_with_the_first() {
+    let set = set();
+    let config = config(&set);
+    let first = set.folder.path().join("first");
+    train(&PretrainConfig { confusion: None, ..config.clone() }, &first, usize::MAX, 2);
+    let spec: StartSpec =
+        from_toml(&format!("run = {first:?}\nnew_layers = ['fc']\nwarm_up_epochs = 1\nold_lr_factor = 0.1"));
+    let second = PretrainConfig { start: Some(spec.clone()), ..config.clone() };
+    let task = Pretraining::new(second.clone(), 1, Device::Cpu).unwrap();
+    let started = task.started().unwrap();
+    assert!(started.new.contains(&(0, "fc.weight".into())) && started.old.contains(&(1, "fc4.bias".into())));
+    assert!(started.left.is_empty(), "{:?}", started.left);
+    let text = started.describe(&task.nets());
+    assert!(text.contains("best.safetensors") && text.contains("2 begin anew (fc.weight, fc.bias, ...)"), "{text}");
+
+    let numbers = |task: &Pretraining, name: &str| -> Vec<f32> {
+        Vec::try_from(task.model().param(name).unwrap().detach().contiguous().view(-1)).unwrap()
+    };
+    let (conv1, fc) = (numbers(&task, "conv1.weight"), numbers(&task, "fc.weight"));
+    // In the first epoch only the new layer moves, in the second all.
+    let mut task = Pretraining::new(second.clone(), 1, Device::Cpu).unwrap();
+    let mut epochs = 0;
+    let after = std::cell::RefCell::new(vec![]);
+    for stop_after in [1, 2] {
+        let fit_config = FitConfig { epochs: stop_after, ..second.fit.clone() };
+        fit(&mut task, &fit_config, &json!(second), &set.folder.path().join("second"), &|_| ControlFlow::Continue(()))
+            .unwrap();
+        after.borrow_mut().push((numbers(&task, "conv1.weight"), numbers(&task, "fc.weight")));
+        epochs += 1;
+    }
+    let after = after.into_inner();
+    assert_eq!((epochs, &after[0].0), (2, &conv1));
+    assert_ne!(after[0].1, fc);
+    assert_ne!(after[1].0, conv1);
+
+    // What does not fit is named.
+    let refused = |spec: StartSpec, model: R3dConfig, parts: &[&str]| {
+        let config = PretrainConfig { start: Some(spec), model, ..config.clone() };
+        let error = Pretraining::new(config, 1, Device::Cpu).err().unwrap().to_string();
+        parts.iter().for_each(|part| assert!(error.contains(part), "{part:?} is not in: {error}"));
+    };
+    let wider = R3dConfig { width: 0.05, ..config.model.clone() };
+    refused(spec.clone(), wider, &["conv1.weight is 2 x 3 x 7 x 7 x 7, expected 3 x", "start.new_layers"]);
+    refused(StartSpec { run: "/no/run".into(), ..spec }, config.model.clone(), &["/no/run: no run"]);
 }

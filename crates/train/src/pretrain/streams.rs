@@ -1,0 +1,83 @@
+//! What pretraining reads: labels of protected attributes, and the stream of masked clips.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tch::Tensor;
+use unscene_data::{Cache, CacheKind, Found, Item, Loader, LoaderOptions, People, Sample, mask_people};
+
+use super::config::{AdversarySpec, ConfusionSpec};
+use crate::TrainError;
+
+/// Every label needs a video.
+pub(super) fn check_labels(labels: &[String], items: &[Item]) -> Result<(), TrainError> {
+    let mut counts = vec![0; labels.len()];
+    items.iter().for_each(|item| counts[item.label] += 1);
+    let empty: Vec<&str> =
+        labels.iter().zip(&counts).filter(|(_, n)| **n == 0).map(|(label, _)| label.as_str()).collect();
+    if empty.is_empty() {
+        return Ok(());
+    }
+    let (count, first) = (empty.len(), empty[0]);
+    Err(TrainError::Data(format!(
+        "{count} labels have no video to train on, {first:?} for one; `unscene data check` says more"
+    )))
+}
+
+/// The distributions of all items, one row each.
+pub(super) fn read_attributes(spec: &AdversarySpec, items: &[Item]) -> Result<(usize, Tensor), TrainError> {
+    let cache = Cache::open(&spec.cache, CacheKind::Scenes)?;
+    let classes = cache.labels().len();
+    let mut rows = vec![0f32; items.len() * classes];
+    let found = cache.read(items)?;
+    for (annotation, row) in found.into_iter().zip(rows.chunks_exact_mut(classes.max(1))) {
+        match annotation.map(|annotation| annotation.found) {
+            Some(Found::Scenes(scores)) if spec.hard => {
+                let top = (0..classes).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0);
+                row[top] = 1.0;
+            }
+            Some(Found::Scenes(scores)) => row.copy_from_slice(&scores),
+            // A video that the classifier could not read teaches the adversary nothing.
+            _ => row.fill(1.0 / classes as f32),
+        }
+    }
+    Ok((classes, Tensor::from_slice(&rows).f_reshape([items.len() as i64, classes as i64])?))
+}
+
+/// The videos with somebody in enough of their frames, repeated until they are as many as all.
+pub(super) fn masked_loader(
+    spec: &ConfusionSpec,
+    items: &[Item],
+    options: &LoaderOptions,
+) -> Result<Loader, TrainError> {
+    let cache = Cache::open(&spec.people, CacheKind::People)?;
+    let mut people: HashMap<String, People> = HashMap::new();
+    let mut chosen: Vec<&Item> = vec![];
+    for (item, annotation) in items.iter().zip(cache.read(items)?) {
+        let Some(Found::People(frames)) = annotation.map(|annotation| annotation.found) else { continue };
+        let found = People::new(frames, spec.min_score);
+        if found.share_of_frames() >= spec.min_share {
+            people.insert(item.id.clone(), found);
+            chosen.push(item);
+        }
+    }
+    if chosen.is_empty() {
+        return Err(TrainError::Data(format!(
+            "{}: in none of {} videos is somebody in at least {:.0} % of the frames with a score of {}; lower min_share or \
+             min_score, or look at `unscene annotate preview`",
+            spec.people.display(),
+            items.len(),
+            spec.min_share * 100.0,
+            spec.min_score
+        )));
+    }
+    let repeated: Vec<Item> = chosen.iter().cycle().take(items.len()).map(|item| (*item).clone()).collect();
+    let (form, fill) = (options.form.clone(), spec.fill.clone());
+    let change = move |item: &Item, sample: &mut Sample| match people.get(&item.id) {
+        Some(people) => mask_people(sample, people, item, &form, &fill),
+        None => Ok(()),
+    };
+    // Other clips than the ordinary stream has at the same time.
+    let seed = options.seed ^ 0x6d61_736b;
+    Ok(Loader::new(repeated, LoaderOptions { change: Some(Arc::new(change)), seed, ..options.clone() })?)
+}
