@@ -1,6 +1,8 @@
 //! The `unscene` command: one subcommand per file.
 
 mod annotate;
+#[cfg(feature = "train")]
+mod config;
 mod data;
 mod failure;
 mod graph;

@@ -3,36 +3,51 @@
 use std::cell::Cell;
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use unscene_train::fit::{Event, Outcome, Task, fit};
 use unscene_train::pretrain::{PretrainConfig, Pretraining};
-use unscene_train::{Device, Sgd, Snapshots, finish_run, load_snapshot};
+use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, finish_run, load_snapshot, open_device};
 
+use crate::config::{self, Preset};
 use crate::failure::Interrupted;
 use crate::interrupt;
 
 /// Arguments of `unscene pretrain`.
 #[derive(Args)]
 #[command(after_help = "\
-The config is a TOML file; examples/pretrain_stage.toml explains each setting. Without [[adversary]] and [confusion] it trains the baseline.
+The config is a TOML file; examples/pretrain_stage.toml explains each setting. Without [[adversary]] and [confusion] it trains the baseline. --preset fills in what the config leaves open, --set changes single settings; --print-config shows what comes out.
 --out is a run folder: config.json and weights.safetensors of the epoch with the lowest validation loss, metrics.jsonl with a line per epoch, and checkpoint/ to go on from. Ctrl-C makes a snapshot and ends; --resume goes on and computes the same numbers.
 
 Example:
   unscene stage --out stage --preset demo
   unscene pretrain --config examples/pretrain_stage.toml --out runs/baseline
-  unscene export --onnx --run runs/baseline --out bundles/baseline")]
+  unscene export --onnx --run runs/baseline --out bundles/baseline
+  unscene pretrain --preset paper --set data.format=ucf101 --set data.annotations=ucfTrainTestlist --set data.videos=UCF-101 \\
+      --set model.classes=101 --set val_part=test --device cuda:0 --out runs/ucf101")]
 pub struct PretrainArgs {
     /// What to train on, and how
-    #[arg(long, value_name = "FILE.toml")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE.toml", required_unless_present = "preset")]
+    config: Option<PathBuf>,
+    /// Settings to begin with
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
+    /// Change a setting of the config, such as fit.sgd.lr=0.01; repeat for several
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
     /// Run folder to make
-    #[arg(long, value_name = "RUN")]
-    out: PathBuf,
+    #[arg(long, value_name = "RUN", required_unless_present = "print_config")]
+    out: Option<PathBuf>,
+    /// Print the whole config and end
+    #[arg(long)]
+    print_config: bool,
+    /// cpu, or cuda:0 and so on
+    #[arg(long, default_value = "cpu", value_name = "DEVICE", value_parser = device)]
+    device: Device,
     /// Go on from the newest snapshot in --out
     #[arg(long)]
     resume: bool,
@@ -46,30 +61,38 @@ pub struct PretrainArgs {
 
 /// Trains, and writes the run folder.
 pub fn run(args: PretrainArgs) -> Result<()> {
-    let text = std::fs::read_to_string(&args.config).with_context(|| args.config.display().to_string())?;
-    let config: PretrainConfig = toml::from_str(&text).with_context(|| args.config.display().to_string())?;
-    let has_snapshots = args.out.join("checkpoint").is_dir();
-    let holds_something = std::fs::read_dir(&args.out).is_ok_and(|mut entries| entries.next().is_some());
-    match (args.resume, has_snapshots, holds_something) {
-        (false, true, _) => {
-            bail!("{} holds a run already; go on with --resume, or name another folder", args.out.display())
+    let config: PretrainConfig = config::read(args.preset, args.config.as_deref(), &args.settings)?;
+    let out = match &args.out {
+        Some(out) if !args.print_config => out,
+        _ => {
+            write!(std::io::stdout(), "{}", toml::to_string(&config)?)?;
+            return Ok(());
         }
-        (false, false, true) => bail!("{} is not empty; name another folder", args.out.display()),
-        (true, false, _) => bail!("{} holds no snapshot to resume; leave out --resume", args.out.display()),
+    };
+    let has_snapshots = out.join(CHECKPOINT).is_dir();
+    let holds_something = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    match (args.resume, has_snapshots, holds_something) {
+        (false, true, _) => bail!("{} holds a run already; go on with --resume, or name another folder", out.display()),
+        (false, false, true) => bail!("{} is not empty; name another folder", out.display()),
+        (true, false, _) => bail!("{} holds no snapshot to resume; leave out --resume", out.display()),
         _ => {}
     }
-    let mut task = Pretraining::new(config.clone(), args.workers, Device::Cpu)?;
+    open_device(args.device)?;
+    let mut task = Pretraining::new(config.clone(), args.workers, args.device)?;
+    if let Some(started) = task.started().filter(|_| !args.json) {
+        writeln!(std::io::stdout(), "{}", started.describe(&task.nets()))?;
+    }
     interrupt::listen()?;
-    let outcome = train(&mut task, &config, &args)?;
+    let outcome = train(&mut task, &config, &args, out)?;
     let (best_loss, best_epoch) = match outcome {
         Outcome::Finished { best_loss, best_epoch } => (best_loss, best_epoch),
         Outcome::Interrupted { epoch, .. } => return Err(Interrupted { done: epoch, of: config.fit.epochs }.into()),
     };
-    let best = Snapshots::open(&args.out.join("checkpoint"))?.best();
+    let best = Snapshots::open(&out.join(CHECKPOINT))?.best();
     load_snapshot(&best, &task.nets(), &mut Sgd::new(config.fit.sgd))?;
-    finish_run(&args.out, &task.run_config(), task.model())?;
+    finish_run(out, &task.run_config(), task.model())?;
     if !args.json {
-        let out = args.out.display();
+        let out = out.display();
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "wrote {out}: the lowest validation loss is {best_loss:.4}, of epoch {}", best_epoch + 1)?;
         writeln!(stdout, "next: unscene export --onnx --run {out} --out BUNDLE")?;
@@ -77,13 +100,23 @@ pub fn run(args: PretrainArgs) -> Result<()> {
     Ok(())
 }
 
-fn train(task: &mut Pretraining, config: &PretrainConfig, args: &PretrainArgs) -> Result<Outcome> {
+/// A device of libtorch, by name.
+fn device(text: &str) -> Result<Device, String> {
+    let number = text.strip_prefix("cuda").map(|rest| rest.strip_prefix(':').unwrap_or("0").parse::<usize>());
+    match (text, number) {
+        ("cpu", _) => Ok(Device::Cpu),
+        (_, Some(Ok(number))) => Ok(Device::Cuda(number)),
+        _ => Err("expected cpu, or cuda:0 and so on".into()),
+    }
+}
+
+fn train(task: &mut Pretraining, config: &PretrainConfig, args: &PretrainArgs, out: &Path) -> Result<Outcome> {
     let bar =
         if args.json { ProgressBar::hidden() } else { ProgressBar::new((task.steps() * config.fit.epochs) as u64) };
     let style = "epoch {prefix} {wide_bar} {msg}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
     let failed = Cell::new(None);
-    let outcome = fit(task, &config.fit, &json!(config), &args.out, &|event| {
+    let outcome = fit(task, &config.fit, &json!(config), out, &|event| {
         match event {
             Event::Resumed { epoch, step } => bar.println(format!("going on with epoch {}, step {step}", epoch + 1)),
             Event::Step { epoch, step, steps, lr, metrics } => {

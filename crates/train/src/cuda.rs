@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use tch::Device;
+
 use crate::TrainError;
 
 /// Opens `libtorch_cuda.so` beside the libtorch in use, so that `Device::Cuda` works; nothing happens if there is none.
@@ -17,6 +19,25 @@ pub fn load_cuda() -> Result<bool, TrainError> {
         }
         Err(source) => Err(TrainError::Cuda { path, source }),
     }
+}
+
+/// Makes sure that a device can be used.
+///
+/// # Errors
+/// [`TrainError::Device`] says what there is instead.
+pub fn open_device(device: Device) -> Result<(), TrainError> {
+    let Device::Cuda(number) = device else { return Ok(()) };
+    let has_library = load_cuda()?;
+    let found = if has_library { tch::Cuda::device_count() } else { 0 };
+    if (number as i64) < found {
+        return Ok(());
+    }
+    let problem = match (has_library, found) {
+        (false, _) => "this libtorch was built for the CPU; `make deps GPU=1` fetches the one with CUDA".into(),
+        (true, 0) => "libtorch finds no GPU; look at `nvidia-smi`".into(),
+        (true, found) => format!("there are {found} GPUs, the last is cuda:{}", found - 1),
+    };
+    Err(TrainError::Device { device: format!("cuda:{number}"), problem })
 }
 
 /// Beside `libtorch_cpu.so`, wherever the dynamic linker found that.

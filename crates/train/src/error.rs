@@ -97,6 +97,14 @@ pub enum TrainError {
         /// NaN or infinite.
         value: f64,
     },
+    /// A device that is not there.
+    #[error("{device}: {problem}")]
+    Device {
+        /// As it was asked for.
+        device: String,
+        /// What there is instead.
+        problem: String,
+    },
     /// libtorch's CUDA library is there but cannot be opened.
     #[error(
         "{path}: cannot be opened: {source}; install the CUDA libraries it was built for, or use a CPU build of libtorch"

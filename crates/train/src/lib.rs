@@ -23,7 +23,7 @@ mod snapshot;
 mod start;
 mod weights;
 
-pub use cuda::load_cuda;
+pub use cuda::{load_cuda, open_device};
 pub use error::{Misfits, TrainError};
 pub use net::{Mode, Net, Precision};
 pub use run::{finish_run, import_run, init_run, write_run};

@@ -206,7 +206,9 @@ impl Task for Pretraining {
     }
 
     fn rates(&self, epoch: usize) -> Vec<Rate> {
-        let old = self.started.iter().zip(&self.config.start).flat_map(|(started, spec)| started.rates(spec, epoch));
+        let lr = self.config.fit.sgd.lr;
+        let old =
+            self.started.iter().zip(&self.config.start).flat_map(|(started, spec)| started.rates(spec, epoch, lr));
         let adversaries = self.config.adversaries.iter().enumerate();
         let adversaries = adversaries.map(|(position, spec)| Rate {
             net: 1 + position,

@@ -27,6 +27,9 @@ pub struct StartSpec {
     /// Epochs at the start in which only new layers are trained.
     #[serde(default)]
     pub warm_up_epochs: usize,
+    /// Their learning rate in these epochs; the common one when not given.
+    #[serde(default)]
+    pub warm_up_lr: Option<f64>,
 }
 
 fn one() -> f64 {
@@ -112,13 +115,18 @@ fn read(run: &Path, nets: &[(&str, &Net)]) -> Result<(PathBuf, Weights), TrainEr
 }
 
 impl Started {
-    /// The learning rates of what was taken over, in an epoch.
-    pub fn rates(&self, spec: &StartSpec, epoch: usize) -> Vec<Rate> {
-        let factor = if epoch < spec.warm_up_epochs { 0.0 } else { spec.old_lr_factor };
-        if factor == 1.0 {
-            return vec![];
-        }
-        self.old.iter().map(|(net, name)| Rate { net: *net, prefix: name.clone(), factor }).collect()
+    /// The learning rates that differ in an epoch; `lr` is the common one.
+    pub fn rates(&self, spec: &StartSpec, epoch: usize, lr: f64) -> Vec<Rate> {
+        let is_warm_up = epoch < spec.warm_up_epochs;
+        let (old, new) = match is_warm_up {
+            true => (0.0, spec.warm_up_lr.map_or(1.0, |warm_up| warm_up / lr)),
+            false => (spec.old_lr_factor, 1.0),
+        };
+        let rates = |names: &[(usize, String)], factor: f64| {
+            let rate = |(net, name): &(usize, String)| Rate { net: *net, prefix: name.clone(), factor };
+            names.iter().map(rate).filter(|rate| rate.factor != 1.0).collect::<Vec<_>>()
+        };
+        [rates(&self.old, old), rates(&self.new, new)].concat()
     }
 
     /// In one line, for people: parameters only, without running statistics.
