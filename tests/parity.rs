@@ -10,7 +10,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineOptions, Model};
-use unscene_export::{Weights, export, fold_batch_norm, relative_difference, tolerance, write_onnx};
+use unscene_export::{ExportOptions, Weights, export, fold_batch_norm, relative_difference, tolerance, write_onnx};
 use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamRole};
 use unscene_models::manifest::{ClipInput, Dim, GraphFile, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo};
 use unscene_models::r3d::{R3dConfig, R3dVariant, Shortcut, basic_block};
@@ -233,14 +233,16 @@ fn a_run_becomes_a_bundle() {
 
     for (name, precision) in [("single", Precision::Fp32), ("half", Precision::Fp16)] {
         let out = dir.path().join(name);
-        let done = export(&run, &out, precision, false).unwrap();
+        // Features beside the logits, in one of them.
+        let options = ExportOptions { precision, features: name == "half", force: false };
+        let done = export(&run, &out, &options).unwrap();
         assert_eq!(done.parity.keys().collect::<Vec<_>>(), ["ort-cpu", "tract"]);
         let bundle = Bundle::open(&out).unwrap();
         assert_eq!(bundle.manifest.labels[1], "class 1");
         assert_eq!(bundle.manifest.precision, precision);
         assert_eq!(bundle.manifest.parity, done.parity);
-        assert!(export(&run, &out, precision, false).unwrap_err().to_string().contains("--force"));
-        export(&run, &out, precision, true).unwrap();
+        assert!(export(&run, &out, &options).unwrap_err().to_string().contains("--force"));
+        export(&run, &out, &ExportOptions { force: true, ..options }).unwrap();
     }
     let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
@@ -257,7 +259,7 @@ fn changed_weights_are_refused() {
     let run = dir.path().join("run");
     write_run(&run, &RunConfig::new(model.clone(), labels, Default::default()), &net).unwrap();
     Net::init(model.graph().unwrap(), 4).save(&run.join("weights.safetensors")).unwrap();
-    let error = export(&run, &dir.path().join("bundle"), Precision::Fp32, false).unwrap_err();
+    let error = export(&run, &dir.path().join("bundle"), &ExportOptions::default()).unwrap_err();
     assert!(error.to_string().contains("was computed from other weights"), "{error}");
     assert!(error.is_bad_input());
     assert!(!dir.path().join("bundle").exists());

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use unscene_models::manifest::Precision;
 
-use crate::{ExportError, Exported, abandon, export};
+use crate::{ExportError, ExportOptions, Exported, abandon, export};
 
 /// Export a run as a bundle: manifest.json and an ONNX model, checked by running it.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,6 +22,9 @@ pub struct ExportArgs {
     /// Half-precision weights and arithmetic; inputs and outputs stay float32
     #[arg(long)]
     pub fp16: bool,
+    /// Also give the pooled features, which `unscene eval scene` looks at
+    #[arg(long)]
+    pub features: bool,
     /// Replace the bundle if there is one
     #[arg(long)]
     pub force: bool,
@@ -46,7 +49,8 @@ pub fn run(args: &ExportArgs) -> Result<(), ExportError> {
     })
     .map_err(|error| ExportError::Signal(error.to_string()))?;
     let precision = if args.fp16 { Precision::Fp16 } else { Precision::Fp32 };
-    let done = export(&args.run, &args.out, precision, args.force);
+    let options = ExportOptions { precision, features: args.features, force: args.force };
+    let done = export(&args.run, &args.out, &options);
     while done.is_err() && INTERRUPTED.load(Ordering::Acquire) {
         // Its files are gone because the program is about to end.
         std::thread::park();

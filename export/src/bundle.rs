@@ -36,18 +36,31 @@ pub struct Exported {
     pub parity: BTreeMap<String, f64>,
 }
 
+/// How to export.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ExportOptions {
+    /// Arithmetic of the graph.
+    pub precision: Precision,
+    /// Also gives the pooled features, as a second output.
+    pub features: bool,
+    /// Replaces a bundle that is there.
+    pub force: bool,
+}
+
 /// Exports a run folder as a bundle.
 ///
-/// The bundle appears at `out` complete and checked, or not at all. `force` replaces a bundle that is there.
+/// The bundle appears at `out` complete and checked, or not at all.
 ///
 /// # Errors
 /// When the run folder is incomplete or contradicts itself, `out` is taken, or the exported model does not compute what
 /// the run's reference says.
-pub fn export(run: &Path, out: &Path, precision: Precision, force: bool) -> Result<Exported, ExportError> {
+pub fn export(run: &Path, out: &Path, options: &ExportOptions) -> Result<Exported, ExportError> {
+    let ExportOptions { precision, features, force } = *options;
     check_place(out, force)?;
     let run = RunFolder::new(run);
     let config = run.read_config()?;
-    let graph = config.model.graph().map_err(|source| ExportError::Model { path: run.config_path(), source })?;
+    let graph = if features { config.model.graph_with_features() } else { config.model.graph() };
+    let graph = graph.map_err(|source| ExportError::Model { path: run.config_path(), source })?;
     let bytes = read(&run.weights_path())?;
     let mut weights = Weights::read(&bytes, &graph, &run.weights_path())?;
     let weights_sha256 = sha256(&bytes);

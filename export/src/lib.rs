@@ -16,7 +16,7 @@ mod proto;
 mod weights;
 
 pub use args::{ExportArgs, exit_code, run};
-pub use bundle::{Exported, MODEL_FILE, abandon, export};
+pub use bundle::{ExportOptions, Exported, MODEL_FILE, abandon, export};
 pub use check::{relative_difference, tolerance};
 pub use error::ExportError;
 pub use fold::fold_batch_norm;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use tract_onnx::pb;
-use unscene_export::{ExportError, Weights, export, fold_batch_norm, relative_difference, write_onnx};
+use unscene_export::{ExportError, ExportOptions, Weights, export, fold_batch_norm, relative_difference, write_onnx};
 use unscene_graph::{Graph, ParamRole};
 use unscene_models::manifest::Precision;
 use unscene_models::r3d::R3dConfig;
@@ -128,11 +128,11 @@ fn places_that_hold_something_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
     let run = dir.path().join("run");
-    let result = export(&run, dir.path(), Precision::Fp32, false);
+    let result = export(&run, dir.path(), &ExportOptions::default());
     assert!(matches!(result, Err(ExportError::Occupied(_))), "{result:?}");
-    let result = export(&run, dir.path(), Precision::Fp32, true);
+    let result = export(&run, dir.path(), &ExportOptions { force: true, ..Default::default() });
     assert!(matches!(result, Err(ExportError::NotABundle(_))), "{result:?}");
-    let error = export(&run, &dir.path().join("new"), Precision::Fp32, false).unwrap_err();
+    let error = export(&run, &dir.path().join("new"), &ExportOptions::default()).unwrap_err();
     assert!(error.is_bad_input() && error.to_string().contains("config.json"), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was written");
 }

@@ -50,19 +50,19 @@ pub struct PeopleAgreement {
 }
 
 #[derive(Deserialize)]
-struct SceneRow {
-    path: String,
-    scene: String,
+pub(crate) struct SceneRow {
+    pub path: String,
+    pub scene: String,
 }
 
 #[derive(Deserialize)]
-struct BoxRow {
-    path: String,
-    frame: usize,
-    x1: f32,
-    y1: f32,
-    x2: f32,
-    y2: f32,
+pub(crate) struct BoxRow {
+    pub path: String,
+    pub frame: usize,
+    pub x1: f32,
+    pub y1: f32,
+    pub x2: f32,
+    pub y2: f32,
 }
 
 #[derive(Deserialize)]
@@ -80,7 +80,7 @@ struct StageFormat {
 /// # Errors
 /// When a file cannot be read, or they have no video in common.
 pub fn scene_agreement(cache: &Path, stage: &Path) -> Result<SceneAgreement> {
-    is_stage(stage)?;
+    stage_fps(stage)?;
     let rows: Vec<SceneRow> = table(&stage.join("scenes.csv"))?;
     let opened = Cache::open(cache, CacheKind::Scenes)?;
     let (mut right, mut probability) = (0, 0.0);
@@ -115,16 +115,11 @@ pub fn scene_agreement(cache: &Path, stage: &Path) -> Result<SceneAgreement> {
 /// # Errors
 /// When a file cannot be read, or they have no video in common.
 pub fn people_agreement(cache: &Path, stage: &Path) -> Result<PeopleAgreement> {
-    is_stage(stage)?;
+    let fps = stage_fps(stage)?;
     let mut truth: HashMap<String, HashMap<usize, [f32; 4]>> = HashMap::new();
     for BoxRow { path, frame, x1, y1, x2, y2 } in table::<BoxRow>(&stage.join("boxes.csv"))? {
         truth.entry(path).or_default().insert(frame, [x1, y1, x2, y2]);
     }
-    let settings = stage.join("stage.json");
-    let text = fs::read_to_string(&settings).map_err(|source| AnnotateError::Io { path: settings.clone(), source })?;
-    let StageFile { format } = serde_json::from_str(&text)
-        .map_err(|error| AnnotateError::Config { path: settings.clone(), problem: error.to_string() })?;
-
     let opened = Cache::open(cache, CacheKind::People)?;
     let (mut videos, mut frames, mut found, mut boxes, mut right) = (0, 0, 0, 0, 0);
     let (mut overlap, mut covered) = (0.0, 0.0);
@@ -132,7 +127,7 @@ pub fn people_agreement(cache: &Path, stage: &Path) -> Result<PeopleAgreement> {
         let Some(Found::People(looks)) = annotation(&opened, stage, path) else { continue };
         videos += 1;
         for look in looks {
-            let Some(person) = truth.get(&((look.time_s * format.fps).round() as usize)) else { continue };
+            let Some(person) = truth.get(&((look.time_s * fps).round() as usize)) else { continue };
             let overlaps: Vec<f32> = look.boxes.iter().map(|found| iou(&found.corners, person)).collect();
             let best = overlaps.iter().copied().fold(0.0, f32::max);
             frames += 1;
@@ -174,12 +169,17 @@ fn annotation(cache: &Cache, stage: &Path, path: &str) -> Option<Found> {
     ids.iter().find_map(|id| cache.read([&item(id)]).ok()?.pop()?).map(|annotation| annotation.found)
 }
 
-fn is_stage(stage: &Path) -> Result<()> {
-    let problem = "this is no finished Stage set: it lacks stage.json; `unscene stage` makes one".into();
-    match stage.join("stage.json").is_file() {
-        true => Ok(()),
-        false => Err(AnnotateError::Config { path: stage.to_path_buf(), problem }),
+/// Frames per second of a finished set.
+pub(crate) fn stage_fps(stage: &Path) -> Result<f64> {
+    let settings = stage.join("stage.json");
+    if !settings.is_file() {
+        let problem = "this is no finished Stage set: it lacks stage.json; `unscene stage` makes one".into();
+        return Err(AnnotateError::Config { path: stage.to_path_buf(), problem });
     }
+    let text = fs::read_to_string(&settings).map_err(|source| AnnotateError::Io { path: settings.clone(), source })?;
+    let StageFile { format } = serde_json::from_str(&text)
+        .map_err(|error| AnnotateError::Config { path: settings.clone(), problem: error.to_string() })?;
+    Ok(format.fps)
 }
 
 fn some(videos: usize, cache: &Path, stage: &Path) -> Result<f64> {
@@ -190,7 +190,7 @@ fn some(videos: usize, cache: &Path, stage: &Path) -> Result<f64> {
     Err(AnnotateError::Config { path: cache.to_path_buf(), problem })
 }
 
-fn table<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
+pub(crate) fn table<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
     let failed = |error: csv::Error| match error.kind() {
         csv::ErrorKind::Io(_) => AnnotateError::Io { path: path.to_path_buf(), source: error.into() },
         _ => AnnotateError::Config { path: path.to_path_buf(), problem: error.to_string() },

@@ -5,7 +5,8 @@
 //!    its outputs mean.
 //! 2. [`annotate`] takes videos through it into a cache, and goes on where it was stopped.
 //!    [`import`] takes what the paper's release found into the same form.
-//! 3. [`preview`] draws what a cache says, and [`scene_agreement`] and [`people_agreement`] compare it with Stage.
+//! 3. [`preview`] draws what a cache says, and [`scene_agreement`] and [`people_agreement`] compare it with Stage,
+//!    whose truth [`scene_truth`] and [`people_truth`] write into the same form.
 
 mod agree;
 mod config;
@@ -14,6 +15,7 @@ mod import;
 mod model;
 mod preview;
 mod run;
+mod truth;
 
 pub use agree::{PeopleAgreement, SceneAgreement, people_agreement, scene_agreement};
 pub use config::{Activation, InputConfig, PeopleConfig, ScenesConfig, ScenesOutput, read_labels};
@@ -22,3 +24,4 @@ pub use import::{ImportOptions, import};
 pub use model::FrameModel;
 pub use preview::{PreviewItem, preview};
 pub use run::{AnnotateOptions, Control, Progress, Report, annotate};
+pub use truth::{people_truth, scene_truth};

@@ -10,8 +10,8 @@ use clap::{Args, Subcommand};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::json;
 use unscene_annotate::{
-    AnnotateOptions, FrameModel, ImportOptions, PreviewItem, Report, annotate, import, people_agreement, preview,
-    read_labels, scene_agreement,
+    AnnotateOptions, FrameModel, ImportOptions, PreviewItem, Report, annotate, import, people_agreement, people_truth,
+    preview, read_labels, scene_agreement, scene_truth,
 };
 use unscene_data::{Cache, CacheKind, Fill, Found, Item, Looks};
 use unscene_engine::{DeviceChoice, EngineChoice, EngineOptions};
@@ -34,6 +34,8 @@ enum AnnotateCommand {
     People(PeopleArgs),
     /// Takes over the scenes or people that the paper's release (SDN) found
     Import(ImportArgs),
+    /// Writes the exact truth of a Stage set into caches
+    Truth(TruthArgs),
     /// Draws what caches say: boxes, masked frames, the likeliest scenes
     Preview(PreviewArgs),
     /// Compares a cache with the exact truth of a Stage set
@@ -159,6 +161,20 @@ enum ImportKind {
     People,
 }
 
+/// Arguments of `unscene annotate truth`.
+#[derive(Args)]
+struct TruthArgs {
+    /// Folder that `unscene stage` made
+    #[arg(long, value_name = "DIR")]
+    stage: PathBuf,
+    /// Cache of scenes to write
+    #[arg(long, value_name = "FILE", required_unless_present = "people")]
+    scenes: Option<PathBuf>,
+    /// Cache of people to write
+    #[arg(long, value_name = "FILE")]
+    people: Option<PathBuf>,
+}
+
 /// Arguments of `unscene annotate preview`.
 #[derive(Args)]
 struct PreviewArgs {
@@ -222,6 +238,7 @@ pub fn run(args: AnnotateArgs) -> Result<()> {
             annotate_with(model, Looks::Every(args.every), &args.run)
         }
         AnnotateCommand::Import(args) => import_from(&args),
+        AnnotateCommand::Truth(args) => truth(&args),
         AnnotateCommand::Preview(args) => draw(&args),
         AnnotateCommand::Compare(args) => compare(&args),
     }
@@ -357,6 +374,19 @@ fn draw(args: &PreviewArgs) -> Result<()> {
     let write = || std::fs::write(&partial, png).and_then(|()| std::fs::rename(&partial, &args.out));
     write().with_context(|| format!("cannot write {}", args.out.display()))?;
     writeln!(std::io::stdout(), "drew {} videos: look at {}", previews.len(), args.out.display())?;
+    Ok(())
+}
+
+fn truth(args: &TruthArgs) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if let Some(cache) = &args.scenes {
+        let videos = scene_truth(&args.stage, cache)?;
+        writeln!(out, "wrote {}: the scenes of {videos} videos", cache.display())?;
+    }
+    if let Some(cache) = &args.people {
+        let videos = people_truth(&args.stage, cache)?;
+        writeln!(out, "wrote {}: the people of {videos} videos", cache.display())?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod annotate;
 #[cfg(feature = "train")]
 mod config;
 mod data;
+mod eval;
 mod failure;
 mod graph;
 mod interrupt;
@@ -11,6 +12,7 @@ mod predict;
 #[cfg(feature = "train")]
 mod pretrain;
 mod stage;
+mod subject;
 #[cfg(feature = "train")]
 mod weights;
 
@@ -45,6 +47,8 @@ enum Command {
     /// Trains a model that looks at the actor instead of the scene
     #[cfg(feature = "train")]
     Pretrain(pretrain::PretrainArgs),
+    /// Measures a run or a bundle: actions, scenes, clips without people
+    Eval(eval::EvalArgs),
     /// Turns a run folder into an ONNX bundle and checks it in every engine
     Export(unscene_export::ExportArgs),
     /// Classifies videos with a bundle
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Command::Import(args) => weights::import(args),
         #[cfg(feature = "train")]
         Command::Pretrain(args) => pretrain::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Export(args) => unscene_export::run(&args).map_err(Into::into),
         Command::Predict(args) => predict::run(args),
         Command::Stage(args) => stage::run(args),

@@ -17,6 +17,7 @@ pub mod formats;
 mod loader;
 mod look;
 mod mask;
+mod masked;
 mod people;
 
 pub use augment::{Augmentation, Draw, Position, shuffled};
@@ -30,4 +31,5 @@ pub use error::{DataError, Result};
 pub use loader::{Batch, Change, Epoch, Failure, Loader, LoaderOptions, TestClip, TestClips};
 pub use look::{Facts, Look, Looks, facts, look};
 pub use mask::{Fill, mask_people};
+pub use masked::{MaskedPeople, masked_people};
 pub use people::People;

@@ -64,10 +64,11 @@ pub enum Task {
 }
 
 /// The arithmetic inside the graphs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// Single precision.
+    #[default]
     Fp32,
     /// Half-precision weights and compute, single-precision input and output.
     Fp16,
@@ -182,7 +183,12 @@ impl Manifest {
         ];
         let logits = vec![Dim::Symbol("N".into()), Dim::Fixed(self.labels.len())];
         check_tensor(&graph.inputs, "graphs[0].inputs", &clip)?;
-        check_tensor(&graph.outputs, "graphs[0].outputs", &logits)
+        let (first, more) = graph.outputs.split_at(graph.outputs.len().min(1));
+        check_tensor(first, "graphs[0].outputs", &logits)?;
+        // Features come second where they were asked for.
+        let is_known = more.is_empty() || matches!(more, [features] if features.name == "features");
+        let names: Vec<&str> = graph.outputs.iter().map(|output| output.name.as_str()).collect();
+        check(is_known, "graphs[0].outputs", names.join(", "), "logits, or logits and features")
     }
 }
 

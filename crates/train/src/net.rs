@@ -4,6 +4,7 @@ use unscene_graph::{Graph, NodeInfo, Op, ParamInit, ParamRole, ParamSpec, format
 
 use crate::error::by;
 use crate::random::Random;
+use crate::run::values;
 use crate::{Misfits, TrainError, Weights};
 
 /// Whether batch statistics or running statistics normalise.
@@ -170,6 +171,20 @@ impl Net {
             .iter()
             .filter_map(|(_, node)| values[node.index()].as_ref().map(Tensor::shallow_clone))
             .collect())
+    }
+
+    /// Computes the outputs in eval mode, from numbers to numbers.
+    ///
+    /// # Shapes
+    /// `sides` is N and the shape of the graph's input, `input` has as many values; the outputs come in the order of
+    /// [`Graph::outputs`].
+    ///
+    /// # Errors
+    /// As [`Net::forward`].
+    pub fn infer(&self, input: &[f32], sides: &[usize]) -> Result<Vec<Vec<f32>>, TrainError> {
+        let input = Tensor::from_slice(input).f_reshape(sizes(sides))?;
+        let outputs = tch::no_grad(|| self.forward(&input, Mode::Eval))?;
+        outputs.iter().map(values).collect()
     }
 
     /// The position of the last node that reads each node; results are kept to the end. Without this, evaluation would hold

@@ -1,10 +1,7 @@
 //! What pretraining reads: labels of protected attributes, and the stream of masked clips.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use tch::Tensor;
-use unscene_data::{Cache, CacheKind, Found, Item, Loader, LoaderOptions, People, Sample, mask_people};
+use unscene_data::{Cache, CacheKind, Found, Item, Loader, LoaderOptions, masked_people};
 
 use super::config::{AdversarySpec, ConfusionSpec};
 use crate::TrainError;
@@ -50,34 +47,10 @@ pub(super) fn masked_loader(
     items: &[Item],
     options: &LoaderOptions,
 ) -> Result<Loader, TrainError> {
-    let cache = Cache::open(&spec.people, CacheKind::People)?;
-    let mut people: HashMap<String, People> = HashMap::new();
-    let mut chosen: Vec<&Item> = vec![];
-    for (item, annotation) in items.iter().zip(cache.read(items)?) {
-        let Some(Found::People(frames)) = annotation.map(|annotation| annotation.found) else { continue };
-        let found = People::new(frames, spec.min_score);
-        if found.share_of_frames() >= spec.min_share {
-            people.insert(item.id.clone(), found);
-            chosen.push(item);
-        }
-    }
-    if chosen.is_empty() {
-        return Err(TrainError::Data(format!(
-            "{}: in none of {} videos is somebody in at least {:.0} % of the frames with a score of {}; lower min_share or \
-             min_score, or look at `unscene annotate preview`",
-            spec.people.display(),
-            items.len(),
-            spec.min_share * 100.0,
-            spec.min_score
-        )));
-    }
-    let repeated: Vec<Item> = chosen.iter().cycle().take(items.len()).map(|item| (*item).clone()).collect();
-    let (form, fill) = (options.form.clone(), spec.fill.clone());
-    let change = move |item: &Item, sample: &mut Sample| match people.get(&item.id) {
-        Some(people) => mask_people(sample, people, item, &form, &fill),
-        None => Ok(()),
-    };
+    let masked = masked_people(&spec.people, items, spec.min_score, spec.min_share)?;
+    let repeated: Vec<Item> = masked.items.iter().cycle().take(items.len()).cloned().collect();
+    let change = Some(masked.change(&options.form, &spec.fill));
     // Other clips than the ordinary stream has at the same time.
     let seed = options.seed ^ 0x6d61_736b;
-    Ok(Loader::new(repeated, LoaderOptions { change: Some(Arc::new(change)), seed, ..options.clone() })?)
+    Ok(Loader::new(repeated, LoaderOptions { change, seed, ..options.clone() })?)
 }
