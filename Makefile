@@ -32,6 +32,6 @@ bench: deps ## Remakes benchmarks/results (20 minutes; the peers take 5 GB in .d
 	ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$(CURDIR)/.deps/onnxruntime/lib/libonnxruntime.so}" \
 	    $(or $(PYTHON),.deps/peers/bin/python) benchmarks/run.py "$(TARGET)"
 
-demo: deps ## Makes a model, exports it, serves it, posts a video (VIDEO=path), prints the answer
+demo: deps ## Ten minutes from nothing to a debiased model in service, and demo/report.html (FOLDER=path)
 	$(CARGO) build --quiet --package unscene
-	@python3 scripts/demo.py "$(TARGET)/debug/unscene" "$(VIDEO)"
+	@python3 scripts/demo.py "$(TARGET)/debug/unscene" "$(FOLDER)"

@@ -1,36 +1,139 @@
-"""The whole line on one video: make a model, export it, serve it, post the video, print the answer, stop.
+"""The newcomer's ten minutes: a benchmark, two models, what each looks at, and the better one in service.
 
-usage: demo.py UNSCENE_BINARY [VIDEO]
+usage: demo.py UNSCENE_BINARY [FOLDER]
 
-Without VIDEO: the first video in ~/Videos, else a test pattern that comes with the project. The weights are random, so
-the answer is a guess: this shows the machinery, not a trained model.
+Everything is made in FOLDER (demo): open report.html in it afterwards. Called again, it goes on where it was stopped; remove
+FOLDER to begin anew.
 """
 
 import json
-import shutil
+import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VIDEO_ENDINGS = {".mp4", ".mov", ".mkv", ".webm", ".avi"}
 ADDRESS = "127.0.0.1:8787"
+BIAS = "0.8"
+STARTED = time.monotonic()
 
 
-def find_video():
-    own = Path.home() / "Videos"
-    videos = sorted(path for path in own.glob("*") if path.suffix.lower() in VIDEO_ENDINGS) if own.is_dir() else []
-    return videos[0] if videos else ROOT / "tests" / "fixtures" / "video" / "h264.mp4"
+def say(text):
+    minutes, seconds = divmod(int(time.monotonic() - STARTED), 60)
+    print(f"\n[{minutes:d}:{seconds:02d}] {text}", flush=True)
 
 
-def show(command):
-    print("$", " ".join(str(part) for part in command), flush=True)
-    return command
+class Demo:
+    def __init__(self, unscene, folder):
+        self.unscene, self.folder = Path(unscene).resolve(), folder
+
+    def call(self, *command, into=None):
+        """Runs a command of unscene; what it prints goes to the terminal or whole into a file."""
+        command = [str(part) for part in command]
+        print("$ unscene", " ".join(command) + (f" > {into}" if into else ""), flush=True)
+        if into is None:
+            subprocess.run([self.unscene, *command], check=True)
+            return
+        done = subprocess.run([self.unscene, *command], check=True, stdout=subprocess.PIPE)
+        partial = into.with_name(into.name + ".partial")
+        partial.write_bytes(done.stdout)
+        partial.rename(into)
+
+    def train(self, run, config, *settings):
+        if (run / "config.json").exists():
+            print(f"{run} is there already")
+            return
+        resume = ["--resume"] if (run / "checkpoint").exists() else []
+        given = [part for setting in settings for part in ("--set", setting)]
+        self.call("pretrain", "--config", config, *given, "--out", run, *resume)
+
+    def run(self):
+        here = self.folder
+        stage, runs, bundles = here / "stage", here / "runs", here / "bundles"
+        here.mkdir(parents=True, exist_ok=True)
+        say(f"1 of 7: a benchmark of 1,700 short videos (half a minute). In training, {float(BIAS):.0%} of an action's videos are in its own scene.")
+        if not (stage / "stage.json").exists():
+            self.call("stage", "--out", stage, "--preset", "demo", "--bias", BIAS, "--empty")
+        print(f"look at {stage}/contact_sheet.png")
+
+        say("2 of 7: a classifier of scenes, trained on pictures of empty scenes (half a minute), names the scene of every video.")
+        self.train(runs / "scenes", ROOT / "examples/scenes_stage.toml", f"data.annotations='{stage / 'pictures'}'")
+        if not (bundles / "scenes").exists():
+            self.call("export", "--onnx", "--run", runs / "scenes", "--out", bundles / "scenes")
+        scenes, people = here / "scenes.sqlite", here / "people.sqlite"
+        self.call("annotate", "scenes", "--model", bundles / "scenes", "--annotations", stage, "--out", scenes)
+        self.call("annotate", "compare", "--stage", stage, "--scenes", scenes)
+        # People come from Stage's truth: there is no detector without a download.
+        if not people.exists():
+            self.call("annotate", "truth", "--stage", stage, "--people", people)
+
+        say("3 of 7: the baseline learns actions and nothing else (two minutes).")
+        example, data = ROOT / "examples/pretrain_stage.toml", f"data.annotations='{stage}'"
+        self.train(runs / "baseline", example, data)
+
+        say("4 of 7: the debiased model learns the same actions, and not to know them where nobody is (four minutes).")
+        self.train(runs / "debiased", example, data,
+                   f"confusion={{people='{people}', weight=0.5, fill={{videos='{stage / 'empty'}'}}}}")
+
+        say("5 of 7: what both have learned (a minute).")
+        for name in ("baseline", "debiased"):
+            run = runs / name
+            model = ["--run", run, "--annotations", stage]
+            self.call("eval", "action", *model, "--part", "iid", "--part", "swapped", "--part", "unseen", "--json",
+                      into=run / "action.json")
+            self.call("eval", "masked", *model, "--part", "iid", "--people", people, "--fill", stage / "empty",
+                      "--fill", "mean", "--json", into=run / "masked.json")
+            self.call("eval", "scene", *model, "--part", "swapped", "--scenes", scenes, "--json", into=run / "scene.json")
+        self.table([runs / "baseline", runs / "debiased"])
+        self.call("report", "--run", runs / "baseline", "--run", runs / "debiased", "--picture", stage / "contact_sheet.png",
+                  "--out", here / "report.html")
+
+        say("6 of 7: the debiased model as an ONNX bundle.")
+        if not (bundles / "debiased").exists():
+            self.call("export", "--onnx", "--run", runs / "debiased", "--out", bundles / "debiased")
+        say("7 of 7: the bundle in service, asked about a video in which the action is not in its own scene.")
+        self.serve(bundles / "debiased", stage)
+        say(f"done: open {here / 'report.html'}")
+
+    @staticmethod
+    def table(runs):
+        rows = [("", *(run.name for run in runs))]
+        read = [{name: json.loads((run / f"{name}.json").read_text())["parts"] for name in ("action", "masked", "scene")}
+                for run in runs]
+        for part, meaning in [("iid", "biased as in training"), ("swapped", "never in its own scene"), ("unseen", "in new scenes")]:
+            rows.append((f"top-1 on {part} ({meaning})", *(f"{one['action'][part]['top1']:.1%}" for one in read)))
+        for fill in read[0]["masked"]["iid"]["fills"]:
+            if fill != "none":
+                found = [one["masked"]["iid"]["fills"][fill] for one in read]
+                name = f"top-1 without the people (fill: {Path(fill).name}); entropy"
+                rows.append((name, *(f"{one['top1']:.1%}; {one['entropy']:.2f}" for one in found)))
+        chance = read[0]["scene"]["swapped"]["chance"]
+        rows.append((f"scene read off the features (chance {chance:.1%})",
+                     *(f"{one['scene']['swapped']['accuracy']:.1%}" for one in read)))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        for row in rows:
+            print("  ".join(cell.ljust(widths[0]) if at == 0 else cell.rjust(widths[at]) for at, cell in enumerate(row)))
+
+    def serve(self, bundle, stage):
+        video = sorted((stage / "videos").glob("*/*_swapped_*.mp4"))[0]
+        command = [str(self.unscene), "serve", "--bundle", str(bundle), "--addr", ADDRESS]
+        print("$ unscene", " ".join(command[1:]), flush=True)
+        server = subprocess.Popen(command)
+        try:
+            wait_until_ready(server)
+            url = f"http://{ADDRESS}/v1/classify?top_k=3"
+            print(f"$ curl --data-binary @{video} '{url}'", flush=True)
+            request = urllib.request.Request(url, data=video.read_bytes(), method="POST",
+                                             headers={"Content-Type": "application/octet-stream"})
+            with urllib.request.urlopen(request, timeout=300) as response:
+                print(json.dumps(json.load(response), indent=2))
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=60)
 
 
 def wait_until_ready(server):
@@ -47,34 +150,16 @@ def wait_until_ready(server):
 
 
 def main():
-    unscene = sys.argv[1]
-    video = Path(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else find_video()
-    if not video.is_file():
-        sys.exit(f"demo: there is no file {video}; give a video: make demo VIDEO=path/to/video.mp4")
-    folder = Path(tempfile.mkdtemp(prefix="unscene-demo-"))
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else ROOT / "demo"
+    print(f"About ten minutes on {len(os.sched_getaffinity(0))} cores; everything goes into {folder}. Ctrl-C loses nothing: call it again.")
     try:
-        run, bundle = folder / "run", folder / "r3d18"
-        subprocess.run(show([unscene, "init", "--arch", "r3d18-hara", "--classes", "10", "--seed", "1", "--out", run]),
-                       check=True)
-        subprocess.run(show([unscene, "export", "--onnx", "--run", run, "--out", bundle]), check=True)
-        server = subprocess.Popen(show([unscene, "serve", "--bundle", bundle, "--addr", ADDRESS]))
-        try:
-            wait_until_ready(server)
-            url = f"http://{ADDRESS}/v1/classify?top_k=3"
-            print(f"$ curl --data-binary @{video} '{url}'", flush=True)
-            request = urllib.request.Request(url, data=video.read_bytes(), method="POST",
-                                             headers={"Content-Type": "application/octet-stream"})
-            with urllib.request.urlopen(request, timeout=300) as response:
-                print(json.dumps(json.load(response), indent=2))
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(timeout=60)
+        Demo(sys.argv[1], folder).run()
     except urllib.error.HTTPError as error:
         sys.exit(f"demo: the service answered {error.code}: {error.read().decode()}")
     except subprocess.CalledProcessError as error:
-        sys.exit(f"demo: the command above failed with exit code {error.returncode}")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        sys.exit(f"demo: the command above failed with exit code {error.returncode}; call the demo again to go on")
+    except KeyboardInterrupt:
+        sys.exit("\ndemo: stopped; call it again to go on")
 
 
 main()

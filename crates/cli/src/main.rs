@@ -11,6 +11,7 @@ mod interrupt;
 mod predict;
 #[cfg(feature = "train")]
 mod pretrain;
+mod report;
 mod stage;
 mod subject;
 #[cfg(feature = "train")]
@@ -49,6 +50,8 @@ enum Command {
     Pretrain(pretrain::PretrainArgs),
     /// Measures a run or a bundle: actions, scenes, clips without people
     Eval(eval::EvalArgs),
+    /// Puts trainings and what was measured of them side by side, as a page
+    Report(report::ReportArgs),
     /// Turns a run folder into an ONNX bundle and checks it in every engine
     Export(unscene_export::ExportArgs),
     /// Classifies videos with a bundle
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Pretrain(args) => pretrain::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Report(args) => report::run(args),
         Command::Export(args) => unscene_export::run(&args).map_err(Into::into),
         Command::Predict(args) => predict::run(args),
         Command::Stage(args) => stage::run(args),
