@@ -112,8 +112,12 @@ fn columns(runs: &[Run]) -> Vec<Column> {
     let mut columns = Vec::new();
     for part in parts(|run| &run.action) {
         let meaning = match part.as_str() {
-            "iid" => "Videos as biased as those of the training, in other views of the scenes. Looking at the scene pays here.",
-            "swapped" => "The action is never in the scene where training showed it. Looking at the scene is wrong here: this is the number that matters.",
+            "iid" => {
+                "Videos as biased as those of the training, in other views of the scenes. Looking at the scene pays here."
+            }
+            "swapped" => {
+                "The action is never in the scene where training showed it. Looking at the scene is wrong here: this is the number that matters."
+            }
             "unseen" => "Scenes that training did not show at all.",
             _ => "Share of the videos whose action is named.",
         };
@@ -257,7 +261,12 @@ fn plot(runs: &[Run], part: &str, name: &str) -> Result<Option<String>> {
             .x_label_area_size(28)
             .y_label_area_size(44)
             .build_cartesian_2d(1.0..last.max(2.0), low..high * 1.05)?;
-        chart.configure_mesh().x_desc("epoch").x_label_formatter(&|epoch| format!("{epoch:.0}")).light_line_style(TRANSPARENT).draw()?;
+        chart
+            .configure_mesh()
+            .x_desc("epoch")
+            .x_label_formatter(&|epoch| format!("{epoch:.0}"))
+            .light_line_style(TRANSPARENT)
+            .draw()?;
         for (curve, colour) in curves.into_iter().zip(COLOURS.iter().cycle()) {
             chart.draw_series(LineSeries::new(curve, colour.stroke_width(2)))?;
         }

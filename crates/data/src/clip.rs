@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use unscene_media::{
-    Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Limits, Pictures, Region, Source, View,
+    Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, FrameTime, Frames, Limits, Pictures, Region, Source, View,
 };
 use unscene_vision::{ClipDims, Normalization, normalize_clip};
 
@@ -131,26 +131,30 @@ pub(crate) fn frames_at(media: &Media, form: &ClipForm, sample: &Sample) -> Resu
 fn take_at<F: Frames>(mut frames: F, form: &ClipForm, sample: &Sample) -> Result<Vec<u8>> {
     let (width, height) = (form.width as u32, form.height as u32);
     frames.set_view(View::Part { part: sample.part, width, height, mirror: sample.mirror })?;
+    let (tolerance_s, bytes) = (frames.tolerance_s(), frames.frame_bytes());
     let mut rgb = vec![0; sample.rgb.len()];
-    let mut now_s = f64::INFINITY;
+    let mut current: Option<FrameTime> = None;
     for (at, &time_s) in sample.times_s.iter().enumerate() {
+        let place = at * bytes..(at + 1) * bytes;
         // Back to the start of a short video that a clip repeats.
-        if time_s < now_s {
+        if current.is_none_or(|frame| time_s < frame.time_s - tolerance_s) {
             frames.seek(time_s)?;
-            now_s = f64::NEG_INFINITY;
+            current = None;
         }
-        let frame = at * frames.frame_bytes()..(at + 1) * frames.frame_bytes();
-        if time_s <= now_s + frames.tolerance_s() {
-            rgb.copy_within(frame.start - frame.len()..frame.start, frame.start);
+        let lasts = |frame: FrameTime| frame.time_s + frame.duration_s > time_s + tolerance_s;
+        if current.is_some_and(lasts) {
+            rgb.copy_within(place.start - bytes..place.start, place.start);
             continue;
         }
-        while now_s + frames.tolerance_s() < time_s {
-            let Some(next) = frames.advance()? else {
-                return Err(nothing_in(&frames, &(time_s..time_s)));
-            };
-            now_s = next.time_s;
+        while !current.is_some_and(lasts) {
+            match frames.advance()? {
+                Some(frame) => current = Some(frame),
+                // The other video may end a little earlier: its last frame stays.
+                None if current.is_some() => break,
+                None => return Err(nothing_in(&frames, &(time_s..f64::INFINITY))),
+            }
         }
-        frames.write_current(&mut rgb[frame])?;
+        frames.write_current(&mut rgb[place])?;
     }
     Ok(rgb)
 }

@@ -57,13 +57,17 @@ pub struct Decoder {
     pub(crate) pending: Option<FrameTime>,
     pub(crate) clock: Clock,
     frames: u64,
-    errors: u64,
+    pub(crate) errors: u64,
     pub(crate) errors_in_a_row: u32,
     pub(crate) input_ended: bool,
     /// After a jump: nothing can be decoded before a key frame.
     pub(crate) wants_key_frame: bool,
     /// After a jump: pictures before this moment of the container's clock need not be given.
     pub(crate) near_tick: Option<i64>,
+    /// Damaged packets before the last jump.
+    pub(crate) errors_before: u64,
+    /// After a jump into the middle, the latest time that a packet was sent for.
+    pub(crate) sent_tick: Option<i64>,
 }
 
 impl Decoder {
@@ -113,6 +117,8 @@ impl Decoder {
             input_ended: false,
             wants_key_frame: false,
             near_tick: None,
+            sent_tick: None,
+            errors_before: 0,
         })
     }
 
@@ -221,7 +227,7 @@ impl Decoder {
     pub(crate) fn decode_ahead(&mut self) -> Result<Option<f64>, MediaError> {
         while !self.receive()? {
             if self.input_ended {
-                return self.end();
+                return if self.has_lost_frames() { self.find_lost_frames() } else { self.end() };
             }
             self.send()?;
         }
@@ -316,7 +322,7 @@ fn open_decoder(stream: &ff::Stream<'_>, name: &str, options: &DecodeOptions) ->
 pub(crate) struct Clock {
     tick_s: f64,
     first: Option<i64>,
-    last_s: f64,
+    pub(crate) last_s: f64,
     /// Seconds from the last frame to where the next is expected.
     step_s: f64,
     guess_s: f64,

@@ -78,6 +78,8 @@ impl Decoder {
         let near = |first: i64| first.saturating_add((near_s / self.tick_s) as i64);
         self.near_tick = self.clock.first_tick().map(near).filter(|_| near_s > 0.0);
         self.wants_key_frame = anywhere;
+        self.sent_tick = anywhere.then_some(i64::MIN);
+        self.errors_before = self.errors;
         self.clock.jump(anywhere);
         self.decoder.flush();
         self.discard(Discard::Default);
@@ -111,11 +113,35 @@ impl Decoder {
             return true;
         }
         self.wants_key_frame = false;
+        self.sent_tick = self.sent_tick.map(|latest| packet.pts().map_or(latest, |pts| latest.max(pts)));
         if let Some(near) = self.near_tick {
             let is_before = packet.pts().is_some_and(|pts| pts < near);
             self.discard(if is_before { Discard::NonReference } else { Discard::Default });
         }
         false
+    }
+
+    /// At the end after a jump: whether a picture was sent that never came out. FFmpeg's H.264 decoder (5.1) keeps the last
+    /// pictures for itself when few follow the key frame that it was flushed before.
+    pub(crate) fn has_lost_frames(&self) -> bool {
+        let (Some(sent), Some(first)) = (self.sent_tick, self.clock.first_tick()) else { return false };
+        let sent_s = sent.saturating_sub(first) as f64 * self.tick_s;
+        // Where pictures are damaged, they are missing for another reason.
+        self.errors == self.errors_before && sent_s > self.clock.last_s + self.tolerance_s()
+    }
+
+    /// Decodes from the start up to the first frame that the end has lost.
+    pub(crate) fn find_lost_frames(&mut self) -> Result<Option<f64>, MediaError> {
+        let last_s = self.clock.last_s;
+        if !self.jump(f64::NEG_INFINITY, f64::NEG_INFINITY) {
+            return Ok(None);
+        }
+        loop {
+            match self.decode_ahead()? {
+                Some(time_s) if time_s <= last_s + self.tolerance_s() => {}
+                found => return Ok(found),
+            }
+        }
     }
 
     /// Which pictures the codec leaves out from now on.

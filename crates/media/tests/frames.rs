@@ -3,7 +3,7 @@
 mod common;
 
 use common::{bytes, fixture, fixture_bytes, frame_number, milliseconds, open, read_all};
-use unscene_media::{ClipReader, ClipSampling, Frames, Limits, Pictures, Region, View, probe};
+use unscene_media::{ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Limits, Pictures, Region, View, probe};
 
 /// 40 frames, 40 ms each, from 0.
 fn assert_forty_frames(file: &str, view: View, threads: usize) {
@@ -349,4 +349,30 @@ fn a_folder_of_pictures_is_read_like_a_video() {
     let empty = tempfile::tempdir().unwrap();
     let error = Pictures::open(empty.path(), 25.0, &Limits::default()).err().unwrap().to_string();
     assert!(error.contains("holds no JPEG or PNG"), "{error}");
+}
+
+/// FFmpeg's decoder loses the last two frames of this one when it starts at the second key frame.
+#[test]
+fn no_frame_is_lost_at_the_end_after_a_jump() {
+    let open = || {
+        let options = DecodeOptions { threads: 1, ..DecodeOptions::default() };
+        Decoder::open(&fixture("lost_at_the_end.mp4"), &options).unwrap()
+    };
+    let read = |decoder: &mut Decoder| {
+        let mut frames = Vec::new();
+        let mut rgb = vec![0; decoder.frame_bytes()];
+        while let Some(time) = decoder.next_frame(&mut rgb).unwrap() {
+            frames.push(((time.time_s * 12.0).round() as usize, rgb.clone()));
+        }
+        frames
+    };
+    let whole = read(&mut open());
+    assert_eq!(whole.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (0..18).collect::<Vec<_>>());
+    let mut used = open();
+    for number in (0..18).rev().chain([16, 3, 17]) {
+        for decoder in [&mut open(), &mut used] {
+            decoder.seek(number as f64 / 12.0).unwrap();
+            assert!(read(decoder) == whole[number..], "from frame {number} on");
+        }
+    }
 }
