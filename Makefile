@@ -27,7 +27,8 @@ check-links: deps ## A service must not carry libtorch
 
 bench: deps ## Remakes benchmarks/results (20 minutes; the peers take 5 GB in .deps/peers; PYTHON=one that has them)
 	@command -v ffmpeg >/dev/null || { echo "bench: the videos are made with the ffmpeg command: apt-get install ffmpeg" >&2; exit 1; }
-	$(CARGO) build --release --quiet --package unscene --package unscene-serve --package unscene-benchmarks --bins
+	$(CARGO) build --release --quiet --package unscene --package unscene-serve --package unscene-benchmarks \
+	    --package unscene-training-benchmark --bins
 	@test -n "$(PYTHON)" || { test -d .deps/peers || python3 -m venv .deps/peers; .deps/peers/bin/pip install --quiet --requirement benchmarks/requirements.txt; }
 	ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$(CURDIR)/.deps/onnxruntime/lib/libonnxruntime.so}" \
 	    $(or $(PYTHON),.deps/peers/bin/python) benchmarks/run.py "$(TARGET)"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Remakes benchmarks/results/{decode,memory,loading,engine,tract,service}.md: decoding and loading against other libraries, the engine and the
+"""Remakes benchmarks/results/{decode,memory,loading,training,engine,tract,service}.md: decoding, loading and training against other libraries, the engine and the
 service against a bare ONNX Runtime loop, tract, memory and start-up. `make bench` builds what it needs and calls it.
 
-    python3 benchmarks/run.py TARGET_FOLDER [--rounds N] [--only decode|memory|loading|engine|tract|service]
+    python3 benchmarks/run.py TARGET_FOLDER [--rounds N] [--only decode|memory|loading|training|engine|tract|service]
 
 Machines are shared and noisy, so every figure that matters is a ratio of two programs that took turns in one run: the
 median over rounds.
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import decode_peers
 import loading_peers
+import training_peers
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -72,6 +73,15 @@ def loading(release, folder, rounds):
             + table(["loader", "clips", "median s", "clips/s", "peer / ours"], rows)
             + "\n\nMemory of eight workers, reading from one file of 640 x 360 again and again:\n\n"
             + table(["file", "clips", "peak MiB"], [("10 s", few, f"{short:.1f}"), ("20 min", many, f"{long:.1f}")]))
+
+
+def training(release, folder, rounds):
+    rows = [(name, f"{ours:.3f}", f"{peer:.3f}", f"{ratio:.3f}")
+            for name, ours, peer, ratio in training_peers.compare(str(release / "unscene-training-benchmark"), 2 * rounds + 1)]
+    return ("An alternating iteration of pretraining: an ordinary batch against an adversary, then a masked batch\n\n"
+            "Against the same model and step in PyTorch eager, on the same threads and on clips that are ready. PyTorch / ours\n"
+            "above 1: ours is faster.\n\n"
+            + table(["model and batch", "seconds", "PyTorch, seconds", "PyTorch / ours"], rows))
 
 
 def bundle(release, folder, arch):
@@ -128,7 +138,8 @@ def service(release, folder, rounds):
             + table(["model", "clients", "clips/s", "bare loop, clips/s", "ratio", "start to ready, s"], rows))
 
 
-PARTS = {"decode": decode, "memory": memory, "loading": loading, "engine": engine, "tract": tract, "service": service}
+PARTS = {"decode": decode, "memory": memory, "loading": loading, "training": training,
+         "engine": engine, "tract": tract, "service": service}
 
 
 def main():
