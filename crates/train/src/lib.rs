@@ -12,6 +12,7 @@ mod cuda;
 mod error;
 mod events;
 pub mod fit;
+mod gradients;
 pub mod method;
 mod net;
 pub mod pretrain;
@@ -25,6 +26,7 @@ mod weights;
 
 pub use cuda::{load_cuda, open_device};
 pub use error::{Misfits, TrainError};
+pub use gradients::Gradients;
 pub use net::{Mode, Net, Precision};
 pub use run::{finish_run, import_run, init_run, write_run};
 pub use schedule::{Schedule, ScheduleState};

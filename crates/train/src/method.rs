@@ -8,6 +8,7 @@
 
 use tch::{Kind, Tensor};
 
+use crate::gradients::Gradients;
 use crate::sgd::Sgd;
 use crate::{Mode, Net, TrainError};
 
@@ -88,11 +89,33 @@ pub fn ordinary_step(
     sgd: &mut Sgd,
     batches: &[Batch],
 ) -> Result<Losses, TrainError> {
-    let nets = || std::iter::once(model).chain(adversaries.iter().map(|adversary| &adversary.net));
+    let (losses, gradients, features) = ordinary_gradients(model, adversaries, batches)?;
+    sgd.step(0, &nets(model, adversaries), gradients)?;
+    for (position, adversary) in adversaries.iter().enumerate() {
+        for _ in 1..adversary.steps {
+            practise(position, adversary, sgd, batches, &features)?;
+        }
+    }
+    Ok(losses)
+}
+
+fn nets<'a>(model: &'a Net, adversaries: &'a [Adversary]) -> Vec<&'a Net> {
+    std::iter::once(model).chain(adversaries.iter().map(|adversary| &adversary.net)).collect()
+}
+
+/// The losses of [`ordinary_step`], their gradients for the model and the adversaries, and the features of each batch.
+///
+/// # Errors
+/// As [`ordinary_step`].
+pub fn ordinary_gradients(
+    model: &Net,
+    adversaries: &[Adversary],
+    batches: &[Batch],
+) -> Result<(Losses, Gradients, Vec<Tensor>), TrainError> {
     let share = 1.0 / batches.len().max(1) as f64;
+    let nets = nets(model, adversaries);
     let mut losses = Losses { adversaries: vec![0.0; adversaries.len()], ..Losses::default() };
-    let mut kept = Vec::with_capacity(batches.len());
-    nets().for_each(Net::zero_grad);
+    let (mut gradients, mut kept) = (Gradients::default(), Vec::with_capacity(batches.len()));
     for batch in batches {
         let outputs = model.forward(&batch.clips, Mode::Train)?;
         let [logits, features] = two(&outputs)?;
@@ -107,16 +130,10 @@ pub fn ordinary_step(
             losses.adversaries[position] += share * number("adversary", &loss)?;
             total = total.f_add(&loss)?;
         }
-        total.f_mul_scalar(share)?.f_backward()?;
+        gradients.add(Gradients::of(&total.f_mul_scalar(share)?, &nets)?)?;
         kept.push(features.f_detach()?);
     }
-    sgd.step(nets().enumerate())?;
-    for (position, adversary) in adversaries.iter().enumerate() {
-        for _ in 1..adversary.steps {
-            practise(position, adversary, sgd, batches, &kept)?;
-        }
-    }
-    Ok(losses)
+    Ok((losses, gradients, kept))
 }
 
 /// One step of an adversary alone, on features that stay as they are.
@@ -127,14 +144,14 @@ fn practise(
     batches: &[Batch],
     features: &[Tensor],
 ) -> Result<(), TrainError> {
-    adversary.net.zero_grad();
+    let mut gradients = Gradients::default();
     for (batch, features) in batches.iter().zip(features) {
         let predicted = predict(adversary, features)?;
         let loss = soft_cross_entropy(&predicted, &batch.attributes[position])?;
         number("adversary", &loss)?;
-        loss.f_div_scalar(batches.len() as f64)?.f_backward()?;
+        gradients.add(Gradients::of(&loss.f_div_scalar(batches.len() as f64)?, &[&adversary.net])?)?;
     }
-    sgd.step([(1 + position, &adversary.net)])
+    sgd.step(1 + position, &[&adversary.net], gradients)
 }
 
 fn predict(adversary: &Adversary, features: &Tensor) -> Result<Tensor, TrainError> {
@@ -147,18 +164,31 @@ fn predict(adversary: &Adversary, features: &Tensor) -> Result<Tensor, TrainErro
 /// # Errors
 /// As [`ordinary_step`].
 pub fn masked_step(model: &Net, sgd: &mut Sgd, batches: &[Tensor], weight: f64, mode: Mode) -> Result<f64, TrainError> {
+    let (unsure, gradients) = masked_gradients(model, batches, weight, mode)?;
+    sgd.step(0, &[model], gradients)?;
+    Ok(unsure)
+}
+
+/// The entropy of [`masked_step`], and the gradients of the loss.
+///
+/// # Errors
+/// As [`ordinary_step`].
+pub fn masked_gradients(
+    model: &Net,
+    batches: &[Tensor],
+    weight: f64,
+    mode: Mode,
+) -> Result<(f64, Gradients), TrainError> {
     let share = 1.0 / batches.len().max(1) as f64;
-    let mut value = 0.0;
-    model.zero_grad();
+    let (mut value, mut gradients) = (0.0, Gradients::default());
     for clips in batches {
         let outputs = model.forward(clips, mode)?;
         let [logits, _] = two(&outputs)?;
         let unsure = entropy(logits)?;
         value += share * number("entropy", &unsure)?;
-        unsure.f_mul_scalar(-weight * share)?.f_backward()?;
+        gradients.add(Gradients::of(&unsure.f_mul_scalar(-weight * share)?, &[model])?)?;
     }
-    sgd.step([(0, model)])?;
-    Ok(value)
+    Ok((value, gradients))
 }
 
 fn two(outputs: &[Tensor]) -> Result<[&Tensor; 2], TrainError> {

@@ -105,17 +105,6 @@ impl Net {
         self.graph.params.iter().zip(&self.params)
     }
 
-    /// Forgets all gradients: parameters that the next loss does not reach have none then.
-    pub fn zero_grad(&self) {
-        for (spec, tensor) in self.params() {
-            let mut gradient = tensor.grad();
-            if spec.role == ParamRole::Trainable && gradient.defined() {
-                let _ = gradient.detach_();
-                let _ = gradient.zero_();
-            }
-        }
-    }
-
     /// The parameter or running statistic of a name.
     pub fn param(&self, name: &str) -> Option<&Tensor> {
         self.params().find(|(spec, _)| spec.name == name).map(|(_, tensor)| tensor)

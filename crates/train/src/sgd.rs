@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use unscene_graph::ParamRole;
 
+use crate::gradients::{Gradients, trainable};
 use crate::{Net, TrainError};
 
 /// Settings of [`Sgd`]. The default is that of the paper.
@@ -58,22 +58,21 @@ impl Sgd {
         Sgd { config, rates: vec![], momentum: HashMap::new() }
     }
 
-    /// Moves the trainable parameters of some nets that have a gradient. Each net comes with its position among those that
-    /// are trained, by which its momentum is kept.
+    /// Moves the trainable parameters of some nets that have a gradient. `first` is the position of the first of them among
+    /// the nets that are trained, by which momentum is kept; the others follow it.
     ///
     /// # Errors
     /// When libtorch fails.
-    pub fn step<'a>(&mut self, nets: impl IntoIterator<Item = (usize, &'a Net)>) -> Result<(), TrainError> {
+    pub fn step(&mut self, first: usize, nets: &[&Net], gradients: Gradients) -> Result<(), TrainError> {
         tch::no_grad(|| {
             let mut moving = Vec::new();
-            for (position, net) in nets {
-                for (spec, tensor) in net.params().filter(|(spec, _)| spec.role == ParamRole::Trainable) {
-                    let gradient = tensor.f_grad()?;
-                    let rate =
-                        self.rates.iter().find(|rate| rate.net == position && spec.name.starts_with(&rate.prefix));
+            for (position, (net, gradients)) in nets.iter().zip(gradients.nets).enumerate() {
+                let position = first + position;
+                for ((name, tensor), gradient) in trainable(net).zip(gradients) {
+                    let rate = self.rates.iter().find(|rate| rate.net == position && name.starts_with(&rate.prefix));
                     let lr = self.config.lr * rate.map_or(1.0, |rate| rate.factor);
                     if lr != 0.0 && gradient.defined() {
-                        moving.push(((position, spec.name.as_str()), tensor, gradient, lr));
+                        moving.push(((position, name), tensor, gradient, lr));
                     }
                 }
             }
@@ -81,14 +80,17 @@ impl Sgd {
                 Some(most) => clip_scale(moving.iter().map(|(_, _, gradient, _)| gradient), most)?,
                 None => 1.0,
             };
-            for (name, tensor, gradient, lr) in moving {
-                let gradient = if scale < 1.0 { gradient.f_mul_scalar(scale)? } else { gradient };
+            for (name, tensor, mut gradient, lr) in moving {
+                if scale < 1.0 {
+                    let _ = gradient.f_mul_scalar_(scale)?;
+                }
                 self.move_one(name, tensor, gradient, lr)?;
             }
             Ok(())
         })
     }
 
+    /// Each line is one pass over memory: an addition with a factor is `addcmul` with a tensor of one number.
     fn move_one(
         &mut self,
         (position, name): (usize, &str),
@@ -97,28 +99,27 @@ impl Sgd {
         lr: f64,
     ) -> Result<(), TrainError> {
         let SgdConfig { momentum, dampening, weight_decay, .. } = self.config;
-        let mut step = gradient;
+        let one = |value: f64| Tensor::f_full([] as [i64; 0], value, (gradient.kind(), gradient.device()));
+        let mut step = gradient.shallow_clone();
         if weight_decay != 0.0 {
-            step = step.f_add(&tensor.f_mul_scalar(weight_decay)?)?;
+            let _ = step.f_addcmul_(tensor, &one(weight_decay)?)?;
         }
         if momentum != 0.0 {
             let key = (position, name.to_string());
             step = match self.momentum.get_mut(&key) {
                 Some(kept) => {
                     let _ = kept.f_mul_scalar_(momentum)?;
-                    let _ = kept.f_add_(&step.f_mul_scalar(1.0 - dampening)?)?;
+                    let _ = kept.f_addcmul_(&step, &one(1.0 - dampening)?)?;
                     kept.shallow_clone()
                 }
                 // The first step is taken whole, whatever the dampening.
                 None => {
-                    let first = step.f_detach()?.f_add_scalar(0.0)?;
-                    self.momentum.insert(key, first.shallow_clone());
-                    first
+                    self.momentum.insert(key, step.shallow_clone());
+                    step
                 }
             };
         }
-        let mut tensor = tensor.shallow_clone();
-        let _ = tensor.f_sub_(&step.f_mul_scalar(lr)?)?;
+        let _ = tensor.shallow_clone().f_addcmul_(&step, &one(-lr)?)?;
         Ok(())
     }
 

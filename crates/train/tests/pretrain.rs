@@ -11,9 +11,10 @@ use tch::{Kind, Tensor};
 use unscene_models::heads::AdversaryConfig;
 use unscene_models::r3d::R3dConfig;
 use unscene_train::method::{
-    Adversary, Batch, entropy, masked_step, ordinary_step, reverse_gradient, soft_cross_entropy,
+    Adversary, Batch, entropy, masked_gradients, masked_step, ordinary_gradients, ordinary_step, reverse_gradient,
+    soft_cross_entropy,
 };
-use unscene_train::{Mode, Net, Precision, Rate, Sgd, SgdConfig, TrainError};
+use unscene_train::{Gradients, Mode, Net, Precision, Rate, Sgd, SgdConfig, TrainError};
 
 #[derive(Deserialize)]
 struct Record {
@@ -55,12 +56,12 @@ fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
     assert!(difference <= 1e-4 * largest + 1e-7, "{name}: {difference} of {largest}");
 }
 
-fn assert_gradients(expected: &HashMap<String, Vec<f32>>, nets: &[&Net]) {
+fn assert_gradients(expected: &HashMap<String, Vec<f32>>, nets: &[&Net], found: &Gradients) {
     let mut compared = 0;
     for (number, net) in nets.iter().enumerate() {
-        for (spec, tensor) in net.params() {
+        for (spec, _) in net.params() {
             let Some(expected) = expected.get(&format!("{number}.{}", spec.name)) else { continue };
-            assert_close(&spec.name, &numbers(&tensor.grad()), expected);
+            assert_close(&spec.name, &numbers(found.get(number, net, &spec.name).unwrap()), expected);
             compared += 1;
         }
     }
@@ -78,15 +79,18 @@ fn two_alternating_iterations_equal_pytorch() {
         let labels: Vec<i64> = (0..4).map(|n| (n + iteration as i64) % 4).collect();
         let scenes = (tensor(&format!("scenes{iteration}"), &[4, 5]) * 3.0).softmax(1, Kind::Float);
         let batch = Batch { clips, labels: Tensor::from_slice(&labels), attributes: vec![scenes] };
-        let losses = ordinary_step(&model, &adversaries, &mut sgd, &[batch]).unwrap();
+        let nets = [&model, &adversaries[0].net];
+        let (losses, gradients, _) = ordinary_gradients(&model, &adversaries, &[batch]).unwrap();
         if iteration == 0 {
-            assert_gradients(&record.gradients[0], &[&model, &adversaries[0].net]);
+            assert_gradients(&record.gradients[0], &nets, &gradients);
         }
+        sgd.step(0, &nets, gradients).unwrap();
         let masked = tensor(&format!("masked{iteration}"), &[4, 3, 8, 32, 32]);
-        let unsure = masked_step(&model, &mut sgd, &[masked], 0.75, Mode::Train).unwrap();
+        let (unsure, gradients) = masked_gradients(&model, &[masked], 0.75, Mode::Train).unwrap();
         if iteration == 0 {
-            assert_gradients(&record.gradients[1], &[&model]);
+            assert_gradients(&record.gradients[1], &nets[..1], &gradients);
         }
+        sgd.step(0, &nets[..1], gradients).unwrap();
         for (found, expected) in [losses.action, losses.adversaries[0], unsure].into_iter().zip(expected) {
             assert!((found - expected).abs() <= 1e-4 * expected.abs(), "{iteration}: {found} {expected}");
         }
@@ -191,8 +195,9 @@ fn batches_taken_together_are_one_step_of_their_mean() {
     // Gradients of the halves by themselves, and of both together; BatchNorm sees halves in each case.
     let gradient = |batches: &[Batch]| {
         let (model, adversaries) = nets();
-        let losses = ordinary_step(&model, &adversaries, &mut Sgd::new(SgdConfig::default()), batches).unwrap();
-        (numbers(&model.param("conv1.weight").unwrap().grad()), losses.action, losses.adversaries[0])
+        let (losses, gradients, _) = ordinary_gradients(&model, &adversaries, batches).unwrap();
+        let conv1 = numbers(gradients.get(0, &model, "conv1.weight").unwrap());
+        (conv1, losses.action, losses.adversaries[0])
     };
     let (first, second, both) = (gradient(&[half(0)]), gradient(&[half(2)]), gradient(&[half(0), half(2)]));
     let mean: Vec<f32> = first.0.iter().zip(&second.0).map(|(a, b)| (a + b) / 2.0).collect();
@@ -237,11 +242,15 @@ fn long_gradients_are_clipped_as_pytorch_does() {
         let (model, adversaries) = nets();
         let before: Vec<Vec<f32>> = model.params().map(|(_, tensor)| numbers(tensor)).collect();
         let config = SgdConfig { lr: 1.0, momentum: 0.0, weight_decay: 0.0, dampening: 0.0, clip_norm };
-        ordinary_step(&model, &adversaries, &mut Sgd::new(config), &[batch()]).unwrap();
         let nets = [&model, &adversaries[0].net];
-        let gradients = nets.iter().flat_map(|net| net.params()).filter(|(_, tensor)| tensor.grad().defined());
-        let squares: f64 =
-            gradients.flat_map(|(_, tensor)| numbers(&tensor.grad())).map(|value| f64::from(value).powi(2)).sum();
+        let (_, gradients, _) = ordinary_gradients(&model, &adversaries, &[batch()]).unwrap();
+        let names =
+            nets.iter().enumerate().flat_map(|(at, net)| net.params().map(move |(spec, _)| (at, *net, &spec.name)));
+        let found = names.filter_map(|(at, net, name)| gradients.get(at, net, name));
+        let squares: f64 = found.flat_map(numbers).map(|value| f64::from(value).powi(2)).sum();
+        // A model of its own: running statistics have moved.
+        let (model, adversaries) = crate::nets();
+        ordinary_step(&model, &adversaries, &mut Sgd::new(config), &[batch()]).unwrap();
         let after = model.params().map(|(_, tensor)| numbers(tensor));
         let step: Vec<f32> = before.into_iter().zip(after).flat_map(|(a, b)| sub(&a, &b)).collect();
         (step, squares.sqrt())
@@ -266,10 +275,9 @@ fn bfloat16_computes_nearly_the_same_with_float32_weights() {
     let losses = |precision| {
         let (model, adversaries) = nets();
         let model = model.computing(precision);
-        let mut sgd = Sgd::new(SgdConfig { lr: 0.01, ..SgdConfig::default() });
-        let losses = ordinary_step(&model, &adversaries, &mut sgd, &[batch()]).unwrap();
+        let (losses, gradients, _) = ordinary_gradients(&model, &adversaries, &[batch()]).unwrap();
         assert!(model.params().all(|(_, tensor)| tensor.kind() == Kind::Float));
-        (losses.action, numbers(&model.param("conv1.weight").unwrap().grad()))
+        (losses.action, numbers(gradients.get(0, &model, "conv1.weight").unwrap()))
     };
     let (exact, rough) = (losses(Precision::Float32), losses(Precision::Bfloat16));
     assert_ne!(exact.1, rough.1);
