@@ -20,7 +20,7 @@ fn config(folder: &Path, change: &[(&str, &str)]) -> String {
         ("width = 0.25", "width = 0.05"),
         ("size = 56", "size = 32"),
         ("epochs = 24", "epochs = 2"),
-        ("batch = 32", "batch = 8"),
+        ("batch = 16", "batch = 8"),
     ];
     for (from, to) in small.iter().chain(change) {
         assert!(config.contains(from), "{from}");
