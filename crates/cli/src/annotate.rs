@@ -1,19 +1,19 @@
 //! `unscene annotate`: scenes and people of a dataset, found once by other models and kept in a file.
 
+mod preview;
+mod stage;
+
 use std::io::Write;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::json;
-use unscene_annotate::{
-    AnnotateOptions, FrameModel, ImportOptions, PreviewItem, Report, annotate, import, people_agreement, people_truth,
-    preview, read_labels, scene_agreement, scene_truth,
-};
-use unscene_data::{Cache, CacheKind, Fill, Found, Item, Looks};
+use unscene_annotate::{AnnotateOptions, FrameModel, ImportOptions, Report, annotate, import, read_labels};
+use unscene_data::{CacheKind, Item, Looks};
 use unscene_engine::{DeviceChoice, EngineChoice, EngineOptions};
 
 use crate::data::DatasetArgs;
@@ -35,11 +35,11 @@ enum AnnotateCommand {
     /// Takes over the scenes or people that the paper's release (SDN) found
     Import(ImportArgs),
     /// Writes the exact truth of a Stage set into caches
-    Truth(TruthArgs),
+    Truth(stage::TruthArgs),
     /// Draws what caches say: boxes, masked frames, the likeliest scenes
-    Preview(PreviewArgs),
+    Preview(preview::PreviewArgs),
     /// Compares a cache with the exact truth of a Stage set
-    Compare(CompareArgs),
+    Compare(stage::CompareArgs),
 }
 
 #[derive(Args)]
@@ -161,62 +161,6 @@ enum ImportKind {
     People,
 }
 
-/// Arguments of `unscene annotate truth`.
-#[derive(Args)]
-struct TruthArgs {
-    /// Folder that `unscene stage` made
-    #[arg(long, value_name = "DIR")]
-    stage: PathBuf,
-    /// Cache of scenes to write
-    #[arg(long, value_name = "FILE", required_unless_present = "people")]
-    scenes: Option<PathBuf>,
-    /// Cache of people to write
-    #[arg(long, value_name = "FILE")]
-    people: Option<PathBuf>,
-}
-
-/// Arguments of `unscene annotate preview`.
-#[derive(Args)]
-struct PreviewArgs {
-    #[command(flatten)]
-    dataset: DatasetArgs,
-    /// Cache of scenes
-    #[arg(long, value_name = "FILE")]
-    scenes: Option<PathBuf>,
-    /// Cache of people
-    #[arg(long, value_name = "FILE")]
-    people: Option<PathBuf>,
-    /// Videos to draw, spread over the dataset
-    #[arg(long, default_value_t = 8, value_name = "N")]
-    count: usize,
-    /// Leave out boxes below this score, as masking does
-    #[arg(long, default_value_t = 0.3, value_name = "SCORE")]
-    min_score: f32,
-    /// What people are filled with: mean, blur, median, or a folder of videos without people
-    #[arg(long, default_value = "mean", value_name = "FILL")]
-    fill: Fill,
-    /// Picture to write
-    #[arg(long, value_name = "FILE.png")]
-    out: PathBuf,
-}
-
-/// Arguments of `unscene annotate compare`.
-#[derive(Args)]
-struct CompareArgs {
-    /// Folder that `unscene stage` made
-    #[arg(long, value_name = "DIR")]
-    stage: PathBuf,
-    /// Cache of its scenes
-    #[arg(long, value_name = "FILE")]
-    scenes: Option<PathBuf>,
-    /// Cache of its people
-    #[arg(long, value_name = "FILE")]
-    people: Option<PathBuf>,
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// Runs `unscene annotate`.
 pub fn run(args: AnnotateArgs) -> Result<()> {
     // Loading a model takes a while, and is not the moment to end without a word.
@@ -238,9 +182,9 @@ pub fn run(args: AnnotateArgs) -> Result<()> {
             annotate_with(model, Looks::Every(args.every), &args.run)
         }
         AnnotateCommand::Import(args) => import_from(&args),
-        AnnotateCommand::Truth(args) => truth(&args),
-        AnnotateCommand::Preview(args) => draw(&args),
-        AnnotateCommand::Compare(args) => compare(&args),
+        AnnotateCommand::Truth(args) => stage::truth(&args),
+        AnnotateCommand::Preview(args) => preview::draw(&args),
+        AnnotateCommand::Compare(args) => stage::compare(&args),
     }
 }
 
@@ -332,93 +276,6 @@ fn print(report: &Report, out_path: &Path, start: Instant, missing: usize, how: 
     }
     for failure in failures {
         writeln!(out, "  unreadable: {}", failure.reason)?;
-    }
-    Ok(())
-}
-
-fn draw(args: &PreviewArgs) -> Result<()> {
-    // A list or a cache named by mistake is not written over.
-    if args.out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
-        bail!("--out: found {}, expected a name that ends in .png", args.out.display());
-    }
-    let dataset = args.dataset.load()?;
-    let items: Vec<&Item> = dataset.parts.iter().flat_map(|part| &part.items).collect();
-    if items.is_empty() || args.count == 0 {
-        bail!("there is no video to draw; check --videos and --count");
-    }
-    if args.scenes.is_none() && args.people.is_none() {
-        bail!("name a cache by --scenes, --people or both");
-    }
-    let step = items.len().div_ceil(args.count).max(1);
-    let items: Vec<&Item> = items.into_iter().step_by(step).collect();
-    let scenes = args.scenes.as_ref().map(|path| Cache::open(path, CacheKind::Scenes)).transpose()?;
-    let labels = scenes.as_ref().map_or(vec![], |cache| cache.labels().to_vec());
-    let mut scenes = scenes.map(|cache| cache.read(items.iter().copied())).transpose()?;
-    let people = args.people.as_ref().map(|path| Cache::open(path, CacheKind::People)).transpose()?;
-    let mut people = people.map(|cache| cache.read(items.iter().copied())).transpose()?;
-    let previews: Vec<PreviewItem<'_>> = items
-        .iter()
-        .enumerate()
-        .map(|(at, item)| {
-            let scores = match scenes.as_mut().and_then(|scenes| scenes[at].take()).map(|found| found.found) {
-                Some(Found::Scenes(scores)) => scores,
-                _ => vec![],
-            };
-            let mut scenes: Vec<(String, f32)> = labels.iter().cloned().zip(scores).collect();
-            scenes.sort_by(|a, b| b.1.total_cmp(&a.1));
-            PreviewItem { item, scenes, people: people.as_mut().and_then(|people| people[at].take()) }
-        })
-        .collect();
-    let png = preview(&previews, args.min_score, &args.fill).png()?;
-    let partial = args.out.with_added_extension("partial");
-    let write = || std::fs::write(&partial, png).and_then(|()| std::fs::rename(&partial, &args.out));
-    write().with_context(|| format!("cannot write {}", args.out.display()))?;
-    writeln!(std::io::stdout(), "drew {} videos: look at {}", previews.len(), args.out.display())?;
-    Ok(())
-}
-
-fn truth(args: &TruthArgs) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    if let Some(cache) = &args.scenes {
-        let videos = scene_truth(&args.stage, cache)?;
-        writeln!(out, "wrote {}: the scenes of {videos} videos", cache.display())?;
-    }
-    if let Some(cache) = &args.people {
-        let videos = people_truth(&args.stage, cache)?;
-        writeln!(out, "wrote {}: the people of {videos} videos", cache.display())?;
-    }
-    Ok(())
-}
-
-fn compare(args: &CompareArgs) -> Result<()> {
-    if args.scenes.is_none() && args.people.is_none() {
-        bail!("name a cache by --scenes, --people or both");
-    }
-    let scenes = args.scenes.as_ref().map(|cache| scene_agreement(cache, &args.stage)).transpose()?;
-    let people = args.people.as_ref().map(|cache| people_agreement(cache, &args.stage)).transpose()?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{:#}", json!({"scenes": scenes, "people": people}))?;
-        return Ok(());
-    }
-    if let Some(found) = scenes {
-        writeln!(out, "scenes of {} of {} videos", found.videos, found.of)?;
-        writeln!(out, "  true scene is the likeliest  {:>5.1} %", found.accuracy * 100.0)?;
-        writeln!(out, "  mean probability of it       {:>5.1} %", found.probability * 100.0)?;
-        writeln!(
-            out,
-            "  purity of the labels         {:>5.1} %  ({} labels in use, {:.1} % by chance)",
-            found.purity * 100.0,
-            found.labels_used,
-            found.chance * 100.0
-        )?;
-    }
-    if let Some(found) = people {
-        writeln!(out, "people of {} of {} videos, {} frames, at IoU 0.5", found.videos, found.of, found.frames)?;
-        writeln!(out, "  people that are found        {:>5.1} %", found.recall * 100.0)?;
-        writeln!(out, "  boxes that are right         {:>5.1} %", found.precision * 100.0)?;
-        writeln!(out, "  mean overlap with the best   {:>5.3}", found.mean_iou)?;
-        writeln!(out, "  part of a person covered     {:>5.1} %", found.covered * 100.0)?;
     }
     Ok(())
 }

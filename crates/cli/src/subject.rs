@@ -11,10 +11,23 @@ use unscene_eval::Outputs;
 use unscene_models::manifest::ClipInput;
 use unscene_vision::Normalization;
 
-/// Arguments that name a model.
+/// Arguments that name a model, and what computes it.
 #[derive(Args)]
-#[group(id = "model", required = true, multiple = false, args = ["run", "bundle"])]
 pub struct SubjectArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Engine that runs a bundle: auto, ort or tract
+    #[arg(long, default_value_t = EngineChoice::Auto)]
+    #[cfg_attr(feature = "train", arg(conflicts_with = "run"))]
+    engine: EngineChoice,
+    /// auto, cpu, cuda:0 and so on; for a bundle tensorrt:0 as well
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct ModelArgs {
     /// The run folder of a training
     #[cfg(feature = "train")]
     #[arg(long, value_name = "RUN")]
@@ -22,12 +35,6 @@ pub struct SubjectArgs {
     /// The exported bundle
     #[arg(long, value_name = "BUNDLE")]
     bundle: Option<PathBuf>,
-    /// Engine that runs a bundle: auto, ort or tract
-    #[arg(long, default_value_t = EngineChoice::Auto)]
-    engine: EngineChoice,
-    /// Where a bundle runs: auto, cpu, cuda:0, tensorrt:0
-    #[arg(long, default_value_t = DeviceChoice::Auto)]
-    device: DeviceChoice,
 }
 
 /// A model that takes clips.
@@ -54,16 +61,19 @@ impl SubjectArgs {
     /// Loads the model. `needs_features` refuses one that gives only logits.
     pub fn open(&self, needs_features: bool) -> Result<Subject> {
         #[cfg(feature = "train")]
-        if let Some(dir) = &self.run {
+        if let Some(dir) = &self.model.run {
+            let device = self.libtorch_device()?;
             let folder = unscene_models::run::RunFolder::new(dir);
             let config = folder.read_config()?;
             let weights = unscene_train::read_weights(&folder.weights_path())?;
-            let net = unscene_train::Net::from_weights(config.model.graph_with_features()?, &weights)?;
+            let net =
+                unscene_train::Net::from_weights(config.model.graph_with_features()?, &weights)?.to_device(device)?;
             let form = form(&config.input, config.fps);
-            let name = format!("{} by libtorch", dir.display());
+            let place = if device.is_cuda() { "a GPU" } else { "the CPU" };
+            let name = format!("{} by libtorch on {place}", dir.display());
             return Ok(Subject { model: Model::Run(Box::new(net)), labels: config.labels, form, name });
         }
-        let Some(dir) = &self.bundle else { bail!("name a model by --bundle") };
+        let Some(dir) = &self.model.bundle else { bail!("name a model by --bundle") };
         let bundle = Bundle::open(dir)?;
         let has_features = bundle.manifest.graphs[0].outputs.iter().any(|output| output.name == "features");
         if needs_features && !has_features {
@@ -74,6 +84,22 @@ impl SubjectArgs {
         let network = Network::load(&bundle.model_path(), &[3, form.frames, form.height, form.width], &options)?;
         let name = format!("{} by {} on {}", dir.display(), network.engine_name(), network.device_name());
         Ok(Subject { model: Model::Bundle(Box::new(network)), labels: bundle.manifest.labels.clone(), form, name })
+    }
+}
+
+#[cfg(feature = "train")]
+impl SubjectArgs {
+    /// Where libtorch runs a run: with `auto`, on the first GPU that it can use.
+    fn libtorch_device(&self) -> Result<unscene_train::Device> {
+        use unscene_train::{Device, open_device};
+        let device = match self.device {
+            DeviceChoice::Auto if open_device(Device::Cuda(0)).is_ok() => Device::Cuda(0),
+            DeviceChoice::Auto | DeviceChoice::Cpu => Device::Cpu,
+            DeviceChoice::Cuda(number) => Device::Cuda(number as usize),
+            DeviceChoice::TensorRt(_) => bail!("--device {}: libtorch has no TensorRT; name a --bundle", self.device),
+        };
+        open_device(device)?;
+        Ok(device)
     }
 }
 

@@ -98,26 +98,19 @@ fn a_run_and_its_bundle_give_the_same_numbers() {
     done(["annotate", "truth", "--stage", text(&stage), "--scenes", text(&path("s")), "--people", text(&path("p"))]);
     done(["export", "--onnx", "--features", "--run", text(&run_dir), "--out", text(&bundle)]);
 
-    let empty = stage.join("empty");
-    let asked: [(&str, Vec<&str>); 3] = [
+    let (empty, scenes, people) = (stage.join("empty"), path("s"), path("p"));
+    for (what, more) in [
         ("action", vec!["--part", "iid", "--part", "swapped"]),
-        ("scene", vec!["--part", "swapped", "--scenes", text(folder.path())]),
-        ("masked", vec!["--part", "iid", "--fill", "blur", "--fill", text(&empty)]),
-    ];
-    let (scenes, people) = (path("s"), path("p"));
-    for (what, more) in asked {
-        let more: Vec<&str> = match what {
-            "scene" => vec!["--part", "swapped", "--scenes", text(&scenes)],
-            "masked" => more.into_iter().chain(["--people", text(&people)]).collect(),
-            _ => more,
-        };
-        let of = |model: [&str; 2]| {
+        ("scene", vec!["--part", "swapped", "--scenes", text(&scenes)]),
+        ("masked", vec!["--part", "iid", "--people", text(&people), "--fill", "blur", "--fill", text(&empty)]),
+    ] {
+        let of = |model: &[&str]| {
             let data = ["--annotations", text(&stage)];
-            json(&["eval", what].into_iter().chain(model).chain(data).chain(more.iter().copied()).collect::<Vec<_>>())
+            json(&[&["eval", what], model, &data, &more].concat())
         };
-        let by_run = of(["--run", text(&run_dir)]);
+        let by_run = of(&["--run", text(&run_dir), "--device", "cpu"]);
         for engine in ["ort", "tract"] {
-            let by_bundle = of(["--bundle", text(&bundle)].map(|arg| arg));
+            let by_bundle = of(&["--bundle", text(&bundle), "--engine", engine]);
             assert_same(&by_run["parts"], &by_bundle["parts"], &format!("{what} by {engine}"));
         }
         std::fs::write(run_dir.join(format!("{what}.json")), by_run.to_string()).unwrap();
@@ -200,6 +193,14 @@ fn what_cannot_be_measured_is_named() {
         (vec!["eval", "action", "--run", text(&other), "--batch", "0"], "--batch"),
     ] {
         let ended = run(args.iter().chain(&data));
+        assert!(ended.code == Some(2) && ended.err.contains(part), "{args:?}: {ended:?}");
+    }
+    for (args, part) in [
+        (vec!["--run", text(&other), "--device", "tensorrt:0"], "libtorch has no TensorRT"),
+        (vec!["--run", text(&other), "--engine", "ort"], "--engine"),
+        (vec!["--run", text(&other), "--bundle", text(&bundle)], "--bundle"),
+    ] {
+        let ended = run(["eval", "action"].into_iter().chain(args.iter().copied()).chain(data));
         assert!(ended.code == Some(2) && ended.err.contains(part), "{args:?}: {ended:?}");
     }
     let ended = run(["eval", "action", "--annotations", text(&stage)]);

@@ -11,24 +11,19 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn config(folder: &Path, change: &[(&str, &str)]) -> String {
+/// The command that trains the example on `stage` in this folder, small enough for seconds.
+fn pretrain(folder: &Path, more: &[&str]) -> Vec<String> {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/pretrain_stage.toml");
-    let mut config = std::fs::read_to_string(example).unwrap();
-    let stage = format!("annotations = {:?}", folder.join("stage"));
-    let small = [
-        ("annotations = \"stage\"", stage.as_str()),
-        ("width = 0.25", "width = 0.05"),
-        ("size = 56", "size = 32"),
-        ("epochs = 24", "epochs = 2"),
-        ("batch = 16", "batch = 8"),
-    ];
-    for (from, to) in small.iter().chain(change) {
-        assert!(config.contains(from), "{from}");
-        config = config.replace(from, to);
-    }
-    let path = folder.join("config.toml");
-    std::fs::write(&path, config).unwrap();
-    text(&path).to_string()
+    let annotations = format!("data.annotations='{}'", folder.join("stage").display());
+    let small =
+        [&annotations, "model.width=0.05", "model.size=32", "batch=8", "fit.epochs=2", "fit.schedule.epochs=[1]"];
+    let small = small.iter().flat_map(|setting| ["--set", setting]);
+    ["pretrain", "--config", text(&example)]
+        .into_iter()
+        .chain(small)
+        .chain(more.iter().copied())
+        .map(String::from)
+        .collect()
 }
 
 #[test]
@@ -37,8 +32,8 @@ fn a_model_is_trained_exported_and_used() {
     let stage = folder.path().join("stage");
     done(["stage", "--preset", "tiny", "--train", "20", "--val", "10", "--test", "0", "--out", text(&stage)]);
     let (out, bundle) = (folder.path().join("run"), folder.path().join("bundle"));
-    let example = config(folder.path(), &[]);
-    let lines = done(["pretrain", "--config", &example, "--out", text(&out), "--json"]);
+    let pretrain = |more: &[&str]| pretrain(folder.path(), more);
+    let lines = done(pretrain(&["--out", text(&out), "--json"]));
     let epochs: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(epochs.len(), 2);
     assert!(epochs[1]["val"]["loss"].as_f64().unwrap().is_finite());
@@ -59,29 +54,43 @@ fn a_model_is_trained_exported_and_used() {
         (vec!["--out", text(&out)], "go on with --resume"),
         (vec!["--out", text(&stage)], "is not empty"),
         (vec!["--out", text(folder.path()), "--resume"], "no snapshot to resume"),
+        (vec!["--out", text(&out), "--resume", "--set", "seed=1"], "seed: 0, now 1"),
     ] {
-        let ended = run(["pretrain", "--config", &example].iter().chain(&args));
+        let ended = run(pretrain(&args));
         assert!(ended.code == Some(2) && ended.err.contains(part), "{ended:?}");
     }
-    assert_eq!(done(["pretrain", "--config", &example, "--out", text(&out), "--resume", "--json"]), "");
-    let other = config(folder.path(), &[("seed = 0", "seed = 1")]);
-    let ended = run(["pretrain", "--config", &other, "--out", text(&out), "--resume"]);
-    assert!(ended.code == Some(2) && ended.err.contains("seed: 0, now 1"), "{ended:?}");
+    assert_eq!(done(pretrain(&["--out", text(&out), "--resume", "--json"])), "");
 }
 
 #[test]
 fn a_config_that_makes_no_sense_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    for (from, to, part) in [
-        ("batch = 8", "bach = 8", "bach"),
-        ("arch = \"r3d10-hara\"", "arch = \"r3d11-hara\"", "r3d11-hara"),
-        ("format = \"csv\"", "format = \"avi\"", "avi"),
-        ("seed = 0", "seed = 0", "stage"),
+    for (setting, part) in [
+        ("bach=8", "bach"),
+        ("model.arch=r3d11-hara", "r3d11-hara"),
+        ("data.format=avi", "avi"),
+        ("fit.accumulate=0", "fit.accumulate is 0"),
+        ("adversary=[{name='model', cache='s'}]", "give each a name of its own"),
+        ("confusion={people='p', weight=-1}", "confusion.weight is -1"),
+        // What is right, on a set that is not there.
+        ("seed=0", "stage"),
     ] {
-        let config = config(folder.path(), &[(from, to)]);
-        let ended = run(["pretrain", "--config", &config, "--out", text(&out)]);
-        assert!(ended.code == Some(2) && ended.err.contains(part), "{ended:?}");
+        let ended = run(pretrain(folder.path(), &["--set", setting, "--out", text(&out)]));
+        assert!(ended.code == Some(2) && ended.err.contains(part), "{setting}: {ended:?}");
         assert!(!out.exists());
     }
+}
+
+#[test]
+fn a_printed_config_is_a_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed =
+        done(pretrain(folder.path(), &["--preset", "paper", "--set", "confusion.people=p", "--print-config"]));
+    for line in ["batch = 8", "weight = 1.0", "fill = \"mean\"", "dampening = 0.0"] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+    let path = folder.path().join("printed.toml");
+    std::fs::write(&path, &printed).unwrap();
+    assert_eq!(done(["pretrain", "--config", text(&path), "--print-config"]), printed);
 }
