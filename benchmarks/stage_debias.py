@@ -5,7 +5,7 @@
     python3 benchmarks/stage_debias.py target/release/unscene WORK_FOLDER [--seeds 3] [--jobs 2] [--only NAME ...]
 
 Trains every variant of VARIANTS for every seed and measures it; what is in WORK_FOLDER already is not done again, so that it
-can be stopped at any time. About 100 minutes on two cores.
+can be stopped at any time. About two hours on two cores.
 """
 
 import argparse
@@ -45,8 +45,9 @@ VARIANTS = [
     ("adversary", "the adversary of that alone", [adversary(0.5)], "biased"),
     ("confusion", "the confusion of that alone", [confusion(1.0, "'mean'")], "biased"),
     ("blur", "confusion of weight 0.5, filled with what is around, blurred", [confusion(0.5, "'blur'")], "biased"),
+    ("median", "the same, filled with the median over the clip", [confusion(0.5, "'median'")], "biased"),
     ("true background", "confusion of weight 0.5, filled with what is behind", [confusion(0.5, EMPTY)], "biased"),
-    ("both", "the same, and an adversary with lambda 0.1", [confusion(0.5, EMPTY), adversary(0.1)], "biased"),
+    ("both", "true background, and an adversary with lambda 0.1", [confusion(0.5, EMPTY), adversary(0.1)], "biased"),
     ("scene only", "trained and tested on videos without people", [], "biased/empty"),
 ]
 # Actions that are each other backwards.

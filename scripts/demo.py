@@ -58,7 +58,6 @@ class Demo:
         say(f"1 of 7: a benchmark of 1,700 short videos (half a minute). In training, {float(BIAS):.0%} of an action's videos are in its own scene.")
         if not (stage / "stage.json").exists():
             self.call("stage", "--out", stage, "--preset", "demo", "--bias", BIAS, "--empty")
-        print(f"look at {stage}/contact_sheet.png")
 
         say("2 of 7: a classifier of scenes, trained on pictures of empty scenes (half a minute), names the scene of every video.")
         self.train(runs / "scenes", ROOT / "examples/scenes_stage.toml", f"data.annotations='{stage / 'pictures'}'")

@@ -212,3 +212,21 @@ pub(crate) fn by<T: ToString>(shape: &[T]) -> String {
         sizes => sizes.iter().map(T::to_string).collect::<Vec<_>>().join(" x "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn what_runs_out_of_memory_says_what_to_reduce() {
+        // A pebibyte.
+        let refused = Tensor::f_zeros([1 << 48], (Kind::Float, Device::Cpu)).unwrap_err();
+        let error = TrainError::from(refused);
+        assert!(matches!(error, TrainError::Memory(_)), "{error}");
+        assert!(error.to_string().contains("reduce batch"), "{error}");
+        let refused = Tensor::f_zeros([2], (Kind::Float, Device::Cpu)).unwrap().f_view([3]).unwrap_err();
+        assert!(matches!(TrainError::from(refused), TrainError::Torch(_)));
+    }
+}
