@@ -174,7 +174,7 @@ def report(results, seeds, minutes):
              f"programs side by side on {machine()}.\n\n")
     text += (f"`unscene stage --preset demo` with bias {BIAS}: {BIAS * 100:.0f} % of an action's training videos happen in its own "
              "scene (10 of 10 actions and scenes); 900 training videos, tests of 200 (`iid`, as biased), 300 (`swapped`, never in "
-             "the own scene) and 200 (`unseen`). r3d10-hara at a quarter of its width, clips of 8 x 56 x 56, the settings of "
+             "the own scene) and 200 (`unseen`). r3d10-hara at a quarter of its width, clips of 8 x 56 x 56 over the whole video, the settings of "
              "`examples/pretrain_stage.toml`. Scenes and people are Stage's truth (`unscene annotate truth`): what is measured is "
              "the method and not a detector. Top-1 over videos, mean ± standard deviation over "
              f"{len(seeds)} seeds of the training; the data is the same.\n\n")

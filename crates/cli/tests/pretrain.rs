@@ -47,7 +47,7 @@ fn a_model_is_trained_exported_and_used() {
     assert_eq!(answer["predictions"].as_array().unwrap().len(), 5);
     let manifest: Value =
         serde_json::from_str(&std::fs::read_to_string(bundle.join("manifest.json")).unwrap()).unwrap();
-    assert_eq!((manifest["fps"].as_f64(), manifest["input"]["frames"].as_u64()), (Some(6.0), Some(8)));
+    assert_eq!((manifest["fps"].as_f64(), manifest["input"]["frames"].as_u64()), (Some(4.0), Some(8)));
 
     // A finished run is not trained over, and has nothing left to do.
     for (args, part) in [
