@@ -31,7 +31,7 @@ impl Preset {
 
 /// Reads a config. Later sources win: the preset, the file, then `NAME=VALUE` settings such as `fit.sgd.lr=0.01` or
 /// `adversary.0.lambda=1`.
-pub fn read<T: DeserializeOwned>(preset: Option<Preset>, file: Option<&Path>, settings: &[String]) -> Result<T> {
+pub fn read(preset: Option<Preset>, file: Option<&Path>, settings: &[String]) -> Result<Table> {
     let mut config = Table::new();
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
@@ -44,11 +44,12 @@ pub fn read<T: DeserializeOwned>(preset: Option<Preset>, file: Option<&Path>, se
         let defaults: Table = toml::from_str(preset.text()).context("the preset")?;
         fill_in(&mut config, defaults);
     }
-    let named = || match (file, preset) {
-        (Some(path), _) => path.display().to_string(),
-        _ => "the config".into(),
-    };
-    Value::Table(config).try_into().with_context(named)
+    Ok(config)
+}
+
+/// A config as what it stands for. `file` is where most of it comes from.
+pub fn parse<T: DeserializeOwned>(config: Table, file: Option<&Path>) -> Result<T> {
+    Value::Table(config).try_into().with_context(|| file.map_or("the config".into(), |path| path.display().to_string()))
 }
 
 /// Parts of a config that are there or not: a preset says how they work, and not whether they do.

@@ -6,6 +6,8 @@ mod config;
 mod data;
 mod eval;
 mod failure;
+#[cfg(feature = "train")]
+mod finetune;
 mod graph;
 mod interrupt;
 mod predict;
@@ -14,6 +16,8 @@ mod pretrain;
 mod report;
 mod stage;
 mod subject;
+#[cfg(feature = "train")]
+mod training;
 #[cfg(feature = "train")]
 mod weights;
 
@@ -48,6 +52,9 @@ enum Command {
     /// Trains a model that looks at the actor instead of the scene
     #[cfg(feature = "train")]
     Pretrain(pretrain::PretrainArgs),
+    /// Trains what a run has learned on another dataset
+    #[cfg(feature = "train")]
+    Finetune(finetune::FinetuneArgs),
     /// Measures a run or a bundle: actions, scenes, clips without people
     Eval(eval::EvalArgs),
     /// Puts trainings and what was measured of them side by side, as a page
@@ -75,6 +82,8 @@ fn main() -> ExitCode {
         Command::Import(args) => weights::import(args),
         #[cfg(feature = "train")]
         Command::Pretrain(args) => pretrain::run(args),
+        #[cfg(feature = "train")]
+        Command::Finetune(args) => finetune::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Report(args) => report::run(args),
         Command::Export(args) => unscene_export::run(&args).map_err(Into::into),

@@ -97,6 +97,14 @@ pub enum TrainError {
         /// NaN or infinite.
         value: f64,
     },
+    /// A layer that the model does not have.
+    #[error("there is no layer {layer:?}; the model has {layers}")]
+    Layer {
+        /// As it was asked for.
+        layer: String,
+        /// Those of the model.
+        layers: String,
+    },
     /// A device that is not there.
     #[error("{device}: {problem}")]
     Device {

@@ -4,7 +4,6 @@
 //! cleared before the next step or added to it, which costs several percent of a step.
 
 use tch::Tensor;
-use unscene_graph::ParamRole;
 
 use crate::{Net, TrainError};
 
@@ -57,6 +56,6 @@ impl Gradients {
 
 /// Names and values of what is trained.
 pub(crate) fn trainable(net: &Net) -> impl Iterator<Item = (&str, &Tensor)> {
-    let params = net.params().filter(|(spec, _)| spec.role == ParamRole::Trainable);
+    let params = net.params().filter(|(_, tensor)| tensor.requires_grad());
     params.map(|(spec, tensor)| (spec.name.as_str(), tensor))
 }

@@ -38,6 +38,8 @@ pub struct Net {
     params: Vec<Tensor>,
     device: Device,
     precision: Precision,
+    /// Nodes at the start of the graph that are not trained.
+    frozen_nodes: usize,
 }
 
 impl Net {
@@ -45,7 +47,7 @@ impl Net {
     pub fn init(graph: Graph, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let params = graph.params.iter().map(|spec| leaf(spec, &initial(spec, &mut random))).collect();
-        Self { graph, params, device: Device::Cpu, precision: Precision::default() }
+        Self { graph, params, device: Device::Cpu, precision: Precision::default(), frozen_nodes: 0 }
     }
 
     /// A model on the CPU with the weights of a file. Every tensor must fit by name and shape, and none may be left over.
@@ -73,7 +75,7 @@ impl Net {
             return Err(TrainError::Misfit { path: weights.path.clone(), misfits });
         }
         let params = graph.params.iter().map(|spec| leaf(spec, &weights.tensors[&spec.name].values)).collect();
-        Ok(Self { graph, params, device: Device::Cpu, precision: Precision::default() })
+        Ok(Self { graph, params, device: Device::Cpu, precision: Precision::default(), frozen_nodes: 0 })
     }
 
     /// The same model with convolutions in another precision.
@@ -81,18 +83,43 @@ impl Net {
         Self { precision, ..self }
     }
 
-    /// The same model on another device; on CUDA, weights of convolutions lie channels last, which cuDNN is faster with. Call [`crate::load_cuda`] before the first CUDA device.
+    /// The same model on another device; on CUDA, weights of convolutions lie channels last, which cuDNN is faster with. Call
+    /// [`crate::load_cuda`] before the first CUDA device.
     pub fn to_device(self, device: Device) -> Result<Self, TrainError> {
-        let specs = self.graph.params.iter();
-        let move_one = |(spec, tensor): (&ParamSpec, &Tensor)| {
+        let move_one = |tensor: &Tensor| {
             let mut moved = tensor.f_detach()?.f_to_device(device)?;
             if device.is_cuda() {
                 moved = channels_last(&moved)?;
             }
-            Ok(moved.f_set_requires_grad(spec.role == ParamRole::Trainable)?)
+            Ok(moved.f_set_requires_grad(tensor.requires_grad())?)
         };
-        let params = specs.zip(&self.params).map(move_one).collect::<Result<_, TrainError>>()?;
-        Ok(Self { graph: self.graph, params, device, precision: self.precision })
+        let params = self.params.iter().map(move_one).collect::<Result<_, TrainError>>()?;
+        Ok(Self { params, device, ..self })
+    }
+
+    /// The same model, trained only from a layer on: what comes before, by the order of the graph, keeps its weights and its
+    /// running statistics, and needs no backward pass. `layer` is how names of parameters start, such as `layer4`.
+    ///
+    /// # Errors
+    /// [`TrainError::Layer`] when no parameter has such a name; it lists the layers.
+    pub fn trained_from(mut self, layer: &str) -> Result<Self, TrainError> {
+        let of = |name: &str| name == layer || name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.'));
+        let has_layer = |node: &NodeInfo| node.params.iter().any(|&param| of(&self.graph.params[param].name));
+        let Some(first) = self.graph.nodes.iter().position(has_layer) else {
+            let mut layers: Vec<String> = vec![];
+            for param in &self.graph.params {
+                let name = param.name.split('.').next().unwrap_or_default();
+                if !layers.iter().any(|known| known == name) {
+                    layers.push(name.to_string());
+                }
+            }
+            return Err(TrainError::Layer { layer: layer.into(), layers: layers.join(", ") });
+        };
+        for &param in self.graph.nodes[..first].iter().flat_map(|node| &node.params) {
+            self.params[param] = self.params[param].f_detach()?;
+        }
+        self.frozen_nodes = first;
+        Ok(self)
     }
 
     /// The graph that is run.
@@ -139,6 +166,7 @@ impl Net {
         let mut values: Vec<Option<Tensor>> = Vec::with_capacity(self.graph.nodes.len());
         let last_use = self.last_uses();
         for (index, node) in self.graph.nodes.iter().enumerate() {
+            let mode = if index < self.frozen_nodes { Mode::Eval } else { mode };
             let value = match node.op {
                 Op::Input => input.shallow_clone(),
                 _ => {

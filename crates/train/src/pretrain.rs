@@ -10,7 +10,8 @@ use tch::{Device, Kind, Tensor};
 use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Loader, LoaderOptions, Part};
 use unscene_models::heads::AdversaryConfig;
 use unscene_models::r3d::ModelError;
-use unscene_models::run::RunConfig;
+use unscene_models::run::{RunConfig, RunFolder};
+use unscene_vision::Normalization;
 
 pub use config::{AdversarySpec, ConfusionSpec, PretrainConfig, Statistics};
 use streams::{check_labels, masked_loader, read_attributes};
@@ -18,12 +19,13 @@ use streams::{check_labels, masked_loader, read_attributes};
 use crate::fit::{Metrics, Task};
 use crate::method::{Adversary, Batch, masked_step, ordinary_step};
 use crate::sgd::Rate;
-use crate::start::{Started, start};
+use crate::start::{StartSpec, Started, start};
 use crate::{Mode, Net, Sgd, TrainError};
 
 /// Pretraining as a task of the loop.
 pub struct Pretraining {
     config: PretrainConfig,
+    form: ClipForm,
     labels: Vec<String>,
     model: Net,
     adversaries: Vec<Adversary>,
@@ -66,9 +68,12 @@ impl Pretraining {
             return Err(TrainError::Data(format!("the model has {found} classes, the dataset {expected} labels")));
         }
 
-        let form = config.clip_form();
+        let form = match &config.start {
+            Some(spec) => form_of_start(config.clip_form(), spec)?,
+            None => config.clip_form(),
+        };
         let options = LoaderOptions {
-            form,
+            form: form.clone(),
             augmentation: config.augmentation.clone(),
             batch: config.batch,
             seed: config.seed,
@@ -96,6 +101,7 @@ impl Pretraining {
         let labels = dataset.labels;
         let mut task = Pretraining {
             config,
+            form,
             labels,
             model,
             adversaries,
@@ -109,6 +115,9 @@ impl Pretraining {
         };
         if let Some(spec) = &task.config.start {
             task.started = Some(start(spec, &task.nets())?);
+            if let Some(layer) = &spec.from_layer {
+                task.model = task.model.trained_from(layer)?;
+            }
         }
         Ok(task)
     }
@@ -128,21 +137,22 @@ impl Pretraining {
         &self.model
     }
 
-    /// The run's description, for exporting what was trained: clips are prepared as training prepared them.
-    pub fn run_config(&self) -> RunConfig {
+    /// The run's description, for exporting what was trained: clips are prepared as training prepared them. `command` is what
+    /// was called.
+    pub fn run_config(&self, command: &str) -> RunConfig {
         let mut provenance = serde_json::Map::new();
         provenance.insert("unscene_version".into(), env!("CARGO_PKG_VERSION").into());
-        provenance.insert("command".into(), "pretrain".into());
+        provenance.insert("command".into(), command.into());
         provenance.insert("config".into(), serde_json::json!(self.config));
         let mut run = RunConfig::new(self.config.model.clone(), self.labels.clone(), provenance);
-        let ClipForm { short_side, normalization, fps, .. } = self.config.clip_form();
+        let ClipForm { short_side, normalization, fps, .. } = self.form.clone();
         (run.input.short_side, run.fps) = (short_side, fps);
         (run.input.mean, run.input.std, run.input.range) = (normalization.mean, normalization.std, normalization.range);
         run
     }
 
     fn tensor(&self, batch: &DataBatch) -> Result<Tensor, TrainError> {
-        clips(batch, &self.config.clip_form(), self.device)
+        clips(batch, &self.form, self.device)
     }
 
     /// The next batches of both streams, for one step.
@@ -168,6 +178,19 @@ impl Pretraining {
         let labels: Vec<i64> = batch.labels.iter().map(|&label| label as i64).collect();
         Ok(Tensor::from_slice(&labels).f_to_device(self.device)?)
     }
+}
+
+/// Clips in colours as the weights that are taken over know them, which is not a matter of choice.
+fn form_of_start(form: ClipForm, spec: &StartSpec) -> Result<ClipForm, TrainError> {
+    let folder = RunFolder::new(&spec.run);
+    if !folder.config_path().is_file() {
+        return Ok(form);
+    }
+    let input = folder.read_config().map_err(|error| TrainError::format(&spec.run, error))?.input;
+    let normalization = Normalization { mean: input.mean, std: input.std, range: input.range };
+    let is_same_size = (input.height, input.width) == (form.height, form.width);
+    let short_side = if is_same_size { input.short_side } else { form.short_side };
+    Ok(ClipForm { normalization, short_side, ..form })
 }
 
 fn clips(batch: &DataBatch, form: &ClipForm, device: Device) -> Result<Tensor, TrainError> {

@@ -21,6 +21,9 @@ pub struct StartSpec {
     /// Layers of the model that are not taken over, by how their names start, such as `fc`.
     #[serde(default)]
     pub new_layers: Vec<String>,
+    /// Train the model only from this layer on, such as `layer4`; what comes before stays as it was taken over.
+    #[serde(default)]
+    pub from_layer: Option<String>,
     /// The learning rate of what is taken over, times that of new layers.
     #[serde(default = "one")]
     pub old_lr_factor: f64,

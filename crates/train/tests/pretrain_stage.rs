@@ -213,6 +213,10 @@ fn every_option_trains_and_resumes() {
     assert_eq!(train(&config, &dir("stopped"), usize::MAX, 1).1, whole);
 }
 
+fn numbers(tensor: &tch::Tensor) -> Vec<f32> {
+    Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap()
+}
+
 #[test]
 fn a_second_stage_begins_with_the_first() {
     let set = set();
@@ -229,9 +233,7 @@ fn a_second_stage_begins_with_the_first() {
     let text = started.describe(&task.nets());
     assert!(text.contains("best.safetensors") && text.contains("2 begin anew (fc.weight, fc.bias, ...)"), "{text}");
 
-    let numbers = |task: &Pretraining, name: &str| -> Vec<f32> {
-        Vec::try_from(task.model().param(name).unwrap().detach().contiguous().view(-1)).unwrap()
-    };
+    let numbers = |task: &Pretraining, name: &str| numbers(task.model().param(name).unwrap());
     let (conv1, fc) = (numbers(&task, "conv1.weight"), numbers(&task, "fc.weight"));
     // In the first epoch only the new layer moves, in the second all.
     let mut task = Pretraining::new(second.clone(), 1, Device::Cpu).unwrap();
@@ -258,4 +260,40 @@ fn a_second_stage_begins_with_the_first() {
     let wider = R3dConfig { width: 0.05, ..config.model.clone() };
     refused(spec.clone(), wider, &["conv1.weight is 2 x 3 x 7 x 7 x 7, expected 3 x", "start.new_layers"]);
     refused(StartSpec { run: "/no/run".into(), ..spec }, config.model.clone(), &["/no/run: no run"]);
+}
+
+#[test]
+fn layers_before_the_first_trained_one_stay() {
+    let set = set();
+    let config = config(&set);
+    let first = set.folder.path().join("first");
+    let baseline = PretrainConfig { adversaries: vec![], confusion: None, ..config.clone() };
+    train(&PretrainConfig { confusion: None, ..config.clone() }, &first, usize::MAX, 2);
+    // The run says what its weights are used to.
+    let task = Pretraining::new(baseline.clone(), 1, Device::Cpu).unwrap();
+    let mut run = task.run_config("test");
+    (run.input.mean, run.input.short_side) = ([100.0, 90.0, 80.0], 40);
+    std::fs::write(first.join("config.json"), json!(run).to_string()).unwrap();
+
+    let spec: StartSpec = from_toml(&format!("run = {first:?}\nnew_layers = ['fc']\nfrom_layer = 'layer4'"));
+    let transfer = PretrainConfig { start: Some(spec.clone()), ..baseline.clone() };
+    let values = |task: &Pretraining| -> Vec<(String, Vec<f32>)> {
+        let params = task.model().params();
+        params.map(|(spec, tensor)| (spec.name.clone(), numbers(tensor))).collect()
+    };
+    let mut task = Pretraining::new(transfer.clone(), 1, Device::Cpu).unwrap();
+    let input = task.run_config("test").input;
+    assert_eq!((input.mean, input.short_side), ([100.0, 90.0, 80.0], 40));
+    let before = values(&task);
+    let dir = set.folder.path().join("transfer");
+    fit(&mut task, &transfer.fit, &json!(transfer), &dir, &|_| ControlFlow::Continue(())).unwrap();
+    for ((name, before), (_, after)) in before.iter().zip(values(&task)) {
+        let is_trained = name.starts_with("layer4") || name.starts_with("fc");
+        // Running statistics of layers that stay do not move either.
+        assert_eq!(*before != after, is_trained, "{name}");
+    }
+
+    let spec = StartSpec { from_layer: Some("conv9".into()), ..spec };
+    let error = Pretraining::new(PretrainConfig { start: Some(spec), ..baseline }, 1, Device::Cpu).err().unwrap();
+    assert!(error.to_string().contains("the model has conv1, bn1, layer1, layer2, layer3, layer4, fc"), "{error}");
 }

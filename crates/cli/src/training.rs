@@ -1,0 +1,154 @@
+//! What the commands that train have in common: their options, the progress bar, the run folder.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use unscene_train::fit::{Event, Outcome, Task, fit};
+use unscene_train::pretrain::{PretrainConfig, Pretraining};
+use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, finish_run, load_snapshot, open_device};
+
+use crate::config::Preset;
+use crate::failure::Interrupted;
+use crate::interrupt;
+
+/// Options of every command that trains.
+#[derive(Args)]
+pub struct TrainingArgs {
+    /// What to train on, and how
+    #[arg(long, value_name = "FILE.toml", required_unless_present = "preset")]
+    pub config: Option<PathBuf>,
+    /// Settings to begin with
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// Change a setting of the config, such as fit.sgd.lr=0.01; repeat for several
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub settings: Vec<String>,
+    /// Run folder to make
+    #[arg(long, value_name = "RUN", required_unless_present = "print_config")]
+    out: Option<PathBuf>,
+    /// Print the whole config and end
+    #[arg(long)]
+    print_config: bool,
+    /// cpu, or cuda:0 and so on
+    #[arg(long, default_value = "cpu", value_name = "DEVICE", value_parser = device)]
+    device: Device,
+    /// Go on from the newest snapshot in --out
+    #[arg(long)]
+    resume: bool,
+    /// Threads that read videos; 0 is one per core
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+    /// Print a line of JSON per epoch instead of a progress bar
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trains by a config, and writes the run folder. `command` is what was called.
+pub fn train_run(config: PretrainConfig, args: &TrainingArgs, command: &str) -> Result<()> {
+    let out = match &args.out {
+        Some(out) if !args.print_config => out,
+        _ => {
+            write!(std::io::stdout(), "{}", toml::to_string(&config)?)?;
+            return Ok(());
+        }
+    };
+    let has_snapshots = out.join(CHECKPOINT).is_dir();
+    let holds_something = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    match (args.resume, has_snapshots, holds_something) {
+        (false, true, _) => bail!("{} holds a run already; go on with --resume, or name another folder", out.display()),
+        (false, false, true) => bail!("{} is not empty; name another folder", out.display()),
+        (true, false, _) => bail!("{} holds no snapshot to resume; leave out --resume", out.display()),
+        _ => {}
+    }
+    open_device(args.device)?;
+    let mut task = Pretraining::new(config.clone(), args.workers, args.device)?;
+    if let Some(started) = task.started().filter(|_| !args.json) {
+        writeln!(std::io::stdout(), "{}", started.describe(&task.nets()))?;
+    }
+    interrupt::listen()?;
+    let outcome = train(&mut task, &config, args, out)?;
+    let (best_loss, best_epoch) = match outcome {
+        Outcome::Finished { best_loss, best_epoch } => (best_loss, best_epoch),
+        Outcome::Interrupted { epoch, .. } => return Err(Interrupted { done: epoch, of: config.fit.epochs }.into()),
+    };
+    let best = Snapshots::open(&out.join(CHECKPOINT))?.best();
+    load_snapshot(&best, &task.nets(), &mut Sgd::new(config.fit.sgd))?;
+    finish_run(out, &task.run_config(command), task.model())?;
+    if !args.json {
+        let out = out.display();
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "wrote {out}: the lowest validation loss is {best_loss:.4}, of epoch {}", best_epoch + 1)?;
+        writeln!(stdout, "next: unscene export --onnx --run {out} --out BUNDLE")?;
+    }
+    Ok(())
+}
+
+/// A device of libtorch, by name.
+fn device(text: &str) -> Result<Device, String> {
+    let number = text.strip_prefix("cuda").map(|rest| rest.strip_prefix(':').unwrap_or("0").parse::<usize>());
+    match (text, number) {
+        ("cpu", _) => Ok(Device::Cpu),
+        (_, Some(Ok(number))) => Ok(Device::Cuda(number)),
+        _ => Err("expected cpu, or cuda:0 and so on".into()),
+    }
+}
+
+fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, out: &Path) -> Result<Outcome> {
+    let bar =
+        if args.json { ProgressBar::hidden() } else { ProgressBar::new((task.steps() * config.fit.epochs) as u64) };
+    let style = "epoch {prefix} {wide_bar} {msg}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+    let failed = Cell::new(None);
+    let outcome = fit(task, &config.fit, &json!(config), out, &|event| {
+        match event {
+            Event::Resumed { epoch, step } => bar.println(format!("going on with epoch {}, step {step}", epoch + 1)),
+            Event::Step { epoch, step, steps, lr, metrics } => {
+                bar.set_position((epoch * steps + step) as u64);
+                bar.set_prefix(format!("{}/{}", epoch + 1, config.fit.epochs));
+                let shown: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+                bar.set_message(format!("lr {lr:.2e}, {}", shown.join(", ")));
+            }
+            Event::Epoch(line) if args.json => failed.set(writeln!(std::io::stdout(), "{line}").err()),
+            Event::Epoch(line) => bar.println(describe(line)),
+        }
+        match failed.take() {
+            Some(error) => {
+                failed.set(Some(error));
+                ControlFlow::Break(())
+            }
+            None => interrupt::control(),
+        }
+    });
+    bar.finish_and_clear();
+    if let Some(error) = failed.take() {
+        return Err(error.into());
+    }
+    Ok(outcome?)
+}
+
+/// An epoch in one line.
+fn describe(line: &Value) -> String {
+    let number = |of: &str, name: &str| line[of][name].as_f64();
+    let mut text = format!("epoch {}", line["epoch"].as_u64().unwrap_or(0) + 1);
+    for (what, value) in [
+        ("train loss", number("train", "action_loss")),
+        ("accuracy", number("train", "accuracy")),
+        ("scene loss", number("train", "scene_loss")),
+        ("entropy", number("train", "entropy")),
+        ("val loss", number("val", "loss")),
+        ("val accuracy", number("val", "accuracy")),
+    ] {
+        if let Some(value) = value {
+            text += &format!(", {what} {value:.3}");
+        }
+    }
+    let seconds = line["seconds"].as_f64().unwrap_or(0.0);
+    let waited = line["waited_s"].as_f64().unwrap_or(0.0) / seconds.max(1e-9) * 100.0;
+    text + &format!(", {seconds:.0} s, {waited:.1} % of it waiting for data")
+}
