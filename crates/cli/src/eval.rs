@@ -1,5 +1,7 @@
 //! `unscene eval`: what a run or a bundle has learned.
 
+mod files;
+
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -62,7 +64,8 @@ The test of the paper: non-overlapping clips cut from the middle, class probabil
 
 Examples:
   unscene eval action --run runs/debiased --annotations stage --part iid --part swapped --part unseen
-  unscene eval action --bundle bundles/debiased --annotations stage --part swapped --json")]
+  unscene eval action --bundle bundles/debiased --annotations stage --part swapped --json
+  unscene eval action --run runs/debiased --annotations stage --part swapped --files swapped")]
 struct ActionArgs {
     #[command(flatten)]
     common: CommonArgs,
@@ -72,6 +75,9 @@ struct ActionArgs {
     /// Print every class
     #[arg(long)]
     classes: bool,
+    /// Write the scores of every video (PART.csv) and the confusion matrix (PART.confusion.png) into this folder
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
 }
 
 /// Arguments of `unscene eval scene`.
@@ -235,6 +241,9 @@ fn action(args: &ActionArgs) -> Result<()> {
         let change = args.shuffle_frames.then(|| shuffle_frames(0));
         let scored = work.score(&part.items, change, &part.name)?;
         let report = work.report(&scored, &part.items);
+        if let Some(dir) = &args.files {
+            files::write(dir, &part.name, &scored.videos, &part.items, work.subject.labels())?;
+        }
         let counts = [report.videos.to_string(), report.skipped.to_string()];
         let shares = [report.top1, report.top5, report.mean_class].map(percent);
         rows.add_row(

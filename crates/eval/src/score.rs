@@ -134,6 +134,11 @@ fn add(sums: &mut [Option<VideoScores>], items: &[usize], classes: usize, output
     for (position, &item) in items.iter().enumerate() {
         let mut probabilities = outputs.logits[position * classes..][..classes].to_vec();
         softmax(&mut probabilities);
+        // Nothing is larger than what is not a number: counted, it would be right.
+        if let Some(class) = probabilities.iter().position(|p| !p.is_finite()) {
+            let found = outputs.logits[position * classes + class];
+            return Err(EvalError::Outputs(format!("the logit of class {class} is {found}, expected a finite number")));
+        }
         let sum = sums[item].get_or_insert_with(|| VideoScores {
             item,
             clips: 0,
@@ -152,4 +157,24 @@ fn add(sums: &mut [Option<VideoScores>], items: &[usize], classes: usize, output
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clips_of_a_video_are_added_and_what_is_no_number_is_refused() {
+        let outputs = |logits: &[f32]| Outputs { logits: logits.to_vec(), features: vec![1.0, 2.0] };
+        let mut sums = vec![None; 2];
+        add(&mut sums, &[1, 1], 2, &outputs(&[0.0, 0.0, 0.0, 3f32.ln()])).unwrap();
+        let video = sums[1].as_ref().unwrap();
+        assert_eq!((video.clips, &video.features), (2, &vec![3.0]));
+        assert!((video.probabilities[1] - 1.25).abs() < 1e-6 && sums[0].is_none());
+
+        let error = add(&mut sums, &[0, 0], 2, &outputs(&[0.0, 0.0, f32::NAN, 0.0])).unwrap_err();
+        assert!(error.to_string().contains("logit of class 0 is NaN"), "{error}");
+        let error = add(&mut sums, &[0, 0], 3, &outputs(&[0.0; 4])).unwrap_err();
+        assert!(error.to_string().contains("2 clips gave 4 logits"), "{error}");
+    }
 }
