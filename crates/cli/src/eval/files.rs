@@ -39,7 +39,7 @@ fn scores(videos: &[VideoScores], items: &[Item], labels: &[String]) -> Result<V
         let probabilities = video.probabilities.iter().map(|p| format!("{p:.6}"));
         table.write_record(fields.into_iter().chain(probabilities))?;
     }
-    Ok(table.into_inner().context("a table in memory")?)
+    table.into_inner().context("a table in memory")
 }
 
 /// Videos by label and likeliest class: `classes` rows of as many columns.
