@@ -53,6 +53,7 @@ VARIANTS = [
 ]
 # What else was tried, with the first seed alone.
 TRIED = [
+    ("stronger both", "both, with lambda 0.2", [confusion(0.5, EMPTY), adversary(0.2)], "biased"),
     ("weak adversary", "lambda 0.1 alone", [adversary(0.1)], "biased"),
     ("ramp", "lambda 0.5 alone, rising over 20 epochs", [adversary(0.5, ", ramp_epochs=20")], "biased"),
     ("fast adversary", "lambda 0.1 alone, three steps at three times the rate", [adversary(0.1, ", steps=3, lr_factor=3")], "biased"),
