@@ -96,9 +96,15 @@ class Bench:
         if not all(cache.exists() for cache in caches):
             self.call("annotate", "truth", "--stage", self.work / "biased", "--scenes", caches[0], "--people", caches[1])
 
+    def run_of(self, variant, seed):
+        return self.work / "runs" / f"{variant[0].replace(' ', '-')}-{seed}"
+
+    def result(self, variant, seed):
+        return self.run_of(variant, seed) / "result.json"
+
     def train(self, variant, seed):
-        name, _, settings, data = variant
-        run = self.work / "runs" / f"{name.replace(' ', '-')}-{seed}"
+        _, _, settings, data = variant
+        run = self.run_of(variant, seed)
         if not (run / "config.json").exists():
             begun = time.time()
             settings = [setting.replace("WORK", str(self.work)) for setting in settings]
@@ -107,7 +113,7 @@ class Bench:
             self.call("pretrain", "--config", ROOT / "examples/pretrain_stage.toml", "--out", run, "--json", "--workers", 1,
                       *(part for setting in settings for part in ("--set", setting)), *resume)
             say(f"{run.name}: trained in {time.time() - begun:.0f} s")
-        result = run / "result.json"
+        result = self.result(variant, seed)
         if not result.exists():
             result.write_text(json.dumps(self.measure(run, data), indent=1))
         epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -222,6 +228,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", help="names of variants; the table is then printed and not written")
+    parser.add_argument("--no-training", action="store_true", help="report what is in WORK_FOLDER; all of the main table must be")
     parser.add_argument("--set", action="append", default=[], dest="extra", help="a further setting of all trainings")
     arguments = parser.parse_args()
     bench = Bench(arguments.unscene, arguments.work, arguments.jobs)
@@ -234,6 +241,8 @@ def main():
         wanted = [(variant, seed) for seed in seeds for variant in variants]
         if not arguments.only:
             wanted += [(variant, seeds[0]) for variant in TRIED]
+        if arguments.no_training:
+            wanted = [(variant, seed) for variant, seed in wanted if bench.result(variant, seed).exists()]
         tasks = {pool.submit(bench.train, variant, seed): (variant[0], seed) for variant, seed in wanted}
         for task in concurrent.futures.as_completed(tasks):
             results[tasks[task]] = task.result()
