@@ -60,20 +60,20 @@ fn a_killed_training_goes_on_to_the_same_weights() {
     done(train(&whole).iter().map(String::as_str));
 
     let checkpoint = killed.join("checkpoint");
-    let snapshots = || {
+    let newest_snapshot = || {
         let entries = std::fs::read_dir(&checkpoint).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("epoch-")).count()
+        entries.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name.starts_with("epoch-")).max()
     };
     let mut kills = 0;
     for resume in [false, true, true] {
+        let before = newest_snapshot();
         let mut command = Command::new(env!("CARGO_BIN_EXE_unscene"));
         command.args(train(&killed)).args(resume.then_some("--resume")).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let begun = Instant::now();
-        while (snapshots() == 0 || begun.elapsed() < Duration::from_millis(1500)) && child.try_wait().unwrap().is_none()
-        {
-            assert!(begun.elapsed() < Duration::from_secs(120), "no snapshot within two minutes");
-            std::thread::sleep(Duration::from_millis(5));
+        while newest_snapshot() == before && child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(120), "no new snapshot within two minutes");
+            std::thread::sleep(Duration::from_millis(2));
         }
         // SIGKILL: nothing can be tidied up.
         if child.kill().is_ok() && !child.wait().unwrap().success() {
