@@ -25,6 +25,9 @@ pub struct ExportArgs {
     /// Also give the pooled features, which `unscene eval scene` looks at
     #[arg(long)]
     pub features: bool,
+    /// Also give what class activation maps are made of, for `unscene explain` and the service's ?explain=cam
+    #[arg(long)]
+    pub maps: bool,
     /// Replace the bundle if there is one
     #[arg(long)]
     pub force: bool,
@@ -49,7 +52,7 @@ pub fn run(args: &ExportArgs) -> Result<(), ExportError> {
     })
     .map_err(|error| ExportError::Signal(error.to_string()))?;
     let precision = if args.fp16 { Precision::Fp16 } else { Precision::Fp32 };
-    let options = ExportOptions { precision, features: args.features, force: args.force };
+    let options = ExportOptions { precision, features: args.features, maps: args.maps, force: args.force };
     let done = export(&args.run, &args.out, &options);
     while done.is_err() && INTERRUPTED.load(Ordering::Acquire) {
         // Its files are gone because the program is about to end.

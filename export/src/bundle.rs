@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use prost::Message;
+use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use unscene_graph::Graph;
-use unscene_models::manifest::{Dim, GraphFile, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo};
+use unscene_models::manifest::{Dim, FileInfo, GraphFile, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo};
+use unscene_models::r3d::CLASSIFIER;
 use unscene_models::run::{RunConfig, RunFolder};
 
 use crate::check::{Reference, check};
@@ -20,6 +22,9 @@ use crate::{ExportError, Weights, fold_batch_norm, write_onnx};
 
 /// The name of the graph's file inside a bundle.
 pub const MODEL_FILE: &str = "model.onnx";
+
+/// The name of the file of the classifier's weights inside a bundle.
+pub const CLASSIFIER_FILE: &str = "classifier.safetensors";
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -43,6 +48,9 @@ pub struct ExportOptions {
     pub precision: Precision,
     /// Also gives the pooled features, as a second output.
     pub features: bool,
+    /// Also gives what class activation maps are made of: the last activations as another output, and the classifier's
+    /// weights as a file.
+    pub maps: bool,
     /// Replaces a bundle that is there.
     pub force: bool,
 }
@@ -55,17 +63,21 @@ pub struct ExportOptions {
 /// When the run folder is incomplete or contradicts itself, `out` is taken, or the exported model does not compute what
 /// the run's reference says.
 pub fn export(run: &Path, out: &Path, options: &ExportOptions) -> Result<Exported, ExportError> {
-    let ExportOptions { precision, features, force } = *options;
+    let ExportOptions { precision, features, maps, force } = *options;
     check_place(out, force)?;
     let run = RunFolder::new(run);
     let config = run.read_config()?;
-    let graph = if features { config.model.graph_with_features() } else { config.model.graph() };
-    let graph = graph.map_err(|source| ExportError::Model { path: run.config_path(), source })?;
+    let outputs: Vec<&str> =
+        [("features", features), ("maps", maps)].iter().filter(|one| one.1).map(|one| one.0).collect();
+    let graph =
+        config.model.graph_with(&outputs).map_err(|source| ExportError::Model { path: run.config_path(), source })?;
     let bytes = read(&run.weights_path())?;
     let mut weights = Weights::read(&bytes, &graph, &run.weights_path())?;
     let weights_sha256 = sha256(&bytes);
     drop(bytes);
     let reference = Reference::read(&run.reference_path(), &graph, &weights_sha256)?;
+
+    let classifier = maps.then(|| classifier(&graph, &weights)).transpose()?;
 
     let folded = fold_batch_norm(graph, &mut weights);
     let mut model = write_onnx(&folded, &weights, precision);
@@ -81,12 +93,35 @@ pub fn export(run: &Path, out: &Path, options: &ExportOptions) -> Result<Exporte
     let mut manifest = manifest(&config, &folded, precision, sha256(&onnx), &weights_sha256)?;
     let partial = Partial::create(out)?;
     write(&partial.0.join(MODEL_FILE), &onnx)?;
+    if let Some(bytes) = classifier {
+        write(&partial.0.join(CLASSIFIER_FILE), &bytes)?;
+        manifest.classifier = Some(FileInfo { file: CLASSIFIER_FILE.into(), sha256: sha256(&bytes) });
+    }
     let manifest_path = partial.0.join(MANIFEST_FILE);
     write(&manifest_path, manifest.to_json()?.as_bytes())?;
     manifest.parity = check(&partial.0, &reference, precision)?;
     write(&manifest_path, manifest.to_json()?.as_bytes())?;
     partial.publish(out)?;
     Ok(Exported { bundle: out.to_path_buf(), bytes: onnx.len(), nodes, precision, parity: manifest.parity })
+}
+
+/// The layer from features to logits as a safetensors file: `weight`, classes x channels, and `bias`.
+fn classifier(graph: &Graph, weights: &Weights) -> Result<Vec<u8>, ExportError> {
+    let tensors: Vec<(&str, Vec<usize>, Vec<u8>)> = graph
+        .params
+        .iter()
+        .filter_map(|param| {
+            let name = param.name.strip_prefix(CLASSIFIER)?.strip_prefix('.')?;
+            let bytes = weights.get(&param.name).iter().flat_map(|value| value.to_le_bytes()).collect();
+            Some((name, param.shape.clone(), bytes))
+        })
+        .collect();
+    let failed = |source| ExportError::SafeTensors { path: CLASSIFIER_FILE.into(), source };
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(failed)?)))
+        .collect::<Result<Vec<_>, ExportError>>()?;
+    safetensors::serialize(views, None).map_err(failed)
 }
 
 fn manifest(
@@ -119,6 +154,7 @@ fn manifest(
             inputs: inputs.collect(),
             outputs: outputs.collect(),
         }],
+        classifier: None,
         parity: BTreeMap::new(),
         precision,
         model: json!(config.model),

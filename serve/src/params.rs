@@ -18,11 +18,20 @@ pub struct ClassifyParams {
     pub stride_frames: Option<usize>,
     /// Whether the answer holds each clip's own predictions.
     pub clips: Option<bool>,
+    /// Whether the answer shows where the evidence lies.
+    pub explain: Option<Explain>,
+}
+
+/// How an answer is explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Explain {
+    /// With class activation maps.
+    Cam,
 }
 
 impl ClassifyParams {
     /// The names that [`set`](Self::set) knows.
-    pub const NAMES: [&'static str; 4] = ["model", "top_k", "stride_frames", "clips"];
+    pub const NAMES: [&'static str; 5] = ["model", "top_k", "stride_frames", "clips", "explain"];
 
     /// Parses a query string. An unknown or repeated parameter is an error: a mistyped name must not pass unnoticed.
     pub fn from_query(query: &str) -> Result<Self, ApiError> {
@@ -42,6 +51,11 @@ impl ClassifyParams {
             "top_k" => once(name, &mut self.top_k, count(name, value, MAX_TOP_K)?),
             "stride_frames" => once(name, &mut self.stride_frames, count(name, value, MAX_STRIDE)?),
             "clips" => once(name, &mut self.clips, flag(name, value)?),
+            "explain" if value.trim() == "cam" => once(name, &mut self.explain, Explain::Cam),
+            "explain" => Err(ApiError::BadParameter(format!(
+                "`explain` is `{}`; give cam, for class activation maps",
+                crate::error::shorten(value)
+            ))),
             _ => Err(ApiError::BadParameter(format!(
                 "unknown parameter `{}`; known are {}",
                 crate::error::shorten(name),
@@ -82,9 +96,14 @@ mod tests {
 
     #[test]
     fn a_query_sets_every_parameter() {
-        let params = ClassifyParams::from_query("model=r3d&top_k=3&stride_frames=8&clips=true").unwrap();
-        let expected =
-            ClassifyParams { model: Some("r3d".into()), top_k: Some(3), stride_frames: Some(8), clips: Some(true) };
+        let params = ClassifyParams::from_query("model=r3d&top_k=3&stride_frames=8&clips=true&explain=cam").unwrap();
+        let expected = ClassifyParams {
+            model: Some("r3d".into()),
+            top_k: Some(3),
+            stride_frames: Some(8),
+            clips: Some(true),
+            explain: Some(Explain::Cam),
+        };
         assert_eq!(params, expected);
     }
 
@@ -97,6 +116,7 @@ mod tests {
             ("top_k=99999999999999999999", "top_k"),
             ("stride_frames=x", "stride_frames"),
             ("clips=maybe", "maybe"),
+            ("explain=lime", "give cam"),
             ("top_k=1&top_k=2", "more than once"),
         ] {
             let error = ClassifyParams::from_query(query).unwrap_err().to_string();

@@ -48,7 +48,7 @@ fn main() -> Result<()> {
         size: args.size,
         ..R3dConfig::new(args.arch.parse()?, CLASSES)
     };
-    let graph = config.graph_with_features()?;
+    let graph = config.graph_with(&["features"])?;
     let features = graph.outputs.last().map_or(0, |(_, node)| graph.node(*node).shape[0]);
     let model = Net::init(graph, 0).to_device(device)?.computing(precision);
     let net = Net::init(AdversaryConfig::new(features, SCENES as usize).graph()?, 1).to_device(device)?;

@@ -122,7 +122,9 @@ pub fn run(args: DataArgs) -> Result<()> {
     bar.finish_and_clear();
     if interrupt::control().is_break() {
         let done = report.parts.iter().map(|part| part.read).sum();
-        return Err(crate::failure::Interrupted { done, of: videos_to_check(&dataset, &options) }.into());
+        return Err(
+            crate::failure::Interrupted { done, of: videos_to_check(&dataset, &options), what: "videos" }.into()
+        );
     }
 
     let mut out = std::io::stdout().lock();

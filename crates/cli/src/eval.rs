@@ -1,6 +1,7 @@
 //! `unscene eval`: what a run or a bundle has learned.
 
-mod files;
+mod classify;
+mod scores;
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -9,16 +10,19 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use unscene_data::{Cache, CacheKind, Change, Fill, Found, Item, Loader, LoaderOptions, Part, masked_people};
+use unscene_data::{
+    Cache, CacheKind, Change, Dataset, Fill, Found, Item, Loader, LoaderOptions, Part, Views, masked_people,
+};
 use unscene_eval::{ActionReport, EvalError, Scored, probe, score, shuffle_frames};
 
 use crate::data::DatasetArgs;
 use crate::failure::Interrupted;
 use crate::interrupt;
 use crate::subject::{Subject, SubjectArgs};
+use crate::tables::{percent, table};
 
 /// Arguments of `unscene eval`.
 #[derive(Args)]
@@ -31,6 +35,8 @@ pub struct EvalArgs {
 enum EvalCommand {
     /// How often the action is named: top-1, top-5, mean class
     Action(ActionArgs),
+    /// Transfers on the datasets they were trained for, split by split, and their mean
+    Classify(classify::ClassifyArgs),
     /// What the features tell about the scene: a linear probe, trained afresh
     Scene(SceneArgs),
     /// What is said of clips whose people are masked out: accuracy should fall, entropy rise
@@ -43,6 +49,13 @@ struct CommonArgs {
     subject: SubjectArgs,
     #[command(flatten)]
     dataset: DatasetArgs,
+    #[command(flatten)]
+    read: ReadArgs,
+}
+
+/// Arguments that say how videos are read, and how the result is told.
+#[derive(Args)]
+struct ReadArgs {
     /// Clips that the model takes at once
     #[arg(long, default_value_t = 16, value_name = "N")]
     batch: usize,
@@ -69,6 +82,9 @@ Examples:
 struct ActionArgs {
     #[command(flatten)]
     common: CommonArgs,
+    /// Test clips: paper (all side by side, centre crop) or 10x3 (10 spread evenly, three crops)
+    #[arg(long, default_value_t = Views::Paper)]
+    views: Views,
     /// A control: put the frames of each clip in a random order, so that actions that are each other backwards look alike
     #[arg(long)]
     shuffle_frames: bool,
@@ -129,6 +145,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
     interrupt::listen()?;
     match args.command {
         EvalCommand::Action(args) => action(&args),
+        EvalCommand::Classify(args) => classify::run(&args),
         EvalCommand::Scene(args) => scene(&args),
         EvalCommand::Masked(args) => masked(&args),
     }
@@ -136,18 +153,20 @@ pub fn run(args: EvalArgs) -> Result<()> {
 
 /// A model and the parts that it is measured on.
 struct Work<'a> {
-    args: &'a CommonArgs,
+    read: &'a ReadArgs,
+    views: Views,
     subject: Subject,
     parts: Vec<Part>,
 }
 
 impl<'a> Work<'a> {
-    fn open(args: &'a CommonArgs, needs_features: bool) -> Result<Self> {
-        if !(1..=4096).contains(&args.batch) || !(0.0..=1.0).contains(&args.max_failed) {
-            bail!("--batch must be from 1 to 4096 and --max-failed from 0 to 1");
-        }
+    fn open(args: &'a CommonArgs, outputs: &[&str]) -> Result<Self> {
+        args.read.check()?;
         let dataset = args.dataset.load()?;
-        let mut subject = args.subject.open(needs_features)?;
+        Work::new(&args.read, args.subject.open(outputs)?, dataset)
+    }
+
+    fn new(read: &'a ReadArgs, mut subject: Subject, dataset: Dataset) -> Result<Self> {
         let order = class_order(subject.labels(), &dataset.labels)?;
         let mut parts: Vec<Part> = dataset.parts.into_iter().filter(|part| !part.items.is_empty()).collect();
         if parts.is_empty() {
@@ -157,19 +176,20 @@ impl<'a> Work<'a> {
             item.label = order[item.label];
         }
         subject.warm_up()?;
-        Ok(Work { args, subject, parts })
+        Ok(Work { read, views: Views::default(), subject, parts })
     }
 
     fn score(&mut self, items: &[Item], change: Option<Arc<Change>>, what: &str) -> Result<Scored> {
         let options = LoaderOptions {
             form: self.subject.form().clone(),
-            batch: self.args.batch,
-            workers: self.args.workers,
+            batch: self.read.batch,
+            workers: self.read.workers,
+            views: self.views,
             change,
             ..LoaderOptions::default()
         };
         let loader = Loader::new(items.to_vec(), options)?;
-        let bar = if self.args.json { ProgressBar::hidden() } else { ProgressBar::new(items.len() as u64) };
+        let bar = if self.read.json { ProgressBar::hidden() } else { ProgressBar::new(items.len() as u64) };
         let style = "{msg} {wide_bar} {pos}/{len} videos, {eta} left";
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
         bar.set_message(what.to_string());
@@ -178,11 +198,11 @@ impl<'a> Work<'a> {
             interrupt::control()
         };
         let (classes, subject) = (self.subject.labels().len(), &mut self.subject);
-        let (batch, max_failed) = (self.args.batch, self.args.max_failed);
+        let (batch, max_failed) = (self.read.batch, self.read.max_failed);
         let scored = score(&loader, classes, batch, max_failed, &mut |input, n| subject.run(input, n), &watch);
         bar.finish_and_clear();
         match scored {
-            Err(EvalError::Interrupted { done, of }) => Err(Interrupted { done, of }.into()),
+            Err(EvalError::Interrupted { done, of }) => Err(Interrupted { done, of, what: "videos" }.into()),
             other => Ok(other?),
         }
     }
@@ -197,6 +217,15 @@ impl<'a> Work<'a> {
         writeln!(out, "{heading}, {}\n{table}", self.subject.describe())?;
         for failure in failures {
             writeln!(out, "skipped {}: {}", failure.id, failure.reason)?;
+        }
+        Ok(())
+    }
+}
+
+impl ReadArgs {
+    fn check(&self) -> Result<()> {
+        if !(1..=4096).contains(&self.batch) || !(0.0..=1.0).contains(&self.max_failed) {
+            bail!("--batch must be from 1 to 4096 and --max-failed from 0 to 1");
         }
         Ok(())
     }
@@ -217,23 +246,9 @@ fn class_order(classes: &[String], labels: &[String]) -> Result<Vec<usize>> {
     Ok(labels.iter().filter_map(place).collect())
 }
 
-const PROTOCOL: &str = "non-overlapping clips, centre crop, probabilities averaged over the video";
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1}", share * 100.0)
-}
-
 fn action(args: &ActionArgs) -> Result<()> {
-    let mut work = Work::open(&args.common, false)?;
+    let mut work = Work::open(&args.common, &[])?;
+    work.views = args.views;
     let mut rows = table(&["part", "videos", "skipped", "top-1 %", "top-5 %", "mean class %", "entropy"]);
     let mut by_class = table(&["part", "class", "videos", "top-1 %"]);
     let (mut reports, mut failures) = (serde_json::Map::new(), vec![]);
@@ -242,7 +257,7 @@ fn action(args: &ActionArgs) -> Result<()> {
         let scored = work.score(&part.items, change, &part.name)?;
         let report = work.report(&scored, &part.items);
         if let Some(dir) = &args.files {
-            files::write(dir, &part.name, &scored.videos, &part.items, work.subject.labels())?;
+            scores::write(dir, &part.name, &scored.videos, &part.items, work.subject.labels())?;
         }
         let counts = [report.videos.to_string(), report.skipped.to_string()];
         let shares = [report.top1, report.top5, report.mean_class].map(percent);
@@ -255,16 +270,17 @@ fn action(args: &ActionArgs) -> Result<()> {
         reports.insert(part.name.clone(), json!(report));
         failures.extend(scored.failures);
     }
-    if args.common.json {
+    let protocol = work.views.protocol();
+    if args.common.read.json {
         let frames = if args.shuffle_frames { "shuffled" } else { "in order" };
         let result = json!({
-            "protocol": PROTOCOL, "frames": frames, "model": work.subject.describe(), "parts": reports,
+            "protocol": protocol, "frames": frames, "model": work.subject.describe(), "parts": reports,
             "failures": failures,
         });
         writeln!(std::io::stdout(), "{result:#}")?;
         return Ok(());
     }
-    let heading = if args.shuffle_frames { format!("{PROTOCOL}, frames shuffled") } else { PROTOCOL.to_string() };
+    let heading = if args.shuffle_frames { format!("{protocol}, frames shuffled") } else { protocol.to_string() };
     if args.classes {
         writeln!(std::io::stdout(), "{by_class}")?;
     }
@@ -273,7 +289,7 @@ fn action(args: &ActionArgs) -> Result<()> {
 
 fn scene(args: &SceneArgs) -> Result<()> {
     let cache = Cache::open(&args.scenes, CacheKind::Scenes)?;
-    let mut work = Work::open(&args.common, true)?;
+    let mut work = Work::open(&args.common, &["features"])?;
     let mut rows = table(&["part", "videos", "scenes", "probe %", "chance %"]);
     let (mut reports, mut failures) = (serde_json::Map::new(), vec![]);
     for part in std::mem::take(&mut work.parts) {
@@ -298,7 +314,7 @@ fn scene(args: &SceneArgs) -> Result<()> {
         failures.extend(scored.failures);
     }
     let protocol = "linear probe of the scene on frozen features, 5-fold cross-validation";
-    if args.common.json {
+    if args.common.read.json {
         let model = work.subject.describe();
         let result = json!({"protocol": protocol, "model": model, "parts": reports, "failures": failures});
         writeln!(std::io::stdout(), "{result:#}")?;
@@ -308,7 +324,7 @@ fn scene(args: &SceneArgs) -> Result<()> {
 }
 
 fn masked(args: &MaskedArgs) -> Result<()> {
-    let mut work = Work::open(&args.common, false)?;
+    let mut work = Work::open(&args.common, &[])?;
     let mut rows = table(&["part", "fill", "videos", "without people", "top-1 %", "entropy"]);
     let (mut reports, mut failures) = (serde_json::Map::new(), vec![]);
     for part in std::mem::take(&mut work.parts) {
@@ -333,10 +349,10 @@ fn masked(args: &MaskedArgs) -> Result<()> {
         reports.insert(part.name.clone(), json!({"left_out": people.left_out, "fills": fills}));
     }
     let most = (work.subject.labels().len() as f64).ln();
-    if args.common.json {
-        let model = work.subject.describe();
+    if args.common.read.json {
+        let (model, protocol) = (work.subject.describe(), work.views.protocol());
         let result: Value = json!({
-            "protocol": PROTOCOL, "model": model, "most_entropy": most, "parts": reports, "failures": failures,
+            "protocol": protocol, "model": model, "most_entropy": most, "parts": reports, "failures": failures,
         });
         writeln!(std::io::stdout(), "{result:#}")?;
         return Ok(());

@@ -19,11 +19,13 @@ pub struct Interrupted {
     pub done: usize,
     /// What was asked for.
     pub of: usize,
+    /// Of what, in the plural.
+    pub what: &'static str,
 }
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "interrupted: {} of {} videos are done", self.done, self.of)
+        write!(f, "interrupted: {} of {} {} are done", self.done, self.of, self.what)
     }
 }
 

@@ -1,21 +1,28 @@
 //! The `unscene` command: one subcommand per file.
 
 mod annotate;
+mod bias;
 #[cfg(feature = "train")]
 mod config;
 mod data;
 mod eval;
+#[cfg(feature = "train")]
+mod experiment;
+mod explain;
 mod failure;
+mod files;
 #[cfg(feature = "train")]
 mod finetune;
 mod graph;
 mod interrupt;
+mod plot;
 mod predict;
 #[cfg(feature = "train")]
 mod pretrain;
 mod report;
 mod stage;
 mod subject;
+mod tables;
 #[cfg(feature = "train")]
 mod training;
 #[cfg(feature = "train")]
@@ -57,6 +64,13 @@ enum Command {
     Finetune(finetune::FinetuneArgs),
     /// Measures a run or a bundle: actions, scenes, clips without people
     Eval(eval::EvalArgs),
+    /// Measures how much of a dataset's actions the scene gives away, and whether debiasing pays where it is little
+    Bias(bias::BiasArgs),
+    /// Runs pretraining variants, seeds and transfer targets from one file, to tables and a page
+    #[cfg(feature = "train")]
+    Experiment(experiment::ExperimentArgs),
+    /// Shows where models look: class activation maps over videos, and how much of them lies on people
+    Explain(explain::ExplainArgs),
     /// Puts trainings and what was measured of them side by side, as a page
     Report(report::ReportArgs),
     /// Turns a run folder into an ONNX bundle and checks it in every engine
@@ -85,6 +99,10 @@ fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Finetune(args) => finetune::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Bias(args) => bias::run(args),
+        #[cfg(feature = "train")]
+        Command::Experiment(args) => experiment::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Report(args) => report::run(args),
         Command::Export(args) => unscene_export::run(&args).map_err(Into::into),
         Command::Predict(args) => predict::run(args),

@@ -72,7 +72,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     for (done, path) in args.videos.iter().enumerate() {
         match classify(&model, path, &args) {
             Ok(found) => print(path, &found, args.json)?,
-            Err(EngineError::Cancelled) => bail!(Interrupted { done, of: args.videos.len() }),
+            Err(EngineError::Cancelled) => bail!(Interrupted { done, of: args.videos.len(), what: "videos" }),
             Err(error) => {
                 let broken_engine = matches!(error, EngineError::Inference { .. });
                 // Neither has more to say than this one line.

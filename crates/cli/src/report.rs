@@ -10,6 +10,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::prelude::*;
 use serde_json::Value;
 
+use crate::files;
+
 /// Arguments of `unscene report`.
 #[derive(Args)]
 #[command(after_help = "\
@@ -54,9 +56,7 @@ pub fn run(args: ReportArgs) -> Result<()> {
         None => None,
     };
     let page = page(&args.title, &runs, picture.as_deref())?.into_string();
-    let partial = args.out.with_added_extension("partial");
-    let write = || std::fs::write(&partial, page).and_then(|()| std::fs::rename(&partial, &args.out));
-    write().with_context(|| format!("cannot write {}", args.out.display()))?;
+    files::whole(&args.out, page.as_bytes())?;
     println!("wrote {}", args.out.display());
     Ok(())
 }
@@ -236,7 +236,8 @@ fn page(title: &str, runs: &[Run], picture: Option<&str>) -> Result<Markup> {
     })
 }
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
+/// Of every page.
+pub const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #ddd;padding:.4rem .6rem;text-align:left;vertical-align:top}\
 .number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}.meaning{color:#666;font-size:.85rem}\
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(24rem,1fr));gap:1rem}figure{margin:0}figcaption{font-weight:600}\

@@ -1,21 +1,29 @@
 //! What is measured: a run, computed by libtorch, or a bundle, computed by an engine. Clips are prepared in the same way.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use serde_json::{Map, Value};
 use unscene_data::ClipForm;
 use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineOptions, Network};
 use unscene_eval::Outputs;
 use unscene_models::manifest::ClipInput;
-use unscene_vision::Normalization;
+use unscene_vision::{ClassWeights, Normalization};
 
 /// Arguments that name a model, and what computes it.
 #[derive(Args)]
 pub struct SubjectArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Arguments that say what computes a model.
+#[derive(Args)]
+pub struct EngineArgs {
     /// Engine that runs a bundle: auto, ort or tract
     #[arg(long, default_value_t = EngineChoice::Auto)]
     #[cfg_attr(feature = "train", arg(conflicts_with = "run"))]
@@ -37,12 +45,60 @@ struct ModelArgs {
     bundle: Option<PathBuf>,
 }
 
+/// Arguments that name models of one kind.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct ModelsArgs {
+    /// The run folder of a training; repeat for several
+    #[cfg(feature = "train")]
+    #[arg(long = "run", id = "run", value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// The exported bundle; repeat for several
+    #[arg(long = "bundle", id = "bundle", value_name = "BUNDLE")]
+    bundles: Vec<PathBuf>,
+}
+
+/// Where a model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelPath {
+    /// The run folder of a training.
+    #[cfg(feature = "train")]
+    Run(PathBuf),
+    /// An exported bundle.
+    Bundle(PathBuf),
+}
+
+impl ModelPath {
+    /// The folder's name.
+    pub fn name(&self) -> String {
+        let dir = match self {
+            #[cfg(feature = "train")]
+            ModelPath::Run(dir) => dir,
+            ModelPath::Bundle(dir) => dir,
+        };
+        dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned()
+    }
+}
+
+impl ModelsArgs {
+    /// The models, in the order they are named.
+    pub fn paths(&self) -> Vec<ModelPath> {
+        let bundles = self.bundles.iter().cloned().map(ModelPath::Bundle);
+        #[cfg(feature = "train")]
+        return self.runs.iter().cloned().map(ModelPath::Run).chain(bundles).collect();
+        #[cfg(not(feature = "train"))]
+        bundles.collect()
+    }
+}
+
 /// A model that takes clips.
 pub struct Subject {
     model: Model,
     labels: Vec<String>,
     form: ClipForm,
     name: String,
+    provenance: Map<String, Value>,
+    maps: Option<ClassWeights>,
 }
 
 enum Model {
@@ -58,37 +114,61 @@ fn form(input: &ClipInput, fps: Option<f64>) -> ClipForm {
 }
 
 impl SubjectArgs {
-    /// Loads the model. `needs_features` refuses one that gives only logits.
-    pub fn open(&self, needs_features: bool) -> Result<Subject> {
+    /// Loads the model, which must give these outputs beside its logits.
+    pub fn open(&self, outputs: &[&str]) -> Result<Subject> {
         #[cfg(feature = "train")]
-        if let Some(dir) = &self.model.run {
-            let device = self.libtorch_device()?;
-            let folder = unscene_models::run::RunFolder::new(dir);
-            let config = folder.read_config()?;
-            let weights = unscene_train::read_weights(&folder.weights_path())?;
-            let net =
-                unscene_train::Net::from_weights(config.model.graph_with_features()?, &weights)?.to_device(device)?;
-            let form = form(&config.input, config.fps);
-            let place = if device.is_cuda() { "a GPU" } else { "the CPU" };
-            let name = format!("{} by libtorch on {place}", dir.display());
-            return Ok(Subject { model: Model::Run(Box::new(net)), labels: config.labels, form, name });
+        if let Some(run) = &self.model.run {
+            return self.engine.open(&ModelPath::Run(run.clone()), outputs);
         }
-        let Some(dir) = &self.model.bundle else { bail!("name a model by --bundle") };
+        let Some(bundle) = &self.model.bundle else { bail!("name a model by --bundle") };
+        self.engine.open(&ModelPath::Bundle(bundle.clone()), outputs)
+    }
+}
+
+impl EngineArgs {
+    /// Loads a model, which must give these outputs beside its logits.
+    pub fn open(&self, model: &ModelPath, outputs: &[&str]) -> Result<Subject> {
+        match model {
+            #[cfg(feature = "train")]
+            ModelPath::Run(dir) => self.open_run(dir, outputs),
+            ModelPath::Bundle(dir) => self.open_bundle(dir, outputs),
+        }
+    }
+
+    fn open_bundle(&self, dir: &Path, outputs: &[&str]) -> Result<Subject> {
         let bundle = Bundle::open(dir)?;
-        let has_features = bundle.manifest.graphs[0].outputs.iter().any(|output| output.name == "features");
-        if needs_features && !has_features {
-            bail!("{}: it gives no features; export it with --features", dir.display());
+        let given = &bundle.manifest.graphs[0].outputs;
+        if let Some(missing) = outputs.iter().find(|name| !given.iter().any(|output| output.name == **name)) {
+            bail!("{}: it gives no {missing}; export it with --{missing}", dir.display());
         }
         let options = EngineOptions { engine: self.engine, device: self.device, ..EngineOptions::default() };
         let form = form(&bundle.manifest.input, bundle.manifest.fps);
         let network = Network::load(&bundle.model_path(), &[3, form.frames, form.height, form.width], &options)?;
         let name = format!("{} by {} on {}", dir.display(), network.engine_name(), network.device_name());
-        Ok(Subject { model: Model::Bundle(Box::new(network)), labels: bundle.manifest.labels.clone(), form, name })
+        let trained_by = bundle.manifest.provenance.get("run").and_then(|run| run.as_object()).cloned();
+        let provenance = trained_by.unwrap_or_default();
+        let labels = bundle.manifest.labels.clone();
+        let maps = bundle.class_weights()?.map(|(_, weights)| weights);
+        Ok(Subject { model: Model::Bundle(Box::new(network)), labels, form, name, provenance, maps })
     }
 }
 
 #[cfg(feature = "train")]
-impl SubjectArgs {
+impl EngineArgs {
+    fn open_run(&self, dir: &Path, outputs: &[&str]) -> Result<Subject> {
+        let device = self.libtorch_device()?;
+        let folder = unscene_models::run::RunFolder::new(dir);
+        let config = folder.read_config()?;
+        let weights = unscene_train::read_weights(&folder.weights_path())?;
+        let net = unscene_train::Net::from_weights(config.model.graph_with(outputs)?, &weights)?.to_device(device)?;
+        let form = form(&config.input, config.fps);
+        let place = if device.is_cuda() { "a GPU" } else { "the CPU" };
+        let name = format!("{} by libtorch on {place}", dir.display());
+        let maps = class_weights(&net)?;
+        let (labels, provenance) = (config.labels, config.provenance);
+        Ok(Subject { model: Model::Run(Box::new(net)), labels, form, name, provenance, maps })
+    }
+
     /// Where libtorch runs a run: with `auto`, on the first GPU that it can use.
     fn libtorch_device(&self) -> Result<unscene_train::Device> {
         use unscene_train::{Device, open_device};
@@ -101,6 +181,17 @@ impl SubjectArgs {
         open_device(device)?;
         Ok(device)
     }
+}
+
+/// The classifier of a net with the output `maps`.
+#[cfg(feature = "train")]
+fn class_weights(net: &unscene_train::Net) -> Result<Option<ClassWeights>> {
+    let graph = net.graph();
+    let Some((_, maps)) = graph.outputs.iter().find(|(name, _)| name == "maps") else { return Ok(None) };
+    let sides: [usize; 4] =
+        graph.node(*maps).shape.clone().try_into().expect("maps are channels, frames, height, width");
+    let weights = net.values(&format!("{}.weight", unscene_models::r3d::CLASSIFIER))?;
+    Ok(Some(ClassWeights { weights, sides }))
 }
 
 impl Subject {
@@ -119,6 +210,16 @@ impl Subject {
         &self.name
     }
 
+    /// What turns the output `maps` into class activation maps; there when that output was asked for.
+    pub fn class_weights(&self) -> Option<&ClassWeights> {
+        self.maps.as_ref()
+    }
+
+    /// How it was trained: `command` and `config`, as far as that is known.
+    pub fn provenance(&self) -> &Map<String, Value> {
+        &self.provenance
+    }
+
     /// Runs an empty clip: what cannot run is found out before videos are read.
     pub fn warm_up(&mut self) -> Result<()> {
         let input = vec![0.0; self.form.dims().len()];
@@ -135,17 +236,17 @@ impl Subject {
             #[cfg(feature = "train")]
             Model::Run(net) => {
                 let ClipForm { frames, height, width, .. } = self.form;
-                let mut outputs = net.infer(input, &[n, 3, frames, height, width])?.into_iter();
-                Ok(Outputs { logits: outputs.next().unwrap_or_default(), features: outputs.next().unwrap_or_default() })
+                let mut outputs = Outputs::default();
+                let names = net.graph().outputs.iter().map(|(name, _)| name.as_str());
+                for (name, values) in names.zip(net.infer(input, &[n, 3, frames, height, width])?) {
+                    outputs.set(name, values);
+                }
+                Ok(outputs)
             }
             Model::Bundle(network) => {
                 let mut outputs = Outputs::default();
                 for array in network.run(input, n)? {
-                    match array.name.as_str() {
-                        "logits" => outputs.logits = array.values,
-                        "features" => outputs.features = array.values,
-                        _ => {}
-                    }
+                    outputs.set(&array.name, array.values);
                 }
                 Ok(outputs)
             }

@@ -75,7 +75,9 @@ pub fn train_run(config: PretrainConfig, args: &TrainingArgs, command: &str) -> 
     let outcome = train(&mut task, &config, args, out)?;
     let (best_loss, best_epoch) = match outcome {
         Outcome::Finished { best_loss, best_epoch } => (best_loss, best_epoch),
-        Outcome::Interrupted { epoch, .. } => return Err(Interrupted { done: epoch, of: config.fit.epochs }.into()),
+        Outcome::Interrupted { epoch, .. } => {
+            return Err(Interrupted { done: epoch, of: config.fit.epochs, what: "epochs" }.into());
+        }
     };
     let best = Snapshots::open(&out.join(CHECKPOINT))?.best();
     load_snapshot(&best, &task.nets(), &mut Sgd::new(config.fit.sgd))?;

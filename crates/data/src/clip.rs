@@ -1,12 +1,14 @@
 //! From an item to the clip that a network sees: which frames, which part of them, in which form.
 
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use unscene_media::{
     Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, FrameTime, Frames, Limits, Pictures, Region, Source, View,
 };
-use unscene_vision::{ClipDims, Normalization, normalize_clip};
+use unscene_vision::{ClipDims, Normalization, cut_clip, normalize_clip, scaled_to, three_crops};
 
 use crate::augment::Draw;
 use crate::dataset::{Item, Media, Span};
@@ -64,6 +66,46 @@ impl ClipForm {
     }
 }
 
+/// Which clips of a video are tested, and which parts of their picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Views {
+    /// All clips side by side, cut from the middle: the test of the paper.
+    #[default]
+    Paper,
+    /// Ten clips spread evenly over the video, three crops of each along the longer side: what SlowFast and its followers
+    /// report.
+    TenByThree,
+}
+
+impl Views {
+    /// Names on the command line.
+    pub const ALL: [(&str, Views); 2] = [("paper", Views::Paper), ("10x3", Views::TenByThree)];
+
+    /// The protocol in words.
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Views::Paper => "non-overlapping clips, centre crop, probabilities averaged over the video",
+            Views::TenByThree => "10 clips spread over the video x 3 crops, probabilities averaged over the video",
+        }
+    }
+}
+
+impl fmt::Display for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Views::ALL[*self as usize].0)
+    }
+}
+
+impl FromStr for Views {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known = Views::ALL.into_iter().find(|(name, _)| *name == text);
+        let problem = || format!("views: found {text:?}, expected {}", Views::ALL.map(|(name, _)| name).join(" or "));
+        known.map(|(_, views)| views).ok_or_else(|| DataError::Options { problem: problem() })
+    }
+}
+
 /// A clip, and where it was cut.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
@@ -105,15 +147,16 @@ pub fn draw_clip(item: &Item, form: &ClipForm, draw: &Draw) -> Result<Sample> {
     }
 }
 
-/// Reads an item's clips side by side, cut from the middle of the picture: the test of the paper. `take` is called with
-/// one after the other, and ends the reading by answering false.
+/// Reads an item's test clips. `take` is called with one after the other, and ends the reading by answering false.
 ///
 /// # Errors
 /// When the video cannot be decoded.
-pub fn test_clips(item: &Item, form: &ClipForm, take: &mut dyn FnMut(Sample) -> bool) -> Result<()> {
-    match open(&item.media, form)? {
-        Opened::Video(frames) => test_from(*frames, item.span, form, take),
-        Opened::Pictures(frames) => test_from(*frames, item.span, form, take),
+pub fn test_clips(item: &Item, form: &ClipForm, views: Views, take: &mut dyn FnMut(Sample) -> bool) -> Result<()> {
+    match (open(&item.media, form)?, views) {
+        (Opened::Video(frames), Views::Paper) => test_from(*frames, item.span, form, take),
+        (Opened::Pictures(frames), Views::Paper) => test_from(*frames, item.span, form, take),
+        (Opened::Video(frames), Views::TenByThree) => ten_by_three(*frames, item.span, form, take),
+        (Opened::Pictures(frames), Views::TenByThree) => ten_by_three(*frames, item.span, form, take),
     }
 }
 
@@ -235,6 +278,62 @@ fn test_from<F: Frames>(
         }
     }
     if any { Ok(()) } else { Err(nothing_in(reader.decoder(), &span_s)) }
+}
+
+/// Clips of a video for [`Views::TenByThree`].
+const SPREAD: usize = 10;
+
+fn ten_by_three<F: Frames>(
+    mut frames: F,
+    span: Span,
+    form: &ClipForm,
+    take: &mut dyn FnMut(Sample) -> bool,
+) -> Result<()> {
+    let picture_size = frames.picture_size();
+    let (width, height) = scaled_to(form.short_side as u32, picture_size.0, picture_size.1);
+    frames.set_view(View::Resize { width, height })?;
+    let scaled = (width as usize, height as usize);
+    let corners = three_crops(scaled, form.dims()).ok_or_else(|| DataError::Options {
+        problem: format!("a crop of {} x {} does not fit a picture of {width} x {height}", form.width, form.height),
+    })?;
+    let step_s = 1.0 / form.fps.unwrap_or(frames.fps()).max(1e-3);
+    let span_s = bounds(&frames, span);
+    let mut reader = ClipReader::new(frames, form.sampling())?;
+    let limit_s = if span == Span::Whole { f64::INFINITY } else { span_s.end };
+    let latest_s = |end_s: f64| (end_s - (form.frames as f64 - 1.0) * step_s - 1e-3).max(span_s.start);
+    let mut last_s = match span_s.end.is_finite() {
+        true => latest_s(span_s.end),
+        false => latest_s(last_moment(&mut reader, &span_s)?),
+    };
+    reader.seek(last_s, limit_s)?;
+    let is_whole = reader.next_clip()?.is_some_and(|clip| clip.read_frames == form.frames);
+    if !is_whole && last_s > span_s.start {
+        // The header claims more than there is.
+        last_s = latest_s(last_moment(&mut reader, &span_s)?);
+    }
+    // A video that is no longer than a clip has one.
+    let clips = if last_s > span_s.start { SPREAD } else { 1 };
+    for number in 0..clips {
+        let start_s = span_s.start + (last_s - span_s.start) * number as f64 / (SPREAD - 1) as f64;
+        reader.seek(start_s, limit_s)?;
+        let clip = reader.next_clip()?.ok_or_else(|| nothing_in(reader.decoder(), &span_s))?;
+        for (left, top) in corners {
+            let rgb = cut_clip(&clip.rgb, scaled, (left, top), form.dims());
+            let part = of_picture(picture_size, scaled, (left, top), form);
+            if !take(Sample { rgb, times_s: clip.times_s.clone(), part, mirror: false, picture_size }) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where a crop of the scaled picture lies in the displayed one.
+fn of_picture(picture: (u32, u32), scaled: (usize, usize), (left, top): (usize, usize), form: &ClipForm) -> Region {
+    let back = |at: usize, whole: u32, scaled: usize| (at as u64 * u64::from(whole) / scaled.max(1) as u64) as u32;
+    let (x, y) = (back(left, picture.0, scaled.0), back(top, picture.1, scaled.1));
+    let (width, height) = (back(form.width, picture.0, scaled.0), back(form.height, picture.1, scaled.1));
+    Region { x, y, width: width.max(1), height: height.max(1) }
 }
 
 fn sample(clip: Clip, part: Region, mirror: bool, picture_size: (u32, u32)) -> Sample {

@@ -25,11 +25,11 @@ pub use cache::{
     Annotation, Cache, CacheKind, CacheOrigin, CacheWriter, Found, PeopleFrame, PersonBox, json_differences,
 };
 pub use check::{CheckControl, CheckOptions, CheckReport, LabelCount, PartReport, check, videos_to_check};
-pub use clip::{ClipForm, Sample, draw_clip, test_clips};
+pub use clip::{ClipForm, Sample, Views, draw_clip, test_clips};
 pub use dataset::{Dataset, Item, Media, Part, Span};
 pub use error::{DataError, Result};
 pub use loader::{Batch, Change, Epoch, Failure, Loader, LoaderOptions, TestClip, TestClips};
 pub use look::{Facts, Look, Looks, facts, look};
-pub use mask::{Fill, mask_people};
+pub use mask::{Fill, mask_people, people_mask};
 pub use masked::{MaskedPeople, masked_people};
 pub use people::People;

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde::Serialize;
 
 use crate::augment::{Augmentation, shuffled};
-use crate::clip::{ClipForm, Sample, draw_clip, test_clips};
+use crate::clip::{ClipForm, Sample, Views, draw_clip, test_clips};
 use crate::dataset::Item;
 use crate::error::{DataError, Result};
 
@@ -34,6 +34,8 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// Share of an epoch's videos that may fail before it ends with an error.
     pub max_failed: f64,
+    /// Which clips [`Loader::test`] reads.
+    pub views: Views,
     /// What is done to every sample before it becomes numbers.
     pub change: Option<Arc<Change>>,
 }
@@ -49,6 +51,7 @@ impl Default for LoaderOptions {
             workers: 0,
             prefetch: 2,
             max_failed: 0.05,
+            views: Views::default(),
             change: None,
         }
     }
@@ -161,8 +164,8 @@ impl Loader {
         }
     }
 
-    /// All clips of every item side by side, cut from the middle: the test of the paper. Clips of an item come in their
-    /// order, but items come as they are read.
+    /// The test clips of every item, which [`LoaderOptions::views`] chooses. Clips of an item come in their order, but items
+    /// come as they are read.
     pub fn test(&self) -> TestClips {
         let (sender, clips) = bounded(self.options.prefetch.max(1) * self.options.batch);
         let (jobs, queue) = unbounded();
@@ -177,7 +180,7 @@ impl Loader {
                     for index in queue {
                         let (mut number, mut is_wanted) = (0, true);
                         let read = guarded(|| {
-                            test_clips(&items[index], &options.form, &mut |sample| {
+                            test_clips(&items[index], &options.form, options.views, &mut |sample| {
                                 let input = input(&items[index], sample, &options);
                                 let clip = input.map(|input| TestClip { item: index, number, input });
                                 number += 1;

@@ -62,7 +62,7 @@ pub fn mask_people(sample: &mut Sample, people: &People, item: &Item, form: &Cli
     let (width, height) = (form.width, form.height);
     let frame_pixels = width * height;
     let masks: Vec<Vec<bool>> =
-        sample.times_s.iter().map(|time_s| mask(sample, people, *time_s, (width, height))).collect();
+        sample.times_s.iter().map(|time_s| people_mask(sample, people, *time_s, (width, height))).collect();
     if frame_pixels == 0 || !masks.iter().flatten().any(|&is_person| is_person) {
         return Ok(());
     }
@@ -87,8 +87,8 @@ pub fn mask_people(sample: &mut Sample, people: &People, item: &Item, form: &Cli
     Ok(())
 }
 
-/// Which pixels of a sample's frame people cover, row by row.
-fn mask(sample: &Sample, people: &People, time_s: f64, (width, height): (usize, usize)) -> Vec<bool> {
+/// Which pixels of a sample's frame of `width x height` people cover at a time, row by row.
+pub fn people_mask(sample: &Sample, people: &People, time_s: f64, (width, height): (usize, usize)) -> Vec<bool> {
     let mut mask = vec![false; width * height];
     for person in people.at(time_s) {
         let part = &sample.part;

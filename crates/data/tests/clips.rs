@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use unscene_data::{
-    Augmentation, Batch, ClipForm, DataError, Draw, Item, Loader, LoaderOptions, Media, Position, Span, draw_clip,
-    test_clips,
+    Augmentation, Batch, ClipForm, DataError, Draw, Item, Loader, LoaderOptions, Media, Position, Span, Views,
+    draw_clip, test_clips,
 };
 
 /// Every picture of these videos carries its number: four by two blocks, white for 1, lowest bit at the top left.
@@ -148,7 +148,7 @@ fn parts_and_mirrors_are_cut_as_drawn() {
 #[test]
 fn test_clips_are_side_by_side_in_the_middle() {
     let mut clips = vec![];
-    test_clips(&item("h264.mp4"), &form(16, None), &mut |sample| {
+    test_clips(&item("h264.mp4"), &form(16, None), Views::Paper, &mut |sample| {
         clips.push((sample.times_s[0], sample.part));
         true
     })
@@ -156,6 +156,69 @@ fn test_clips_are_side_by_side_in_the_middle() {
     let starts: Vec<i64> = clips.iter().map(|(start_s, _)| (start_s * 1000.0).round() as i64).collect();
     assert_eq!(starts, [0, 640, 1280]);
     assert!(clips.iter().all(|(_, part)| (part.x, part.y, part.width, part.height) == (16, 0, 64, 64)));
+}
+
+#[test]
+fn ten_clips_are_spread_over_a_video_and_cut_three_times() {
+    let read = |item: &Item, frames: usize| {
+        let mut clips = vec![];
+        let read = test_clips(item, &form(frames, None), Views::TenByThree, &mut |sample| {
+            clips.push(sample);
+            true
+        });
+        read.map(|()| clips).unwrap()
+    };
+    // 50 frames: the first clip begins with the first, the last ends with the last, and the others lie evenly between.
+    for name in ["h264.mp4", "vp9.mp4", "overreport.avi"] {
+        let clips = read(&item(name), 16);
+        assert_eq!(clips.len(), 30, "{name}");
+        let corners: Vec<u32> = clips[..3].iter().map(|clip| clip.part.x).collect();
+        assert_eq!(corners, [0, 16, 32]);
+        // The left crop has bits 0 and 1 of the upper row whole, the right one 2 and 3.
+        let whole = |at: usize| -> Vec<u32> {
+            let bit = |rgb: &[u8], x: usize, y: usize| u32::from(rgb[(y * 64 + x) * 3 + 1] > 127);
+            let (left, right) = (&clips[at * 3].rgb, &clips[at * 3 + 2].rgb);
+            let frames = left.chunks_exact(64 * 64 * 3).zip(right.chunks_exact(64 * 64 * 3));
+            let number = |(left, right): (&[u8], &[u8])| {
+                let row = |y: usize, low: u32| {
+                    let upper = bit(right, 28, y) << 2 | bit(right, 52, y) << 3;
+                    (bit(left, 12, y) | bit(left, 36, y) << 1 | upper) << low
+                };
+                row(16, 0) | row(48, 4)
+            };
+            frames.map(number).collect()
+        };
+        let frames = read_frames(name);
+        for at in 0..10 {
+            let numbers = whole(at);
+            assert_eq!(numbers, (numbers[0]..numbers[0] + 16).collect::<Vec<_>>(), "{name}: clip {at}");
+        }
+        let firsts: Vec<u32> = (0..10).map(|at| whole(at)[0]).collect();
+        assert_eq!((firsts[0], firsts[9]), (0, frames - 16), "{name}: {firsts:?}");
+        assert!(firsts.windows(2).all(|pair| (3..=4).contains(&(pair[1] - pair[0]))), "{name}: {firsts:?}");
+    }
+    // No longer than a clip: one, which is repeated.
+    assert_eq!(read(&between("h264.mp4", 0.0, 0.4), 16).len(), 3);
+}
+
+/// How many frames a fixture really has.
+fn read_frames(name: &str) -> u32 {
+    let mut frames = 0;
+    let form = form(1, None);
+    test_clips(&item(name), &form, Views::Paper, &mut |_| {
+        frames += 1;
+        true
+    })
+    .unwrap();
+    frames
+}
+
+#[test]
+fn views_have_names() {
+    for (name, views) in Views::ALL {
+        assert_eq!((name.parse::<Views>().unwrap(), views.to_string().as_str()), (views, name));
+    }
+    assert!("30".parse::<Views>().unwrap_err().to_string().contains("expected paper or 10x3"));
 }
 
 fn items() -> Vec<Item> {

@@ -1,5 +1,8 @@
 //! Pictures for people: shapes, text and pasted frames, anti-aliased, in units of the picture's height.
 
+mod heat;
+
+pub use heat::heat_over;
 pub use tiny_skia;
 
 use tiny_skia::{

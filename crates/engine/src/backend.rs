@@ -10,9 +10,13 @@ use crate::options::{DeviceChoice, EngineChoice, EngineOptions};
 
 /// One loaded graph. Lives on its session's thread.
 pub(crate) trait Backend {
-    /// Runs `clips` clips. `input` holds exactly that many; the answer is clips x classes.
-    fn run(&mut self, input: &[f32], clips: usize) -> Result<Vec<f32>, String>;
+    /// Runs `clips` clips. `input` holds exactly that many; the answer is clips x the sides of the graph's output of this
+    /// index.
+    fn run(&mut self, input: &[f32], clips: usize, output: usize) -> Result<Vec<f32>, String>;
 }
+
+/// The index of the output that every classifier has.
+pub(crate) const LOGITS: usize = 0;
 
 /// A backend, and what it turned out to be.
 pub(crate) struct Loaded {
@@ -55,7 +59,7 @@ pub(crate) fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Loaded> {
         path: bundle.model_path(),
         reason,
     };
-    let logits = loaded.backend.run(&warm_up, 1).map_err(failed)?;
+    let logits = loaded.backend.run(&warm_up, 1, LOGITS).map_err(failed)?;
     if logits.len() != shape.classes {
         return Err(failed(format!("one clip gives {} values, expected {} classes", logits.len(), shape.classes)));
     }

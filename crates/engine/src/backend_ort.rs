@@ -187,7 +187,7 @@ fn add_device(builder: SessionBuilder, device: DeviceChoice, fp16: bool) -> Resu
 }
 
 impl Backend for OrtBackend {
-    fn run(&mut self, input: &[f32], clips: usize) -> Result<Vec<f32>, String> {
+    fn run(&mut self, input: &[f32], clips: usize, output: usize) -> Result<Vec<f32>, String> {
         let (mut rows, mut data) = (clips, input);
         if let Some(largest) = self.buckets {
             let bucket = clips.next_power_of_two().min(largest.max(clips));
@@ -201,8 +201,8 @@ impl Backend for OrtBackend {
         let [c, t, h, w] = self.shape.input;
         let view = TensorRef::from_array_view(([rows, c, t, h, w], data)).map_err(|error| error.to_string())?;
         let outputs = self.session.run(ort::inputs![view]).map_err(|error| error.to_string())?;
-        let (_, logits) = outputs[0].try_extract_tensor::<f32>().map_err(|error| error.to_string())?;
+        let (_, values) = outputs[output].try_extract_tensor::<f32>().map_err(|error| error.to_string())?;
         // Padding is cut off here; a wrong number of classes is left for the caller to see.
-        Ok(logits[..logits.len() / rows * clips].to_vec())
+        Ok(values[..values.len() / rows * clips].to_vec())
     }
 }

@@ -48,12 +48,12 @@ impl TractBackend {
         Ok(Self { plan, shape, threads })
     }
 
-    fn run_clip(&self, clip: &[f32]) -> Result<Vec<f32>, String> {
+    fn run_clip(&self, clip: &[f32], output: usize) -> Result<Vec<f32>, String> {
         let [c, t, h, w] = self.shape.input;
         let run = || -> TractResult<Vec<f32>> {
             let input = Tensor::from_shape(&[1, c, t, h, w], clip)?;
             let outputs = self.plan.run(tvec!(input.into()))?;
-            Ok(outputs[0].to_plain_array_view::<f32>()?.iter().copied().collect())
+            Ok(outputs[output].to_plain_array_view::<f32>()?.iter().copied().collect())
         };
         run().map_err(|error| format!("{error:#}"))
     }
@@ -85,13 +85,13 @@ fn widen(model: &mut ModelProto) {
 }
 
 impl Backend for TractBackend {
-    fn run(&mut self, input: &[f32], clips: usize) -> Result<Vec<f32>, String> {
+    fn run(&mut self, input: &[f32], clips: usize, output: usize) -> Result<Vec<f32>, String> {
         let this = &*self;
         let clip_len = this.shape.clip_len();
         if clips < 2 || this.threads < 2 {
             return input
                 .chunks_exact(clip_len)
-                .map(|clip| this.run_clip(clip))
+                .map(|clip| this.run_clip(clip, output))
                 .collect::<Result<Vec<_>, _>>()
                 .map(|l| l.concat());
         }
@@ -102,16 +102,18 @@ impl Backend for TractBackend {
                 .chunks(per_thread * clip_len)
                 .map(|part| {
                     scope.spawn(move || {
-                        part.chunks_exact(clip_len).map(|clip| this.run_clip(clip)).collect::<Result<Vec<_>, _>>()
+                        part.chunks_exact(clip_len)
+                            .map(|clip| this.run_clip(clip, output))
+                            .collect::<Result<Vec<_>, _>>()
                     })
                 })
                 .collect();
-            let mut logits = Vec::with_capacity(clips * this.shape.classes);
+            let mut values = Vec::new();
             for worker in workers {
                 let rows = worker.join().map_err(|_| String::from("a thread of tract panicked"))??;
-                logits.extend(rows.into_iter().flatten());
+                values.extend(rows.into_iter().flatten());
             }
-            Ok(logits)
+            Ok(values)
         })
     }
 }

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
-use unscene_models::manifest::{MANIFEST_FILE, Manifest};
+use unscene_models::manifest::{Dim, MANIFEST_FILE, Manifest};
+use unscene_vision::ClassWeights;
 
 use crate::error::{EngineError, Result};
 
@@ -30,11 +32,12 @@ impl Bundle {
         }
         let text = fs::read_to_string(&path).map_err(|source| EngineError::Read { path: path.clone(), source })?;
         let manifest = Manifest::from_json(&text).map_err(|source| EngineError::Manifest { path, source })?;
-        for graph in &manifest.graphs {
-            let path = dir.join(&graph.file);
+        let graphs = manifest.graphs.iter().map(|graph| (&graph.file, &graph.sha256));
+        for (file, expected) in graphs.chain(manifest.classifier.iter().map(|info| (&info.file, &info.sha256))) {
+            let path = dir.join(file);
             let found = sha256_of(&path).map_err(|source| EngineError::Read { path: path.clone(), source })?;
-            if !found.eq_ignore_ascii_case(&graph.sha256) {
-                return Err(EngineError::Checksum { path, found, expected: graph.sha256.clone() });
+            if !found.eq_ignore_ascii_case(expected) {
+                return Err(EngineError::Checksum { path, found, expected: expected.clone() });
             }
         }
         Ok(Self { dir, manifest })
@@ -45,6 +48,38 @@ impl Bundle {
         // A path such as `.` has no last part until it is resolved.
         let full = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
         full.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// What turns the output `maps` into class activation maps, and the index of that output; nothing where the bundle was
+    /// exported without.
+    ///
+    /// # Errors
+    /// When the classifier's file is not what the manifest says.
+    pub fn class_weights(&self) -> Result<Option<(usize, ClassWeights)>> {
+        let outputs = &self.manifest.graphs[0].outputs;
+        let maps = outputs.iter().position(|output| output.name == "maps");
+        let (Some(output), Some(classifier)) = (maps, &self.manifest.classifier) else { return Ok(None) };
+        let path = self.dir.join(&classifier.file);
+        let wrong =
+            |reason: String| EngineError::Load { engine: "class activation maps".into(), path: path.clone(), reason };
+        let sides: Vec<usize> = outputs[output]
+            .shape
+            .iter()
+            .filter_map(|side| if let Dim::Fixed(side) = side { Some(*side) } else { None })
+            .collect();
+        let sides: [usize; 4] = sides
+            .try_into()
+            .map_err(|sides| wrong(format!("maps are {sides:?}, expected channels, frames, height and width")))?;
+        let bytes = fs::read(&path).map_err(|source| EngineError::Read { path: path.clone(), source })?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let weight = file.tensor("weight").map_err(|error| wrong(error.to_string()))?;
+        let expected = [self.manifest.labels.len(), sides[0]];
+        if weight.shape() != expected || weight.dtype() != Dtype::F32 {
+            let found = format!("{:?} {:?}", weight.dtype(), weight.shape());
+            return Err(wrong(format!("its weight is {found}, expected F32 {expected:?}")));
+        }
+        let weights = weight.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        Ok(Some((output, ClassWeights { weights, sides })))
     }
 
     /// Path of the classification graph.

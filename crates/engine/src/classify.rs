@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use unscene_media::{ClipReader, ClipSampling, Source, VideoInfo};
 use unscene_vision::{softmax, top_k};
 
+use crate::backend::LOGITS;
 use crate::crops::{CropPlan, open};
 use crate::error::{EngineError, Result};
 use crate::model::Model;
@@ -95,6 +96,8 @@ struct Run<'a> {
     /// Probabilities of all clips, added up in f64 so that long videos lose nothing.
     sum: Vec<f64>,
     scored: Vec<ClipPrediction>,
+    /// For each class the largest score of a clip, and when that begins.
+    strongest: Vec<(f32, f64)>,
     inference: Duration,
     waited: Duration,
 }
@@ -117,6 +120,7 @@ impl<'a> Run<'a> {
             clip_rows: 0,
             sum: vec![0.0; classes],
             scored: Vec::new(),
+            strongest: vec![(f32::NEG_INFINITY, 0.0); classes],
             inference: Duration::ZERO,
             waited: Duration::ZERO,
         }
@@ -153,6 +157,7 @@ impl<'a> Run<'a> {
         let job = Job {
             input: std::mem::take(&mut self.batch),
             clips,
+            output: LOGITS,
             cancelled: self.cancelled.clone(),
             reply: self.answers.0.clone(),
         };
@@ -180,7 +185,7 @@ impl<'a> Run<'a> {
         self.in_flight -= 1;
         self.inference += done.inference;
         self.free.push(done.input);
-        let mut logits = done.logits.map_err(|reason| self.model.session().error(reason))?;
+        let mut logits = done.values.map_err(|reason| self.model.session().error(reason))?;
         for row in logits.chunks_exact_mut(self.sum.len()) {
             softmax(row);
             self.add(row);
@@ -200,9 +205,16 @@ impl<'a> Run<'a> {
         for (sum, p) in self.sum.iter_mut().zip(&self.clip_sum) {
             *sum += f64::from(*p);
         }
-        if let (Some((start_s, end_s)), true) = (self.clips.pop_front(), self.options.clips) {
-            let predictions = self.best(&self.clip_sum);
-            self.scored.push(ClipPrediction { start_s, end_s, predictions });
+        if let Some((start_s, end_s)) = self.clips.pop_front() {
+            for (strongest, score) in self.strongest.iter_mut().zip(&self.clip_sum) {
+                if *score > strongest.0 {
+                    *strongest = (*score, start_s);
+                }
+            }
+            if self.options.clips {
+                let predictions = self.best(&self.clip_sum);
+                self.scored.push(ClipPrediction { start_s, end_s, predictions });
+            }
         }
         self.clip_sum.fill(0.0);
         self.clip_rows = 0;
@@ -230,7 +242,7 @@ impl<'a> Run<'a> {
             let reason = "the scores are not finite; check the weights, or export without --fp16".into();
             return Err(self.model.session().error(reason));
         }
-        let total = start.elapsed();
+        let (total, predictions) = (start.elapsed(), self.best(&mean));
         Ok(Classification {
             model: self.model.name().into(),
             task: self.model.manifest().task,
@@ -245,7 +257,8 @@ impl<'a> Run<'a> {
                 clips,
                 damaged_packets: reader.decoder().errors(),
             },
-            predictions: self.best(&mean),
+            strongest_s: predictions.iter().map(|one| self.strongest[one.index].1).collect(),
+            predictions,
             clips: self.options.clips.then(|| std::mem::take(&mut self.scored)),
             timing: Timing {
                 decode_s: total.saturating_sub(self.waited).as_secs_f64(),

@@ -2,7 +2,7 @@
 
 use unscene_media::{DecodeOptions, Decoder, Source, View, probe};
 use unscene_models::manifest::Manifest;
-use unscene_vision::{ClipDims, Normalization, ShapeError, normalize_clip};
+use unscene_vision::{ClipDims, Normalization, ShapeError, cut_clip, normalize_clip, scaled_to, three_crops};
 
 use crate::error::{EngineError, Result};
 use crate::result::{ClassifyOptions, Crops};
@@ -26,7 +26,7 @@ pub(crate) fn open(source: &Source, options: &ClassifyOptions, manifest: &Manife
         Crops::Center => View::CenterCrop { short_side, width, height },
         Crops::Three => {
             let info = probe(source, &options.limits)?;
-            let (width, height) = scaled(info.width, info.height, short_side);
+            let (width, height) = scaled_to(short_side, info.width, info.height);
             View::Resize { width, height }
         }
     };
@@ -36,13 +36,6 @@ pub(crate) fn open(source: &Source, options: &ClassifyOptions, manifest: &Manife
     let crop = ClipDims { frames: input.frames, height: input.height, width: input.width };
     let plan = CropPlan::new((width as usize, height as usize), crop, options.crops, normalization)?;
     Ok((decoder, plan))
-}
-
-/// The size of a picture whose shorter side becomes `short_side`, rounded to the nearest pixel.
-fn scaled(width: u32, height: u32, short_side: u32) -> (u32, u32) {
-    let short = u64::from(width.min(height)).max(1);
-    let scale = |side: u32| (u64::from(side) * u64::from(short_side) + short / 2) / short;
-    (scale(width).min(u64::from(u32::MAX)) as u32, scale(height).min(u64::from(u32::MAX)) as u32)
 }
 
 impl CropPlan {
@@ -55,17 +48,14 @@ impl CropPlan {
     }
 
     fn new(frame: (usize, usize), crop: ClipDims, crops: Crops, normalization: Normalization) -> Result<Self> {
-        let (Some(right), Some(bottom)) = (frame.0.checked_sub(crop.width), frame.1.checked_sub(crop.height)) else {
-            return Err(EngineError::Argument {
-                what: "crops",
-                found: format!("a picture of {} x {} after scaling", frame.0, frame.1),
-                expected: format!("at least the model's {} x {}", crop.width, crop.height),
-            });
-        };
+        let three = three_crops(frame, crop).ok_or_else(|| EngineError::Argument {
+            what: "crops",
+            found: format!("a picture of {} x {} after scaling", frame.0, frame.1),
+            expected: format!("at least the model's {} x {}", crop.width, crop.height),
+        })?;
         let offsets = match crops {
-            Crops::Center => vec![(right / 2, bottom / 2)],
-            Crops::Three if frame.0 >= frame.1 => [0, right / 2, right].map(|left| (left, bottom / 2)).to_vec(),
-            Crops::Three => [0, bottom / 2, bottom].map(|top| (right / 2, top)).to_vec(),
+            Crops::Center => vec![three[1]],
+            Crops::Three => three.to_vec(),
         };
         Ok(Self { frame, crop, offsets, normalization })
     }
@@ -80,7 +70,7 @@ impl CropPlan {
         let rgb = if self.frame == (self.crop.width, self.crop.height) {
             rgb
         } else {
-            cut = self.cut(rgb, self.offsets[crop]);
+            cut = cut_clip(rgb, self.frame, self.offsets[crop], self.crop);
             &cut
         };
         normalize_clip(rgb, self.crop, &self.normalization, out).map_err(|error: ShapeError| EngineError::Argument {
@@ -88,18 +78,6 @@ impl CropPlan {
             found: error.to_string(),
             expected: "frames of the size that the decoder announced".into(),
         })
-    }
-
-    /// Copies the rows of a crop out of every frame.
-    fn cut(&self, rgb: &[u8], (left, top): (usize, usize)) -> Vec<u8> {
-        let (width, height) = self.frame;
-        let mut cut = Vec::with_capacity(self.crop.len());
-        for frame in rgb.chunks_exact(width * height * 3) {
-            for row in frame.chunks_exact(width * 3).skip(top).take(self.crop.height) {
-                cut.extend_from_slice(&row[left * 3..(left + self.crop.width) * 3]);
-            }
-        }
-        cut
     }
 }
 
@@ -129,12 +107,6 @@ mod tests {
                 assert_eq!((columns[31], rows[31], frames[31]), (x as f32 + 3.0, y as f32 + 3.0, 1.0));
             }
         }
-    }
-
-    #[test]
-    fn scaling_keeps_the_aspect_ratio() {
-        assert_eq!(scaled(640, 360, 112), (199, 112));
-        assert_eq!(scaled(360, 640, 112), (112, 199));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::sync::atomic::AtomicBool;
 
 use crossbeam_channel::bounded;
 use unscene_models::manifest::Manifest;
+use unscene_vision::ClassWeights;
 
-use crate::backend::{self, Shape};
+use crate::backend::{self, LOGITS, Shape};
 use crate::bundle::Bundle;
 use crate::error::{EngineError, Result};
 use crate::options::EngineOptions;
@@ -24,6 +25,7 @@ struct Inner {
     shape: Shape,
     batch: usize,
     session: Session,
+    maps: Option<(usize, ClassWeights)>,
 }
 
 impl Model {
@@ -53,9 +55,10 @@ impl Model {
             move || backend::load(&bundle, &options)
         };
         let session = Session::start(&name, options.queue.clamp(1, 65_536), load)?;
+        let maps = bundle.class_weights()?;
         let batch = if options.batch == 0 { session.batch } else { options.batch };
         let manifest = bundle.manifest.clone();
-        Ok(Self(Arc::new(Inner { name, shape: Shape::of(&manifest), manifest, batch, session })))
+        Ok(Self(Arc::new(Inner { name, shape: Shape::of(&manifest), manifest, batch, session, maps })))
     }
 
     /// The bundle folder's name.
@@ -78,6 +81,15 @@ impl Model {
         &self.0.session.device
     }
 
+    /// Whether it can say where it looked: its bundle was exported with `--maps`.
+    pub fn has_maps(&self) -> bool {
+        self.0.maps.is_some()
+    }
+
+    pub(crate) fn maps(&self) -> Option<&(usize, ClassWeights)> {
+        self.0.maps.as_ref()
+    }
+
     /// Clips per run.
     pub fn batch(&self) -> usize {
         self.0.batch
@@ -96,6 +108,17 @@ impl Model {
     /// # Errors
     /// When `input` has another length, or the engine fails.
     pub fn run_raw(&self, input: &[f32], n: usize) -> Result<Vec<f32>> {
+        self.run_output(input.to_vec(), n, LOGITS, &mut || true)
+    }
+
+    /// Runs normalised clips as one batch for one of the graph's outputs; `keep_waiting` is asked while the queue is full.
+    pub(crate) fn run_output(
+        &self,
+        input: Vec<f32>,
+        n: usize,
+        output: usize,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<f32>> {
         let expected = n.checked_mul(self.0.shape.clip_len());
         if n == 0 || expected != Some(input.len()) {
             return Err(EngineError::Argument {
@@ -107,9 +130,9 @@ impl Model {
         let (reply, done) = bounded(1);
         let cancelled = Arc::new(AtomicBool::new(false));
         let session = &self.0.session;
-        session.submit(Job { input: input.to_vec(), clips: n, cancelled, reply }, || true)?;
+        session.submit(Job { input, clips: n, output, cancelled, reply }, keep_waiting)?;
         let done = done.recv().map_err(|_| session.error("its thread has stopped".into()))?;
-        done.logits.map_err(|reason| session.error(reason))
+        done.values.map_err(|reason| session.error(reason))
     }
 
     pub(crate) fn session(&self) -> &Session {

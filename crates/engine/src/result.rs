@@ -91,6 +91,9 @@ pub struct Classification {
     pub video: VideoSummary,
     /// The best classes, best first; scores are the mean of the clips' probabilities.
     pub predictions: Vec<Prediction>,
+    /// For each of `predictions` the clip that says so most: when it begins, in seconds from the start of the video.
+    #[serde(skip)]
+    pub strongest_s: Vec<f64>,
     /// Every clip's best classes, when asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clips: Option<Vec<ClipPrediction>>,

@@ -16,6 +16,8 @@ pub(crate) struct Job {
     /// clips x 3 x frames x height x width.
     pub input: Vec<f32>,
     pub clips: usize,
+    /// Index of the graph's output that is wanted.
+    pub output: usize,
     /// Set by a caller that no longer waits: the job is dropped when its turn comes.
     pub cancelled: Arc<AtomicBool>,
     pub reply: Sender<Done>,
@@ -23,8 +25,8 @@ pub(crate) struct Job {
 
 /// A batch that was run.
 pub(crate) struct Done {
-    /// clips x classes, or the backend's message.
-    pub logits: Result<Vec<f32>, String>,
+    /// clips x the output's sides, or the backend's message.
+    pub values: Result<Vec<f32>, String>,
     /// The job's buffer, to be filled again.
     pub input: Vec<f32>,
     pub inference: Duration,
@@ -63,7 +65,7 @@ impl Session {
                 Ok(Err(error)) => return drop(ready.send(Ok(Err(error)))),
                 Err(panic) => return drop(ready.send(Err(panic))),
             };
-            serve(&jobs, |input, clips| backend.run(input, clips));
+            serve(&jobs, |input, clips, output| backend.run(input, clips, output));
         };
         let thread = thread::Builder::new().name(format!("infer {name}")).spawn(body);
         let thread = thread.map_err(|error| failed(format!("cannot start a thread: {error}")))?;
@@ -116,16 +118,16 @@ impl Drop for Session {
 }
 
 /// Runs jobs until the queue is closed and empty.
-fn serve(jobs: &Receiver<Job>, mut run: impl FnMut(&[f32], usize) -> Result<Vec<f32>, String>) {
-    for Job { input, clips, cancelled, reply } in jobs {
+fn serve(jobs: &Receiver<Job>, mut run: impl FnMut(&[f32], usize, usize) -> Result<Vec<f32>, String>) {
+    for Job { input, clips, output, cancelled, reply } in jobs {
         if cancelled.load(Ordering::Relaxed) {
             continue;
         }
         let start = Instant::now();
-        let logits = catch_unwind(AssertUnwindSafe(|| run(&input, clips)));
-        let logits = logits.unwrap_or_else(|panic| Err(panic_text(&*panic)));
+        let values = catch_unwind(AssertUnwindSafe(|| run(&input, clips, output)));
+        let values = values.unwrap_or_else(|panic| Err(panic_text(&*panic)));
         // A caller that has gone away in the meantime is no error.
-        let _ = reply.send(Done { logits, input, inference: start.elapsed() });
+        let _ = reply.send(Done { values, input, inference: start.elapsed() });
     }
 }
 
@@ -146,7 +148,7 @@ mod tests {
     }
 
     impl Backend for Fake {
-        fn run(&mut self, input: &[f32], clips: usize) -> Result<Vec<f32>, String> {
+        fn run(&mut self, input: &[f32], clips: usize, _: usize) -> Result<Vec<f32>, String> {
             let _ = self.gate.recv();
             assert!(input[0] >= 0.0, "negative input");
             Ok(vec![clips as f32])
@@ -163,7 +165,7 @@ mod tests {
 
     fn job(value: f32, cancelled: bool) -> (Job, Receiver<Done>) {
         let (reply, done) = bounded(1);
-        (Job { input: vec![value], clips: 3, cancelled: Arc::new(AtomicBool::new(cancelled)), reply }, done)
+        (Job { input: vec![value], clips: 3, output: 0, cancelled: Arc::new(AtomicBool::new(cancelled)), reply }, done)
     }
 
     #[test]
@@ -176,8 +178,8 @@ mod tests {
         let (good, good_done) = job(1.0, false);
         session.submit(bad, || true).unwrap();
         session.submit(good, || true).unwrap();
-        assert_eq!(bad_done.recv().unwrap().logits.unwrap_err(), "it panicked: negative input");
-        assert_eq!(good_done.recv().unwrap().logits.unwrap(), [3.0]);
+        assert_eq!(bad_done.recv().unwrap().values.unwrap_err(), "it panicked: negative input");
+        assert_eq!(good_done.recv().unwrap().values.unwrap(), [3.0]);
     }
 
     #[test]

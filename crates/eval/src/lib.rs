@@ -5,17 +5,22 @@
 //! 2. [`ActionReport`] counts: top-1, top-5, mean class, entropy.
 //! 3. [`probe`] asks what a linear classifier reads off the features.
 //!
+//! [`scene_bias`] measures a dataset instead of a model: how far the scene alone gives the action away.
+//!
 //! Clips whose people are masked out, or whose frames are shuffled ([`shuffle_frames`]), are scored the same way.
 //!
 //! The model is a function, so that a run and its exported bundle are measured by the same code.
 
 mod action;
+mod bias;
 mod error;
+mod linear;
 mod probe;
 mod score;
 mod shuffle;
 
 pub use action::{ActionReport, ClassAccuracy};
+pub use bias::{Correlation, SceneBias, deviation, mean, pearson, scene_bias};
 pub use error::{EvalError, Result};
 pub use probe::{ProbeReport, probe};
 pub use score::{Forward, Outputs, Scored, VideoScores, score};

@@ -1,15 +1,12 @@
 //! What features tell about the scene: the accuracy of a linear classifier that is trained on them afresh.
 
-use linfa::Dataset;
-use linfa::traits::{Fit, Predict};
-use linfa_logistic::MultiLogisticRegression;
-use ndarray::{Array1, Array2, Axis};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 use serde::Serialize;
 
 use crate::error::{EvalError, Result};
+use crate::linear::classify;
 
 /// Parts that take turns as the test.
 const FOLDS: usize = 5;
@@ -54,21 +51,14 @@ pub fn probe(features: &[Vec<f64>], labels: &[usize], seed: u64) -> Result<Probe
     }
     let mut order: Vec<usize> = (0..labels.len()).collect();
     order.shuffle(&mut Pcg64::seed_from_u64(seed));
-    let rows = |of: &[usize]| Array2::from_shape_fn((of.len(), width), |(row, column)| features[of[row]][column]);
+    let rows = |of: &[usize]| of.iter().map(|&video| features[video].as_slice()).collect::<Vec<_>>();
     let mut right = 0;
     for fold in 0..FOLDS {
         let in_fold = |(position, _): &(usize, &usize)| position % FOLDS == fold;
         let test: Vec<usize> = order.iter().enumerate().filter(in_fold).map(|(_, &video)| video).collect();
         let train: Vec<usize> = order.iter().enumerate().filter(|at| !in_fold(at)).map(|(_, &video)| video).collect();
-        let known = rows(&train);
-        let mean = known.mean_axis(Axis(0)).expect("there are videos to train on");
-        let deviation = known.std_axis(Axis(0), 0.0).mapv(|deviation| if deviation > 1e-9 { deviation } else { 1.0 });
-        let standard = |rows: Array2<f64>| (rows - &mean) / &deviation;
-        let truth: Array1<usize> = train.iter().map(|&video| labels[video]).collect();
-        let known = Dataset::new(standard(known), truth);
-        let failed = |error: linfa_logistic::error::Error| EvalError::TooFew(format!("the probe: {error}"));
-        let model = MultiLogisticRegression::default().alpha(1.0).max_iterations(200).fit(&known).map_err(failed)?;
-        let found = model.predict(&standard(rows(&test)));
+        let truth: Vec<usize> = train.iter().map(|&video| labels[video]).collect();
+        let found = classify(&rows(&train), &truth, &rows(&test))?;
         right += found.iter().zip(&test).filter(|(found, video)| **found == labels[**video]).count();
     }
     let commonest = present.iter().map(|label| labels.iter().filter(|other| *other == label).count()).max();

@@ -14,6 +14,20 @@ pub struct Outputs {
     pub logits: Vec<f32>,
     /// n x features; empty where the model gives none.
     pub features: Vec<f32>,
+    /// n x channels x frames x height x width, of the last activations; empty where the model gives none.
+    pub maps: Vec<f32>,
+}
+
+impl Outputs {
+    /// Takes an output by its name in the model; others are left out.
+    pub fn set(&mut self, name: &str, values: Vec<f32>) {
+        match name {
+            "logits" => self.logits = values,
+            "features" => self.features = values,
+            "maps" => self.maps = values,
+            _ => {}
+        }
+    }
 }
 
 /// The model: from n clips, n x 3 x frames x height x width, to what it computes.
@@ -165,7 +179,8 @@ mod tests {
 
     #[test]
     fn clips_of_a_video_are_added_and_what_is_no_number_is_refused() {
-        let outputs = |logits: &[f32]| Outputs { logits: logits.to_vec(), features: vec![1.0, 2.0] };
+        let outputs =
+            |logits: &[f32]| Outputs { logits: logits.to_vec(), features: vec![1.0, 2.0], ..Outputs::default() };
         let mut sums = vec![None; 2];
         add(&mut sums, &[1, 1], 2, &outputs(&[0.0, 0.0, 0.0, 3f32.ln()])).unwrap();
         let video = sums[1].as_ref().unwrap();

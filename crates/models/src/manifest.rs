@@ -42,6 +42,10 @@ pub struct Manifest {
     pub fps: Option<f64>,
     /// The ONNX files. `classify` has one.
     pub graphs: Vec<GraphFile>,
+    /// Weights of the layer from features to logits, a safetensors file with `weight` (classes x channels) and `bias`; there
+    /// with the output `maps`, to make class activation maps of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<FileInfo>,
     /// Per engine (`"ort-cpu"`), the largest difference from the reference logits divided by the largest reference logit.
     #[serde(default)]
     pub parity: BTreeMap<String, f64>,
@@ -123,6 +127,15 @@ pub struct GraphFile {
     pub outputs: Vec<TensorInfo>,
 }
 
+/// Another file of the bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// File name, relative to the bundle's folder.
+    pub file: String,
+    /// SHA-256 of the file in lower-case hexadecimal.
+    pub sha256: String,
+}
+
 /// Name and shape of a graph's input or output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TensorInfo {
@@ -172,8 +185,15 @@ impl Manifest {
         let input = &self.input;
         check(self.graphs.len() == 1, "graphs", format!("{} graphs", self.graphs.len()), "one graph for classify")?;
         let graph = &self.graphs[0];
-        let plain = !graph.file.is_empty() && graph.file != ".." && !graph.file.contains(['/', '\\']);
-        check(plain, "graphs[0].file", format!("{:?}", graph.file), "a file name inside the bundle's folder")?;
+        let files = [
+            ("graphs[0].file", Some(&graph.file)),
+            ("classifier.file", self.classifier.as_ref().map(|info| &info.file)),
+        ];
+        for (field, file) in files {
+            let Some(file) = file else { continue };
+            let plain = !file.is_empty() && file != ".." && !file.contains(['/', '\\']);
+            check(plain, field, format!("{file:?}"), "a file name inside the bundle's folder")?;
+        }
         let clip = vec![
             Dim::Symbol("N".into()),
             Dim::Fixed(3),
@@ -185,11 +205,19 @@ impl Manifest {
         check_tensor(&graph.inputs, "graphs[0].inputs", &clip)?;
         let (first, more) = graph.outputs.split_at(graph.outputs.len().min(1));
         check_tensor(first, "graphs[0].outputs", &logits)?;
-        // Features come second where they were asked for.
-        let is_known = more.is_empty() || matches!(more, [features] if features.name == "features");
-        let names: Vec<&str> = graph.outputs.iter().map(|output| output.name.as_str()).collect();
-        check(is_known, "graphs[0].outputs", names.join(", "), "logits, or logits and features")
+        // Others follow in this order where they were asked for.
+        let names: Vec<&str> = more.iter().map(|output| output.name.as_str()).collect();
+        let is_known = matches!(names[..], [] | ["features"] | ["maps"] | ["features", "maps"]);
+        let expected = "logits, then features and maps or one of them or none";
+        check(is_known, "graphs[0].outputs", names.join(", "), expected)?;
+        let (maps, classifier) = (names.contains(&"maps"), self.classifier.is_some());
+        let found = format!("{} maps, {} a classifier", with(maps), with(classifier));
+        check(maps == classifier, "classifier", found, "both or none")
     }
+}
+
+fn with(is_there: bool) -> &'static str {
+    if is_there { "with" } else { "without" }
 }
 
 /// Checks what a run and a bundle both say about clips.

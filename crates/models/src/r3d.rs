@@ -66,6 +66,9 @@ pub enum ModelError {
     /// The width multiplier leaves no channels, or is absurd.
     #[error("width {0} is out of range; expected 0.02 to 4")]
     Width(f64),
+    /// No such output.
+    #[error("unknown output '{0}'; known beside logits: features, maps")]
+    Output(String),
     /// The operations do not fit together.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -79,28 +82,40 @@ impl R3dConfig {
 
     /// The whole classifier: input `clip` (N x 3 x frames x size x size), output `logits` (N x classes).
     pub fn graph(&self) -> Result<Graph, ModelError> {
-        self.record(false)
+        self.graph_with(&[])
     }
 
-    /// As [`R3dConfig::graph`], with a second output `features`: the pooled activations of the last stage, N x 512 at full
-    /// width, which adversaries and probes look at.
-    pub fn graph_with_features(&self) -> Result<Graph, ModelError> {
-        self.record(true)
-    }
-
-    fn record(&self, with_features: bool) -> Result<Graph, ModelError> {
+    /// As [`R3dConfig::graph`], with further outputs, in this order:
+    ///
+    /// - `features`, the pooled activations of the last stage, N x 512 at full width, which adversaries and probes look at;
+    /// - `maps`, these activations before they are pooled, N x 512 x frames x height x width, of which class activation maps
+    ///   are made.
+    ///
+    /// # Errors
+    /// [`ModelError::Output`] for another name.
+    pub fn graph_with(&self, outputs: &[&str]) -> Result<Graph, ModelError> {
         if !(0.02..=4.0).contains(&self.width) {
             return Err(ModelError::Width(self.width));
         }
         let mut g = GraphBuilder::new();
         let clip = g.input("clip", &[3, self.frames, self.size, self.size])?;
-        let features = r3d(&mut g, self, clip)?;
-        let pooled = g.global_avg_pool("avgpool", features)?;
-        let logits = g.linear("fc", pooled, self.classes)?;
-        let outputs = [("logits", logits), ("features", pooled)];
-        Ok(g.finish(&outputs[..if with_features { 2 } else { 1 }]))
+        let maps = r3d(&mut g, self, clip)?;
+        let features = g.global_avg_pool("avgpool", maps)?;
+        let logits = g.linear(CLASSIFIER, features, self.classes)?;
+        let mut named = vec![("logits", logits)];
+        for &name in outputs {
+            named.push(match name {
+                "features" => ("features", features),
+                "maps" => ("maps", maps),
+                other => return Err(ModelError::Output(other.into())),
+            });
+        }
+        Ok(g.finish(&named))
     }
 }
+
+/// The layer from features to logits; its parameters are `fc.weight`, classes x features, and `fc.bias`.
+pub const CLASSIFIER: &str = "fc";
 
 /// The convolutional part: a clip `N x 3 x frames x size x size` to features of the last stage,
 /// `N x 512 x 1 x 4 x 4` for `hara` at 16 x 112 x 112.

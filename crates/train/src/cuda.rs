@@ -40,6 +40,14 @@ pub fn open_device(device: Device) -> Result<(), TrainError> {
     Err(TrainError::Device { device: format!("cuda:{number}"), problem })
 }
 
+/// How many GPUs this libtorch can use; opens its CUDA library.
+pub fn cuda_devices() -> usize {
+    match load_cuda() {
+        Ok(true) => usize::try_from(tch::Cuda::device_count()).unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// Beside `libtorch_cpu.so`, wherever the dynamic linker found that.
 fn library() -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;

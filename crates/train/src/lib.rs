@@ -24,7 +24,7 @@ mod snapshot;
 mod start;
 mod weights;
 
-pub use cuda::{load_cuda, open_device};
+pub use cuda::{cuda_devices, load_cuda, open_device};
 pub use error::{Misfits, TrainError};
 pub use gradients::Gradients;
 pub use net::{Mode, Net, Precision};

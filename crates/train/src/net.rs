@@ -137,6 +137,15 @@ impl Net {
         self.params().find(|(spec, _)| spec.name == name).map(|(_, tensor)| tensor)
     }
 
+    /// The values of a parameter or running statistic, on the CPU.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn values(&self, name: &str) -> Result<Vec<f32>, TrainError> {
+        let found = self.param(name);
+        values(found.ok_or_else(|| TrainError::Data(format!("the model has no parameter {name:?}")))?)
+    }
+
     /// Computes the outputs of a graph with one input. Gradients are recorded in both modes, unless within `tch::no_grad`.
     ///
     /// # Shapes

@@ -87,7 +87,8 @@ impl Pretraining {
         let val = Loader::new(val.items, still)?;
 
         let precision = config.fit.precision;
-        let model = Net::init(config.model.graph_with_features()?, config.seed).to_device(device)?.computing(precision);
+        let model =
+            Net::init(config.model.graph_with(&["features"])?, config.seed).to_device(device)?.computing(precision);
         let features = features_of(&model)?;
         let (mut adversaries, mut attributes) = (vec![], vec![]);
         for (number, spec) in config.adversaries.iter().enumerate() {

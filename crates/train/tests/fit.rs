@@ -33,7 +33,7 @@ impl Tiny {
         let config = R3dConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 4 };
         let adversary = AdversaryConfig { hidden: 6, ..AdversaryConfig::new(15, 5) };
         Tiny {
-            model: formula_net(config.graph_with_features().unwrap()),
+            model: formula_net(config.graph_with(&["features"]).unwrap()),
             adversaries: vec![Adversary { net: formula_net(adversary.graph().unwrap()), lambda: 0.5, steps: 1 }],
             epoch: 0,
             step: 0,

@@ -35,7 +35,7 @@ fn nets() -> (Net, Vec<Adversary>) {
     let config = R3dConfig { arch, width: 0.03, frames: 8, size: 32, classes: 4 };
     let adversary = AdversaryConfig { hidden: 8, ..AdversaryConfig::new(15, 5) };
     let adversary = Adversary { net: formula_net(adversary.graph().unwrap()), lambda: 0.5, steps: 1 };
-    (formula_net(config.graph_with_features().unwrap()), vec![adversary])
+    (formula_net(config.graph_with(&["features"]).unwrap()), vec![adversary])
 }
 
 fn batch() -> Batch {

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use unscene_engine::{Classification, ClassifyOptions, Model};
+use base64::Engine as _;
+use serde::{Serialize, Serializer};
+use unscene_draw::{Canvas, heat_over};
+use unscene_engine::{Classification, ClassifyOptions, Explanation, Model, Prediction};
 
 use crate::admission::{Slot, Ticket};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
-use crate::params::ClassifyParams;
+use crate::params::{ClassifyParams, Explain};
 use crate::state::State;
 use crate::upload::{Upload, UploadRules, receive};
 
@@ -55,10 +58,65 @@ async fn answer(
 ) -> Result<HttpResponse, ApiError> {
     let mut cancel =
         CancelOnDrop { flag: Arc::new(AtomicBool::new(false)), metrics: state.metrics.clone(), done: false };
+    let wants_picture = accepts_png(&request);
     let result = classify_upload(&state, request, payload, ticket, Arc::clone(&cancel.flag)).await;
     cancel.done = true;
-    let classification = result?;
-    Ok(HttpResponse::Ok().json(classification))
+    let mut answer = result?;
+    let best = answer.explanations.iter_mut().flatten().next();
+    match best.filter(|_| wants_picture) {
+        Some(best) => Ok(HttpResponse::Ok().content_type("image/png").body(std::mem::take(&mut best.picture))),
+        None => Ok(HttpResponse::Ok().json(answer)),
+    }
+}
+
+/// Whether a client asked for a picture by name: browsers take anything, and are answered in JSON.
+fn accepts_png(request: &HttpRequest) -> bool {
+    let accept = request.headers().get_all("accept").filter_map(|value| value.to_str().ok());
+    let mut kinds = accept.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or("").trim());
+    kinds.next().is_some_and(|first| first.eq_ignore_ascii_case("image/png"))
+}
+
+/// What was found, and where.
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    classification: Classification,
+    /// One for each prediction, when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanations: Option<Vec<Shown>>,
+}
+
+/// An explanation as clients get it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    prediction: Prediction,
+    /// The clip that speaks for the class most.
+    start_s: f64,
+    end_s: f64,
+    /// The frame in the picture.
+    frame_s: f64,
+    /// The map over that frame, a PNG in base64.
+    #[serde(rename = "png", serialize_with = "as_base64")]
+    picture: Vec<u8>,
+}
+
+fn as_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
+/// About this wide is an explanation's picture, in pixels.
+const PICTURE_PX: usize = 224;
+
+impl Shown {
+    fn new(found: Explanation) -> Result<Self, ApiError> {
+        let Explanation { prediction, start_s, end_s, frame_s, rgb, map, size: (width, height), peak } = found;
+        let enlarge = (PICTURE_PX / width).max(1);
+        let mut canvas = Canvas::new((width * enlarge) as u32, (height * enlarge) as u32);
+        canvas.paste(0, 0, &heat_over(&rgb, &map, peak), width as u32, enlarge as u32);
+        let failed = |error| ApiError::Internal(format!("an explanation cannot be drawn: {error}"));
+        Ok(Self { prediction, start_s, end_s, frame_s, picture: canvas.png().map_err(failed)? })
+    }
 }
 
 async fn classify_upload(
@@ -67,7 +125,7 @@ async fn classify_upload(
     payload: web::Payload,
     ticket: Ticket,
     cancelled: Arc<AtomicBool>,
-) -> Result<Classification, ApiError> {
+) -> Result<Answer, ApiError> {
     let mut params = ClassifyParams::from_query(request.query_string())?;
     // Before the upload, so that a wrong name costs no upload; once more after it, for a name in the form.
     state.model(params.model.as_deref())?;
@@ -78,6 +136,12 @@ async fn classify_upload(
     };
     let upload = receive(&request, payload, &rules, &mut params).await?;
     let model = state.model(params.model.as_deref())?.clone();
+    if params.explain.is_some() && !model.has_maps() {
+        return Err(ApiError::BadParameter(format!(
+            "`explain`: the model `{}` cannot say where it looks; export its bundle with --maps",
+            model.name()
+        )));
+    }
 
     let waiting = Instant::now();
     let slot = state.admission.slot().await;
@@ -91,11 +155,12 @@ async fn classify_upload(
         ..ClassifyOptions::default()
     };
     let name = model.name().to_owned();
-    let classification = web::block(move || run(&model, &upload, &options, &cancelled, ticket, slot))
+    let explain = params.explain;
+    let answer = web::block(move || run(&model, &upload, &options, explain, &cancelled, ticket, slot))
         .await
         .map_err(|error| ApiError::Internal(format!("the decoding thread of a request failed: {error}")))??;
-    count(&state.metrics, &name, &classification);
-    Ok(classification)
+    count(&state.metrics, &name, &answer.classification);
+    Ok(answer)
 }
 
 /// Runs on a blocking thread. The places are given back when the work has really ended, which is later than the
@@ -104,16 +169,26 @@ fn run(
     model: &Model,
     upload: &Upload,
     options: &ClassifyOptions,
+    explain: Option<Explain>,
     cancelled: &AtomicBool,
     _ticket: Ticket,
     _slot: Slot,
-) -> Result<Classification, ApiError> {
+) -> Result<Answer, ApiError> {
     let mut control = |_| {
         if cancelled.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    model
-        .classify(&upload.source(), options, &mut control)
-        .map_err(|error| ApiError::from(error).map_detail(|text| upload.rename(&text)))
+    let failed = |error| ApiError::from(error).map_detail(|text| upload.rename(&text));
+    match explain {
+        None => {
+            let classification = model.classify(&upload.source(), options, &mut control).map_err(failed)?;
+            Ok(Answer { classification, explanations: None })
+        }
+        Some(Explain::Cam) => {
+            let (classification, found) = model.explain(&upload.source(), options, &mut control).map_err(failed)?;
+            let explanations = found.into_iter().map(Shown::new).collect::<Result<_, _>>()?;
+            Ok(Answer { classification, explanations: Some(explanations) })
+        }
+    }
 }
 
 fn count(metrics: &Metrics, model: &str, classification: &Classification) {

@@ -23,6 +23,7 @@ pub async fn models(state: web::Data<State>) -> HttpResponse {
                 "input": manifest.input,
                 "stride_frames": manifest.stride_frames,
                 "fps": manifest.fps,
+                "explain": if model.has_maps() { vec!["cam"] } else { vec![] },
                 "parity": manifest.parity,
                 "labels": manifest.labels,
             })

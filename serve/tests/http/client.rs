@@ -39,7 +39,12 @@ pub struct TestServer {
 impl TestServer {
     /// Starts a server with the bundle `tiny` and further flags.
     pub fn start(flags: &[&str]) -> Self {
-        let bundle = fixture("tiny");
+        Self::start_with("tiny", flags)
+    }
+
+    /// Starts a server with another bundle.
+    pub fn start_with(bundle: &str, flags: &[&str]) -> Self {
+        let bundle = fixture(bundle);
         let bundle = bundle.to_str().expect("a path in UTF-8");
         let base = ["test", "--bundle", bundle, "--addr", "127.0.0.1:0", "--device", "cpu"];
         let options = Cli::parse_from(base.iter().chain(flags)).options;

@@ -1,5 +1,8 @@
 //! What a client gets when everything is right.
 
+use base64::Engine as _;
+use unscene_draw::tiny_skia::Pixmap;
+
 use crate::client::{TestServer, read};
 
 #[test]
@@ -96,6 +99,54 @@ fn every_engine_gives_the_same_answer() {
     });
     assert_ne!(first.0, second.0, "the answer names the engine that ran");
     assert!((first.1 - second.1).abs() < 1e-5, "{first:?} {second:?}");
+}
+
+/// The share of red in the left and right half of a picture, as hot as the map made it.
+fn redness(png: &[u8]) -> [f64; 2] {
+    let picture = Pixmap::decode_png(png).unwrap();
+    assert_eq!((picture.width(), picture.height()), (224, 224));
+    let share = |left: u32| {
+        let mut sums = [0.0; 3];
+        for (x, y) in (0..100).flat_map(|x| (0..224).map(move |y| (left + x, y))) {
+            let pixel = picture.pixel(x, y).unwrap();
+            let channels = [pixel.red(), pixel.green(), pixel.blue()];
+            sums.iter_mut().zip(channels).for_each(|(sum, channel)| *sum += f64::from(channel));
+        }
+        sums[0] / sums.iter().sum::<f64>()
+    };
+    [share(0), share(124)]
+}
+
+#[test]
+fn an_answer_is_explained_when_asked_for() {
+    let video = read("halves.mp4");
+    for engine in ["ort", "tract"] {
+        let server = TestServer::start_with("maps", &["--engine", engine]);
+        assert_eq!(server.get("/v1/models").json()["models"][0]["explain"], serde_json::json!(["cam"]));
+        let plain = server.post("/v1/classify", &video).json();
+        assert!(plain.get("explanations").is_none());
+        let answer = server.post("/v1/classify?explain=cam&top_k=2", &video).json();
+        let explanations = answer["explanations"].as_array().unwrap();
+        assert_eq!(explanations.len(), 2, "{answer}");
+        // Red speaks for red on the left, where the picture is red, and not on the right; blue the other way round.
+        for one in explanations {
+            assert!(answer["predictions"].as_array().unwrap().iter().any(|best| best["label"] == one["label"]));
+            assert!(one["frame_s"].as_f64().unwrap() < one["end_s"].as_f64().unwrap());
+            let png = base64::engine::general_purpose::STANDARD.decode(one["png"].as_str().unwrap()).unwrap();
+            let [left, right] = redness(&png);
+            match one["label"].as_str().unwrap() {
+                "red" => assert!(left > 0.7 && right < 0.2, "red: {left} {right}"),
+                "blue" => assert!(left > 0.9 && right > 0.3, "blue: {left} {right}"),
+                other => panic!("{other} is not in the picture"),
+            }
+        }
+        // The picture of the best class alone.
+        let picture = server.send("POST", "/v1/classify?explain=cam", &[("Accept", "image/png")], &video);
+        let png = base64::engine::general_purpose::STANDARD.decode(explanations[0]["png"].as_str().unwrap()).unwrap();
+        assert_eq!((picture.status, &picture.body), (200, &png));
+    }
+    let server = TestServer::start(&[]);
+    server.post("/v1/classify?explain=cam", &video).assert_problem(400, "export its bundle with --maps");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use unscene_annotate::{PreviewItem, preview};
 use unscene_data::{Cache, CacheKind, Fill, Found, Item};
@@ -70,9 +70,7 @@ pub fn draw(args: &PreviewArgs) -> Result<()> {
         })
         .collect();
     let png = preview(&previews, args.min_score, &args.fill).png()?;
-    let partial = args.out.with_added_extension("partial");
-    let write = || std::fs::write(&partial, png).and_then(|()| std::fs::rename(&partial, &args.out));
-    write().with_context(|| format!("cannot write {}", args.out.display()))?;
+    crate::files::whole(&args.out, &png)?;
     writeln!(std::io::stdout(), "drew {} videos: look at {}", previews.len(), args.out.display())?;
     Ok(())
 }

@@ -7,6 +7,8 @@ use unscene_data::Item;
 use unscene_draw::{Canvas, Rgb};
 use unscene_eval::VideoScores;
 
+use crate::files::whole;
+
 /// Writes `NAME.csv`, a line per video, and `NAME.confusion.png` into a folder.
 pub fn write(dir: &Path, name: &str, videos: &[VideoScores], items: &[Item], labels: &[String]) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -14,13 +16,6 @@ pub fn write(dir: &Path, name: &str, videos: &[VideoScores], items: &[Item], lab
     let name = name.replace(['/', '\\'], "_");
     whole(&dir.join(format!("{name}.csv")), &scores(videos, items, labels)?)?;
     whole(&dir.join(format!("{name}.confusion.png")), &picture(&confusion(videos, items, labels.len()), labels).png()?)
-}
-
-/// Writes beside the file, then renames.
-fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let partial = path.with_added_extension("partial");
-    let write = || std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
-    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The likeliest class; of those that are equally likely the first.
