@@ -34,7 +34,11 @@ Examples:
 )]
 pub struct BiasArgs {
     #[command(flatten)]
-    measure: Option<MeasureArgs>,
+    dataset: Option<DatasetArgs>,
+    #[command(flatten)]
+    features: Option<FeatureArgs>,
+    #[command(flatten)]
+    measure: MeasureArgs,
     #[command(subcommand)]
     command: Option<BiasCommand>,
 }
@@ -47,16 +51,12 @@ enum BiasCommand {
 
 #[derive(Args)]
 struct MeasureArgs {
-    #[command(flatten)]
-    dataset: DatasetArgs,
     /// The part that the classifier is trained on
     #[arg(long, default_value = "train", value_name = "NAME")]
     train_part: String,
     /// The part that it is tested on
     #[arg(long, default_value = "test", value_name = "NAME")]
     test_part: String,
-    #[command(flatten)]
-    features: FeatureArgs,
     /// How the model of --features wants its pictures; a bundle needs none
     #[arg(long, value_name = "FILE", requires = "features")]
     config: Option<PathBuf>,
@@ -99,18 +99,18 @@ struct CompareArgs {
 
 /// Measures or compares, and prints.
 pub fn run(args: BiasArgs) -> Result<()> {
-    match (args.command, args.measure) {
-        (Some(BiasCommand::Compare(args)), _) => compare(&args),
-        (None, Some(args)) => measure(&args),
-        (None, None) => bail!("name a dataset by --annotations, and --cache or --features"),
+    match (args.command, args.dataset, args.features) {
+        (Some(BiasCommand::Compare(args)), _, _) => compare(&args),
+        (None, Some(dataset), Some(features)) => measure(&args.measure, &dataset, &features),
+        _ => bail!("name a dataset by --annotations, and --cache or --features"),
     }
 }
 
-fn measure(args: &MeasureArgs) -> Result<()> {
-    let dataset = args.dataset.load()?;
+fn measure(args: &MeasureArgs, dataset: &DatasetArgs, with: &FeatureArgs) -> Result<()> {
+    let dataset = dataset.load()?;
     let (train, test) = (part(&dataset, &args.train_part)?, part(&dataset, &args.test_part)?);
     let temporary;
-    let cache = match (&args.features.cache, &args.features.features) {
+    let cache = match (&with.cache, &with.features) {
         (Some(cache), _) => cache.clone(),
         (None, Some(model)) => {
             temporary = tempfile::tempdir().context("a temporary folder")?;

@@ -30,6 +30,8 @@ pub fn run(chains: Vec<Vec<Unit>>, work: &Path, devices: &[String], is_quiet: bo
     let style = "{wide_bar} {pos}/{len} steps, {elapsed} gone";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
     bar.enable_steady_tick(Duration::from_secs(1));
+    // Without a terminal there is no bar to write above.
+    let say = |line: String| if bar.is_hidden() && !is_quiet { eprintln!("{line}") } else { bar.println(line) };
     let done = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let work_off = |chain: Vec<Unit>, device: &str, shares: usize| {
@@ -40,7 +42,7 @@ pub fn run(chains: Vec<Vec<Unit>>, work: &Path, devices: &[String], is_quiet: bo
             let begun = Instant::now();
             let was_done = unit.is_done(work);
             if !was_done && let Err(error) = run_unit(&unit, work, device, shares) {
-                bar.println(format!("{}: {error:#}", unit.out.display()));
+                say(format!("{}: {error:#}", unit.out.display()));
                 failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(format!("{error:#}"));
                 return;
             }
@@ -48,7 +50,7 @@ pub fn run(chains: Vec<Vec<Unit>>, work: &Path, devices: &[String], is_quiet: bo
                 return;
             }
             if !was_done {
-                bar.println(format!("{}: {:.0} s", unit.out.display(), begun.elapsed().as_secs_f64()));
+                say(format!("{}: {:.0} s", unit.out.display(), begun.elapsed().as_secs_f64()));
             }
             done.fetch_add(1, Ordering::Relaxed);
             bar.inc(1);
