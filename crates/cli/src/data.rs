@@ -127,11 +127,18 @@ pub fn run(args: DataArgs) -> Result<()> {
         );
     }
 
+    let others = dataset.parts.iter().filter(|part| part.name != "train");
+    let doubts: Vec<String> = others.flat_map(|part| dataset.doubts("train", &part.name)).collect();
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{:#}", json!({"labels": dataset.labels, "parts": report.parts, "problems": report.problems}))?;
+        let (parts, problems) = (&report.parts, &report.problems);
+        let result = json!({"labels": dataset.labels, "parts": parts, "problems": problems, "doubts": doubts});
+        writeln!(out, "{result:#}")?;
     } else {
         print(&mut out, &dataset, &report)?;
+        for doubt in &doubts {
+            writeln!(out, "warning: {doubt}")?;
+        }
     }
     match report.problems.is_empty() {
         true => Ok(()),

@@ -68,6 +68,9 @@ pub fn train_run(config: PretrainConfig, args: &TrainingArgs, command: &str) -> 
     }
     open_device(args.device)?;
     let mut task = Pretraining::new(config.clone(), args.workers, args.device)?;
+    for doubt in task.doubts() {
+        eprintln!("warning: {doubt}");
+    }
     if let Some(started) = task.started().filter(|_| !args.json) {
         writeln!(std::io::stdout(), "{}", started.describe(&task.nets()))?;
     }

@@ -55,6 +55,42 @@ fn a_run_is_transferred_to_a_dataset_with_other_classes() {
     let measured: Value = serde_json::from_str(&measured).unwrap();
     assert_eq!((&measured["parts"]["test"]["videos"], &measured["parts"]["test"]["skipped"]), (&10.into(), &0.into()));
 
+    // The run knows its dataset, and so does the bundle; both give the same numbers, however clips are batched.
+    let classify = |more: &[&str]| -> Value {
+        let ended = run([&["eval", "classify", "--json"], more].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        serde_json::from_str(&ended.out).unwrap()
+    };
+    let files = path("files");
+    let by_run = classify(&["--run", text(&out), "--run", text(&out), "--files", text(&files)]);
+    assert_eq!((&by_run["part"], &by_run["runs"][0]["videos"]), (&"test".into(), &10.into()));
+    assert_eq!(
+        (&by_run["mean"]["top1"]["mean"], &by_run["mean"]["top1"]["deviation"]),
+        (&by_run["runs"][0]["top1"], &0.0.into())
+    );
+    assert!(files.join("out.csv").is_file() && files.join("out.confusion.png").is_file());
+    for views in ["paper", "10x3"] {
+        let by_run = classify(&["--run", text(&out), "--views", views]);
+        let batched = classify(&["--run", text(&out), "--views", views, "--batch", "3", "--workers", "3"]);
+        let by_bundle = classify(&["--bundle", text(&bundle), "--views", views]);
+        for other in [&batched, &by_bundle] {
+            for name in ["top1", "top5", "mean_class", "entropy"] {
+                let [a, b] = [&by_run, other].map(|found| found["runs"][0][name].as_f64().unwrap());
+                assert!((a - b).abs() < 1e-5, "{views}, {name}: {a} {b}");
+            }
+        }
+    }
+    let moved = path("moved");
+    std::fs::rename(&stage, &moved).unwrap();
+    let lost = run(["eval", "classify", "--run", text(&out)]);
+    assert!(lost.code == Some(2) && lost.err.contains("ucf101"), "{lost:?}");
+    let (lists, videos) = (moved.join("ucf101"), moved.join("videos"));
+    let found = classify(&["--run", text(&out), "--annotations", text(&lists), "--videos", text(&videos)]);
+    assert_eq!(found["runs"][0]["top1"], by_run["runs"][0]["top1"]);
+    let random = run(["eval", "classify", "--run", text(&first)]);
+    assert!(random.code == Some(2) && random.err.contains("does not say what it was trained on"), "{random:?}");
+    std::fs::rename(&moved, &stage).unwrap();
+
     for (args, part) in [
         (vec!["--from", "/no/run"], "/no/run"),
         (vec!["--from", text(&first), "--from-layer", "conv7"], "there is no layer \"layer6\"; the model has conv1"),
@@ -67,4 +103,66 @@ fn a_run_is_transferred_to_a_dataset_with_other_classes() {
         assert!(ended.code == Some(2) && ended.err.contains(part), "{args:?}: {ended:?}");
         assert!(!path("none").exists());
     }
+}
+
+/// A checkpoint in the layout of 3D-ResNets-PyTorch and of the paper's release, from a multi-GPU training: 400 classes, names with
+/// `module.` before them.
+fn checkpoint(folder: &Path) -> std::path::PathBuf {
+    let made = folder.join("made");
+    done(["init", "--arch", "r3d18-hara", "--classes", "400", "--out", text(&made)]);
+    let bytes = std::fs::read(made.join("weights.safetensors")).unwrap();
+    let (size, rest) = bytes.split_at(8);
+    let (header, data) = rest.split_at(u64::from_le_bytes(size.try_into().unwrap()) as usize);
+    let header: serde_json::Map<String, Value> = serde_json::from_slice(header).unwrap();
+    let renamed: serde_json::Map<String, Value> =
+        header.into_iter().map(|(name, tensor)| (format!("module.{name}"), tensor)).collect();
+    let renamed = serde_json::to_vec(&renamed).unwrap();
+    let path = folder.join("r3d18-K.safetensors");
+    std::fs::write(&path, [&(renamed.len() as u64).to_le_bytes()[..], &renamed, data].concat()).unwrap();
+    path
+}
+
+#[test]
+fn a_checkpoint_of_others_is_imported_and_transferred() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (weights, labels, imported, list) =
+        (checkpoint(folder.path()), path("labels.txt"), path("k400"), path("my.csv"));
+    std::fs::write(&labels, (0..400).map(|n| format!("class {n}\n")).collect::<String>()).unwrap();
+    let form = ["--arch", "r3d18-hara", "--frames", "8", "--size", "32"];
+    let args = ["import", "--weights", text(&weights), "--labels", text(&labels), "--out", text(&imported)];
+    done(args.iter().chain(&form));
+
+    // The same videos are trained and tested on, and one label has no test: both are said.
+    let row = |file: &str, label: &str| format!("{},{label}\n", common::video(file).display());
+    let rows = [row("h264.mp4", "a"), row("vp9.webm", "a"), row("mpeg4.avi", "b"), row("av1.mkv", "b")];
+    std::fs::create_dir(&list).unwrap();
+    std::fs::write(list.join("train.csv"), format!("path,label\n{}", rows.concat())).unwrap();
+    std::fs::write(list.join("test.csv"), format!("path,label\n{}", rows[..2].concat())).unwrap();
+    let (data, out) = (format!("data.annotations={:?}", text(&list)), path("out"));
+    let finetune = |from: &Path, out: &Path| {
+        let settings = ["data.format=csv", &data, "val_part=test", "batch=2", "fit.epochs=1"];
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let command = ["finetune", "classify", "--preset", "paper", "--from", text(from), "--out", text(out)];
+        run(command.into_iter().chain(["--from-layer", "conv5"]).chain(settings))
+    };
+    let ended = finetune(&imported, &out);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("2 begin anew (fc.weight, fc.bias"), "{ended:?}");
+    assert!(ended.err.contains("2 of the 2 videos of \"test\" are in \"train\" too"), "{ended:?}");
+    assert!(ended.err.contains("1 of 2 labels have no video in \"test\", \"b\" for one"), "{ended:?}");
+    let config: Value = serde_json::from_str(&std::fs::read_to_string(out.join("config.json")).unwrap()).unwrap();
+    assert_eq!((&config["model"]["classes"], &config["labels"]), (&2.into(), &serde_json::json!(["a", "b"])));
+
+    // Weights of another architecture under this one's config: the tensors that do not fit are named, and nothing is made.
+    let wrong = path("wrong");
+    let small = ["--width", "0.5", "--frames", "8", "--size", "32", "--classes", "400"];
+    done(["init", "--arch", "r3d18-hara", "--out", text(&wrong)].iter().chain(&small));
+    std::fs::copy(imported.join("config.json"), wrong.join("config.json")).unwrap();
+    let refused = finetune(&wrong, &path("none"));
+    assert!(
+        refused.code == Some(2) && refused.err.contains("conv1.weight is 32 x 3 x 7 x 7 x 7, expected 64"),
+        "{refused:?}"
+    );
+    assert!(!path("none").exists());
 }

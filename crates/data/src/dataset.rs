@@ -1,5 +1,6 @@
 //! What a dataset is, whatever its format: labels, and parts made of labelled videos.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -75,5 +76,62 @@ impl Dataset {
     /// The part of this name.
     pub fn part(&self, name: &str) -> Option<&Part> {
         self.parts.iter().find(|part| part.name == name)
+    }
+
+    /// What is doubtful about training on one part and testing on another: videos that are in both, labels without a video
+    /// to test on. Nothing where one of them is not there.
+    pub fn doubts(&self, train: &str, test: &str) -> Vec<String> {
+        let (Some(trained), Some(tested)) = (self.part(train), self.part(test)) else { return vec![] };
+        if train == test {
+            return vec![format!("{train:?} is both trained and tested on: what is measured is memory")];
+        }
+        let mut doubts = Vec::new();
+        let seconds = |span: Span| match span {
+            Span::Whole => None,
+            Span::Between { start_s, end_s } | Span::BetweenUnlessCut { start_s, end_s } => {
+                Some((start_s.to_bits(), end_s.to_bits()))
+            }
+        };
+        let known: HashSet<_> = trained.items.iter().map(|item| (&item.media, seconds(item.span))).collect();
+        let both: Vec<&Item> =
+            tested.items.iter().filter(|item| known.contains(&(&item.media, seconds(item.span)))).collect();
+        if let Some(first) = both.first() {
+            let (count, of) = (both.len(), tested.items.len());
+            doubts.push(format!("{count} of the {of} videos of {test:?} are in {train:?} too, {:?} for one", first.id));
+        }
+        let mut counts = vec![0usize; self.labels.len()];
+        tested.items.iter().for_each(|item| counts[item.label] += 1);
+        let empty: Vec<&String> =
+            self.labels.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(label, _)| label).collect();
+        if let Some(first) = empty.first() {
+            let (count, of) = (empty.len(), self.labels.len());
+            doubts.push(format!(
+                "{count} of {of} labels have no video in {test:?}, {first:?} for one, and count nowhere"
+            ));
+        }
+        doubts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_both_parts_and_what_is_in_none_is_counted() {
+        let item = |id: &str, span, label| Item { id: id.into(), media: Media::Video(id.into()), span, label };
+        let between = |start_s, end_s| Span::Between { start_s, end_s };
+        let part = |name: &str, items| Part { name: name.into(), items, missing: vec![] };
+        let train = vec![item("a", Span::Whole, 0), item("b", between(0.0, 1.0), 1), item("c", Span::Whole, 2)];
+        // Another moment of the same video is another item.
+        let test = vec![item("a", Span::Whole, 0), item("b", between(1.0, 2.0), 1)];
+        let labels = ["x", "y", "z"].map(String::from).to_vec();
+        let dataset = Dataset { labels, parts: vec![part("train", train), part("test", test)] };
+        let doubts = dataset.doubts("train", "test");
+        assert_eq!(doubts.len(), 2, "{doubts:?}");
+        assert!(doubts[0].contains("1 of the 2 videos") && doubts[0].contains("\"a\""), "{doubts:?}");
+        assert!(doubts[1].contains("1 of 3 labels") && doubts[1].contains("\"z\""), "{doubts:?}");
+        assert_eq!(dataset.doubts("train", "val"), Vec::<String>::new());
+        assert!(dataset.doubts("train", "train")[0].contains("memory"));
     }
 }

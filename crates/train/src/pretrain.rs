@@ -35,6 +35,8 @@ pub struct Pretraining {
     masked: Option<Loader>,
     val: Loader,
     epochs: Option<(Epoch, Option<Epoch>)>,
+    /// What is doubtful about the data.
+    doubts: Vec<String>,
     /// What the run to begin with gave.
     started: Option<Started>,
     device: Device,
@@ -62,6 +64,7 @@ impl Pretraining {
             })
         };
         let (train, val) = (part(&config.train_part)?, part(&config.val_part)?);
+        let doubts = dataset.doubts(&config.train_part, &config.val_part);
         check_labels(&dataset.labels, &train.items)?;
         if config.model.classes != dataset.labels.len() {
             let (found, expected) = (config.model.classes, dataset.labels.len());
@@ -111,6 +114,7 @@ impl Pretraining {
             masked,
             val,
             epochs: None,
+            doubts,
             started: None,
             device,
         };
@@ -121,6 +125,11 @@ impl Pretraining {
             }
         }
         Ok(task)
+    }
+
+    /// What is doubtful about the data, for people: videos that are trained and tested on, labels without tests.
+    pub fn doubts(&self) -> &[String] {
+        &self.doubts
     }
 
     /// What was taken over from the run to begin with.

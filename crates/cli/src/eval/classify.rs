@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 use unscene_data::formats::DatasetSpec;
-use unscene_data::{Dataset, Failure, Part, Views};
+use unscene_data::{Dataset, Failure, Views};
 use unscene_eval::{ActionReport, deviation, mean};
 
 use super::{ReadArgs, Work, scores};
@@ -91,7 +91,10 @@ fn open<'a>(args: &'a ClassifyArgs, path: &crate::subject::ModelPath) -> Result<
             names.join(", ")
         )
     })?;
-    name_empty_classes(&dataset.labels, &part, &name);
+    let trained_on = subject.provenance().get("config").and_then(|config| config["train_part"].as_str());
+    for doubt in dataset.doubts(trained_on.unwrap_or("train"), &args.part) {
+        eprintln!("warning: {name}: {doubt}");
+    }
     let mut work = Work::new(&args.read, subject, Dataset { labels: dataset.labels, parts: vec![part] })?;
     work.views = args.views;
     Ok((name, spec.split, work))
@@ -112,21 +115,6 @@ fn dataset(args: &ClassifyArgs, subject: &Subject) -> Result<DatasetSpec> {
         spec.videos = Some(videos.clone());
     }
     Ok(spec)
-}
-
-/// The mean over classes is that of classes with videos.
-fn name_empty_classes(labels: &[String], part: &Part, name: &str) {
-    let mut has = vec![false; labels.len()];
-    part.items.iter().for_each(|item| has[item.label] = true);
-    let empty: Vec<&str> = labels.iter().zip(has).filter(|(_, has)| !has).map(|(label, _)| label.as_str()).collect();
-    if let Some(first) = empty.first() {
-        eprintln!(
-            "warning: {name}: {} of {} classes have no video in {}, {first:?} for one; they count nowhere",
-            empty.len(),
-            labels.len(),
-            part.name
-        );
-    }
 }
 
 fn print(args: &ClassifyArgs, all: &[Measured]) -> Result<()> {

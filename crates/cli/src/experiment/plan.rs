@@ -88,17 +88,15 @@ pub fn chains(spec: &Spec, file: &Path) -> Result<Vec<Vec<Unit>>> {
         kind: Kind::Prepare,
     };
     let mut chains: Vec<Vec<Unit>> = vec![spec.prepare.iter().map(prepare).collect()];
-    let mut biases = Vec::new();
     for target in &spec.targets {
         if let Some(scenes) = &target.scenes {
             let mut args = strings(["bias"]);
             args.extend(dataset(&target.data));
             args.extend(strings(["--train-part", &target.train_part, "--test-part", &target.test_part]));
             args.extend(strings(["--cache", text(scenes)?, "--json"]));
-            biases.push(Unit { out: bias(target), args, kind: Kind::Count });
+            chains.push(vec![Unit { out: bias(target), args, kind: Kind::Count }]);
         }
     }
-    chains.push(biases);
     for &seed in &spec.seeds {
         for variant in &spec.variants {
             chains.push(chain(spec, file, variant, seed)?);

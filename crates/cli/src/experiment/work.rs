@@ -42,7 +42,7 @@ pub fn run(chains: Vec<Vec<Unit>>, work: &Path, devices: &[String], is_quiet: bo
             let begun = Instant::now();
             let was_done = unit.is_done(work);
             if !was_done && let Err(error) = run_unit(&unit, work, device, shares) {
-                say(format!("{}: {error:#}", unit.out.display()));
+                say(format!("{error:#}"));
                 failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(format!("{error:#}"));
                 return;
             }
@@ -82,7 +82,9 @@ pub fn run(chains: Vec<Vec<Unit>>, work: &Path, devices: &[String], is_quiet: bo
     let failures = failures.into_inner().unwrap_or_default();
     match failures.first() {
         None => Ok(()),
-        Some(first) => bail!("{} steps failed, and what needs them was left out; the first: {first}", failures.len()),
+        Some(first) => {
+            bail!("{} of {of} steps failed, and what needs them was left out; the first: {first}", failures.len())
+        }
     }
 }
 
@@ -168,7 +170,7 @@ fn run_unit(unit: &Unit, work: &Path, device: &str, shares: usize) -> Result<()>
     }
     let said = fs::read_to_string(&log).unwrap_or_default();
     let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    bail!("{} ({status}): {last}; see {}", unit.out.display(), log.display())
+    bail!("{}: {status}: {last}; see {}", unit.out.display(), log.display())
 }
 
 /// Waits for the end; Ctrl-C is passed on, and waited for as well.
