@@ -74,6 +74,7 @@ fn write_bundle(dir: &Path, net: &Net, precision: Precision) {
         }],
         parity: BTreeMap::new(),
         precision,
+        classifier: None,
         model: serde_json::Value::Null,
         provenance: Default::default(),
     };
@@ -233,8 +234,9 @@ fn a_run_becomes_a_bundle() {
 
     for (name, precision) in [("single", Precision::Fp32), ("half", Precision::Fp16)] {
         let out = dir.path().join(name);
-        // Features beside the logits, in one of them.
-        let options = ExportOptions { precision, features: name == "half", force: false };
+        // Features and maps beside the logits, in one of them.
+        let more = name == "half";
+        let options = ExportOptions { precision, features: more, maps: more, force: false };
         let done = export(&run, &out, &options).unwrap();
         assert_eq!(done.parity.keys().collect::<Vec<_>>(), ["ort-cpu", "tract"]);
         let bundle = Bundle::open(&out).unwrap();

@@ -19,7 +19,7 @@ use spec::Spec;
 /// Arguments of `unscene experiment`.
 #[derive(Args)]
 #[command(after_help = "\
-The file names variants of pretraining, seeds, and datasets to transfer to; experiments/stage.toml explains every setting. For each variant and seed: unscene pretrain; for each of these and each dataset: unscene finetune classify and unscene eval classify; for each dataset: unscene bias. All of it lies in --work, and what is there is not done again: Ctrl-C stops at the next checkpoint, and the same command goes on. With several GPUs each has a process of its own.
+The file names variants of pretraining, seeds, and datasets to transfer to; experiments/stage.toml explains every setting. For each variant and seed: unscene pretrain; for each of these and each dataset: unscene finetune classify and unscene eval classify; for each dataset: unscene bias. All of it lies in --work, and what is there is not done again: Ctrl-C makes snapshots and stops, and the same command goes on. With several GPUs each has a process of its own.
 --out gets tables.md, results.csv, results.json, figure4.svg and index.html, which has them all.
 
 Examples:

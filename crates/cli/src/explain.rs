@@ -64,9 +64,6 @@ pub struct ExplainArgs {
     /// Clips of a video that are drawn, from its start
     #[arg(long, default_value_t = 20, value_name = "N")]
     clips: usize,
-    /// Threads of reading; one is used
-    #[arg(long, default_value_t = 1, hide = true)]
-    workers: usize,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -77,9 +74,12 @@ struct Look {
     /// The class that is explained, and its probability over the video.
     class: usize,
     probability: f64,
-    /// A map for each clip, stretched over it.
+    /// A map for each clip, as coarse as the activations.
     maps: Vec<ClassMap>,
 }
+
+/// Where a video's clips were cut, without their pixels.
+type Cuts = Vec<Sample>;
 
 /// What a model's maps have on people, over many videos.
 #[derive(Default)]
@@ -109,15 +109,26 @@ pub fn run(args: ExplainArgs) -> Result<()> {
     let mut energies: Vec<Energy> = models.iter().map(|_| Energy::default()).collect();
     let (mut skipped, mut lines, mut without_people) = (Vec::new(), Vec::new(), 0);
     for (number, (item, people)) in items.iter().zip(&people).enumerate() {
+        let looked = look(&mut models, item, args.class.as_deref());
+        // Half a video is no video.
         if interrupt::control().is_break() {
             return Err(Interrupted { done: number, of: items.len(), what: "videos" }.into());
         }
-        match look(&mut models, item, people.as_ref(), args.class.as_deref()) {
-            Ok((looks, masks)) => {
-                let is_seen = masks.iter().flatten().any(|mask| mask.contains(&true));
-                without_people += usize::from(people.is_some() && !is_seen);
-                if is_seen {
-                    energies.iter_mut().zip(&looks).for_each(|(energy, look)| energy.add(look, &masks));
+        match looked {
+            Ok((looks, cuts)) => {
+                let is_seen = |people: &People| {
+                    cuts.iter().flat_map(|cut| &cut.times_s).any(|time_s| !people.at(*time_s).is_empty())
+                };
+                match people {
+                    Some(people) if is_seen(people) => {
+                        let form = models[0].form();
+                        energies
+                            .iter_mut()
+                            .zip(&looks)
+                            .for_each(|(energy, look)| energy.add(look, &cuts, people, form));
+                    }
+                    Some(_) => without_people += 1,
+                    None => {}
                 }
                 let is_drawn = number % step == 0 && args.pictures > 0;
                 if let Some(out) = args.out.as_ref().filter(|_| is_drawn) {
@@ -184,24 +195,12 @@ fn people(args: &ExplainArgs, items: &[Item]) -> Result<Vec<Option<People>>> {
     Ok(found.collect())
 }
 
-/// For each clip and frame, which pixels people cover.
-type Masks = Vec<Vec<Vec<bool>>>;
-
-/// Runs the models over a video's clips.
-fn look(
-    models: &mut [Subject],
-    item: &Item,
-    people: Option<&People>,
-    class: Option<&str>,
-) -> Result<(Vec<Look>, Masks)> {
+/// Runs the models over a video's clips. What is kept of a clip is small: long videos do not fill the memory.
+fn look(models: &mut [Subject], item: &Item, class: Option<&str>) -> Result<(Vec<Look>, Cuts)> {
     let form = models[0].form().clone();
-    let (mut masks, mut failed) = (Masks::new(), None);
+    let (mut cuts, mut failed) = (Cuts::new(), None);
     let mut raw: Vec<Vec<(Vec<f32>, Vec<f32>)>> = models.iter().map(|_| vec![]).collect();
     test_clips(item, &form, Views::Paper, &mut |sample: Sample| {
-        if let Some(people) = people {
-            let frame = |time_s: &f64| people_mask(&sample, people, *time_s, (form.width, form.height));
-            masks.push(sample.times_s.iter().map(frame).collect());
-        }
         for (model, clips) in models.iter_mut().zip(&mut raw) {
             let input = sample.to_input(model.form());
             match model.run(&input, 1) {
@@ -209,13 +208,14 @@ fn look(
                 Err(error) => failed = Some(anyhow::anyhow!("{}: {error}", model.describe())),
             }
         }
+        cuts.push(Sample { rgb: vec![], ..sample });
         failed.is_none() && interrupt::control().is_continue()
     })?;
     if let Some(error) = failed {
         return Err(error);
     }
     let looks = models.iter().zip(raw).map(|(model, clips)| explain(model, clips, class)).collect::<Result<_>>()?;
-    Ok((looks, masks))
+    Ok((looks, cuts))
 }
 
 /// The maps of the class that is named, or that a model names.
@@ -235,18 +235,19 @@ fn explain(model: &Subject, clips: Vec<(Vec<f32>, Vec<f32>)>, class: Option<&str
         None => likeliest(),
     };
     let weights = model.class_weights().with_context(|| format!("{}: it gives no maps", model.describe()))?;
-    let ClipForm { frames, height, width, .. } = *model.form();
-    let map = |(_, maps): &(Vec<f32>, Vec<f32>)| weights.map(maps, class).resized([frames, height, width]);
+    let map = |(_, maps): &(Vec<f32>, Vec<f32>)| weights.map(maps, class);
     Ok(Look { class, probability: mean[class], maps: clips.iter().map(map).collect() })
 }
 
 impl Energy {
     /// A video with people.
-    fn add(&mut self, look: &Look, masks: &Masks) {
+    fn add(&mut self, look: &Look, cuts: &Cuts, people: &People, form: &ClipForm) {
         let (mut within, mut all, mut covered, mut pixels) = (0.0, 0.0, 0, 0);
-        for (map, masks) in look.maps.iter().zip(masks) {
-            for (frame, mask) in masks.iter().enumerate() {
-                let (inside, whole) = energy_within(map.frame(frame), mask);
+        for (map, cut) in look.maps.iter().zip(cuts) {
+            let map = map.resized([form.frames, form.height, form.width]);
+            for (frame, time_s) in cut.times_s.iter().enumerate() {
+                let mask = people_mask(cut, people, *time_s, (form.width, form.height));
+                let (inside, whole) = energy_within(map.frame(frame), &mask);
                 (within, all) = (within + inside, all + whole);
                 covered += mask.iter().filter(|is_in| **is_in).count();
                 pixels += mask.len();

@@ -14,6 +14,8 @@ pub struct Unit {
     pub out: PathBuf,
     /// What to do: the same arguments give the same results.
     pub args: Vec<String>,
+    /// What else its results follow from: the config, and how the run that it begins with was made.
+    pub basis: String,
     /// What kind of command it is.
     pub kind: Kind,
 }
@@ -46,9 +48,16 @@ impl Unit {
 }
 
 impl Unit {
+    /// Everything that its results follow from, as a shell script whose comments are the basis.
+    pub fn recipe(&self) -> String {
+        let basis: String = self.basis.lines().map(|line| format!("# {line}\n")).collect();
+        format!("unscene {}\n{basis}", shown(&self.args))
+    }
+
     /// A file about this step, which does not lie among its results.
     pub fn beside(&self, work: &Path, kind: &str) -> PathBuf {
-        let name = self.out.to_string_lossy().replace(['/', '\\'], "_");
+        // No name has a tilde, so that no two steps have one file.
+        let name = self.out.to_string_lossy().replace('/', "~");
         work.join("steps").join(format!("{name}.{kind}"))
     }
 }
@@ -85,6 +94,7 @@ pub fn chains(spec: &Spec, file: &Path) -> Result<Vec<Vec<Unit>>> {
     let prepare = |prepare: &super::spec::Prepare| Unit {
         out: prepare.makes.clone(),
         args: prepare.run.iter().map(|arg| arg.replace("{here}", here)).collect(),
+        basis: String::new(),
         kind: Kind::Prepare,
     };
     let mut chains: Vec<Vec<Unit>> = vec![spec.prepare.iter().map(prepare).collect()];
@@ -94,7 +104,7 @@ pub fn chains(spec: &Spec, file: &Path) -> Result<Vec<Vec<Unit>>> {
             args.extend(dataset(&target.data));
             args.extend(strings(["--train-part", &target.train_part, "--test-part", &target.test_part]));
             args.extend(strings(["--cache", text(scenes)?, "--json"]));
-            chains.push(vec![Unit { out: bias(target), args, kind: Kind::Count }]);
+            chains.push(vec![Unit { out: bias(target), args, basis: String::new(), kind: Kind::Count }]);
         }
     }
     for &seed in &spec.seeds {
@@ -110,7 +120,9 @@ fn chain(spec: &Spec, file: &Path, variant: &Variant, seed: u64) -> Result<Vec<U
     let run = pretrained(variant, seed);
     let mut args = strings(["pretrain"]);
     args.extend(training(&spec.pretrain, file, &variant.set, seed)?);
-    let mut units = vec![Unit { out: run.clone(), args, kind: Kind::Training }];
+    let pretraining = Unit { out: run.clone(), args, basis: config_text(&spec.pretrain, file)?, kind: Kind::Training };
+    let from_run = pretraining.recipe();
+    let mut units = vec![pretraining];
     for target in &spec.targets {
         let out = transferred(variant, seed, target);
         let mut args = strings(["finetune", "classify", "--from", text(&run)?]);
@@ -131,14 +143,17 @@ fn chain(spec: &Spec, file: &Path, variant: &Variant, seed: u64) -> Result<Vec<U
         set.extend(target.set.iter().cloned());
         args.extend(training(&spec.finetune, file, &set, seed)?);
         let eval = ["eval", "classify", "--run", text(&out)?, "--part", &target.test_part, "--json"];
-        units.push(Unit { args, kind: Kind::Training, out: out.clone() });
-        units.push(Unit { out: score(variant, seed, target), args: strings(eval), kind: Kind::Measure });
+        let basis = format!("{}{from_run}", config_text(&spec.finetune, file)?);
+        let transfer = Unit { args, basis, kind: Kind::Training, out: out.clone() };
+        let basis = transfer.recipe();
+        units.push(transfer);
+        units.push(Unit { out: score(variant, seed, target), args: strings(eval), basis, kind: Kind::Measure });
     }
     if let Some(spec) = spec.energy.as_ref().filter(|energy| energy.variants.contains(&variant.name)) {
         let mut args = strings(["explain", "--run", text(&run)?]);
         args.extend(dataset(&spec.data));
         args.extend(strings(["--part", &spec.part, "--people", text(&spec.people)?, "--json"]));
-        units.push(Unit { out: energy(variant, seed), args, kind: Kind::Measure });
+        units.push(Unit { out: energy(variant, seed), args, basis: from_run, kind: Kind::Measure });
     }
     Ok(units)
 }
@@ -149,15 +164,28 @@ fn training(common: &Training, file: &Path, own: &[String], seed: u64) -> Result
     if let Some(preset) = &common.preset {
         args.extend(strings(["--preset", preset]));
     }
-    if let Some(config) = &common.config {
-        let beside = std::path::absolute(file).context("the experiment's folder")?.with_file_name("").join(config);
-        args.extend(strings(["--config", text(&beside)?]));
+    if let Some(config) = config_path(common, file)? {
+        args.extend(strings(["--config", text(&config)?]));
     }
     let seed = format!("seed={seed}");
     for setting in common.set.iter().chain(own).chain([&seed]) {
         args.extend(strings(["--set", setting]));
     }
     Ok(args)
+}
+
+/// A config is named from the experiment's file.
+fn config_path(common: &Training, file: &Path) -> Result<Option<PathBuf>> {
+    let beside = |config: &PathBuf| {
+        let here = std::path::absolute(file).context("the experiment's folder")?.with_file_name("");
+        Ok(here.join(config))
+    };
+    common.config.as_ref().map(beside).transpose()
+}
+
+fn config_text(common: &Training, file: &Path) -> Result<String> {
+    let Some(path) = config_path(common, file)? else { return Ok(String::new()) };
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
 /// Options that name a dataset.

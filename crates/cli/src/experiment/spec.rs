@@ -218,6 +218,9 @@ impl Spec {
                 }
             }
         }
+        if self.prepare.iter().any(|prepare| prepare.run.is_empty()) {
+            bail!("prepare: run is empty, expected the arguments of a command");
+        }
         if self.pretrain.from_layer.is_some() {
             bail!("pretrain.from_layer: layers are kept as they are by transfers only, in [finetune]");
         }

@@ -22,6 +22,11 @@ use crate::{files, interrupt};
 /// # Errors
 /// Names every chain that could not be finished; what others have done stays. [`Interrupted`] after Ctrl-C.
 pub fn run(chains: Vec<Vec<Unit>>, work: &Path, devices: &[String], is_quiet: bool) -> Result<()> {
+    let lock = work.join("lock");
+    let locked = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+    if locked.try_lock().is_err() {
+        bail!("{}: another `unscene experiment` works here; wait for it, or choose another --work", work.display());
+    }
     for unit in chains.iter().flatten() {
         check_unchanged(unit, work)?;
     }
@@ -91,20 +96,17 @@ pub fn run(chains: Vec<Vec<Unit>>, work: &Path, devices: &[String], is_quiet: bo
 /// What was made with other settings is not taken for what these settings make.
 fn check_unchanged(unit: &Unit, work: &Path) -> Result<()> {
     let Ok(before) = fs::read_to_string(unit.beside(work, "sh")) else { return Ok(()) };
-    let now = command_line(unit);
-    if before != now && work.join(&unit.out).exists() {
-        bail!(
-            "{}: made with other settings; remove it or choose another --work. It was made by {} and would be now by {}",
-            work.join(&unit.out).display(),
-            before.trim(),
-            now.trim()
-        );
+    let now = unit.recipe();
+    if before == now || !work.join(&unit.out).exists() {
+        return Ok(());
     }
-    Ok(())
-}
-
-fn command_line(unit: &Unit) -> String {
-    format!("unscene {}\n", shown(&unit.args))
+    let mut lines = before.lines().zip(now.lines()).filter(|(before, now)| before != now);
+    let (then, now) = lines.next().unwrap_or(("fewer settings", "more settings"));
+    bail!(
+        "{}: made with other settings; remove it and what was made from it, or choose another --work. It was {then:?}, now it \
+         would be {now:?}",
+        work.join(&unit.out).display()
+    )
 }
 
 /// Runs a command; `shares` is how many run at the same time on this machine's cores.
@@ -114,7 +116,7 @@ fn run_unit(unit: &Unit, work: &Path, device: &str, shares: usize) -> Result<()>
     for folder in [out.parent(), noted.parent()].into_iter().flatten() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    files::whole(&noted, command_line(unit).as_bytes())?;
+    files::whole(&noted, unit.recipe().as_bytes())?;
     let program = std::env::current_exe().context("the path of this program")?;
     let mut command = Command::new(program);
     // A group of its own: Ctrl-C in a terminal reaches this program alone, which passes it on once.
@@ -133,10 +135,13 @@ fn run_unit(unit: &Unit, work: &Path, device: &str, shares: usize) -> Result<()>
             }
         }
         Kind::Measure => {
-            command.args(["--workers", &threads, "--device", device]);
+            command.args(["--device", device]);
+            if unit.args[0] == "eval" {
+                command.args(["--workers", &threads]);
+            }
         }
         // A training among what is prepared.
-        Kind::Prepare if out.with_file_name(unscene_train::CHECKPOINT).is_dir() => {
+        Kind::Prepare if unit.args[0] == "pretrain" && out.with_file_name(unscene_train::CHECKPOINT).is_dir() => {
             command.arg("--resume");
         }
         Kind::Prepare | Kind::Count => {}
@@ -158,7 +163,7 @@ fn run_unit(unit: &Unit, work: &Path, device: &str, shares: usize) -> Result<()>
             files::whole(&unit.beside(work, "done"), b"")?;
         }
         if !unit.is_done(work) {
-            bail!("{}ended without making {}", command_line(unit), unit.out.display());
+            bail!("unscene {} ended without making {}", shown(&unit.args), unit.out.display());
         }
         return Ok(());
     }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use unscene_data::{Item, People, Sample, Views, test_clips};
 use unscene_draw::{Canvas, Rgb, heat_over};
 use unscene_media::{EncodeOptions, Encoder};
+use unscene_vision::ClassMap;
 
 use super::Look;
 use crate::files::whole;
@@ -46,9 +47,11 @@ pub fn draw(
             _ => 1.0,
         };
         let frames = sample.times_s.len();
+        let maps: Vec<ClassMap> =
+            looks.iter().map(|look| look.maps[number].resized([form.frames, form.height, form.width])).collect();
         let mut rgb = vec![0; size.0 as usize * size.1 as usize * 3];
         for frame in 0..frames {
-            let canvas = page(sample, frame, number, looks, &captions, people, (size, enlarge));
+            let canvas = page(sample, frame, &maps, &captions, people, (size, enlarge));
             if frame == frames / 2 {
                 whole(&dir.join(format!("clip-{number:03}.png")), &canvas.png()?)?;
             }
@@ -92,8 +95,7 @@ fn caption(model: &Subject, look: &Look) -> String {
 fn page(
     sample: &Sample,
     frame: usize,
-    number: usize,
-    looks: &[Look],
+    maps: &[ClassMap],
     captions: &[String],
     people: Option<&People>,
     (size, enlarge): ((u32, u32), usize),
@@ -101,7 +103,7 @@ fn page(
     let mut canvas = Canvas::new(size.0, size.1);
     let unit = 1.0 / size.1 as f32;
     canvas.rect(0.0, 0.0, canvas.width(), 1.0, PAPER);
-    let [_, height, width] = looks[0].maps[number].sides;
+    let [_, height, width] = maps[0].sides;
     let bytes = width * height * 3;
     let rgb = &sample.rgb[frame * bytes..][..bytes];
     let cell_px = (width * enlarge) as u32;
@@ -119,8 +121,7 @@ fn page(
         }
     };
     cell(0, rgb, &format!("{:.2} s", sample.times_s[frame]));
-    for (column, (look, caption)) in looks.iter().zip(captions).enumerate() {
-        let map = &look.maps[number];
+    for (column, (map, caption)) in maps.iter().zip(captions).enumerate() {
         cell(column + 1, &heat_over(rgb, map.frame(frame), map.peak()), caption);
     }
     canvas
