@@ -82,7 +82,7 @@ pub struct Losses {
 /// [`TrainError::Diverged`] when a loss is not a number: no parameter is moved then, but running statistics have seen the
 /// batch.
 ///
-/// [`R3dConfig::graph_with`]: unscene_models::r3d::R3dConfig::graph_with_features
+/// [`R3dConfig::graph_with`]: unscene_models::r3d::R3dConfig::graph_with
 pub fn ordinary_step(
     model: &Net,
     adversaries: &[Adversary],
