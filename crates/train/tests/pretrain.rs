@@ -49,11 +49,13 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
 }
 
 /// The largest difference is at most 1e-4 of the largest value.
+/// Within 1e-4 of the largest value. The absolute 1e-6 is for the biases that a batch norm follows: their gradient is zero
+/// but for rounding, which differs between processors; every other tensor here has a largest value above 0.02.
 fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{name}");
     let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
     let difference = found.iter().zip(expected).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
-    assert!(difference <= 1e-4 * largest + 1e-7, "{name}: {difference} of {largest}");
+    assert!(difference <= 1e-4 * largest + 1e-6, "{name}: {difference} of {largest}");
 }
 
 fn assert_gradients(expected: &HashMap<String, Vec<f32>>, nets: &[&Net], found: &Gradients) {
