@@ -19,6 +19,7 @@ mod look;
 mod mask;
 mod masked;
 mod people;
+pub mod untrimmed;
 
 pub use augment::{Augmentation, Draw, Position, shuffled};
 pub use cache::{
