@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineOptions, Model};
 use unscene_export::{ExportOptions, Weights, export, fold_batch_norm, relative_difference, tolerance, write_onnx};
-use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamRole};
+use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamInit, ParamRole};
 use unscene_models::manifest::{ClipInput, Dim, GraphFile, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo};
 use unscene_models::r3d::{R3dConfig, R3dVariant, Shortcut, basic_block};
 use unscene_models::run::RunConfig;
@@ -75,6 +75,7 @@ fn write_bundle(dir: &Path, net: &Net, precision: Precision) {
         parity: BTreeMap::new(),
         precision,
         classifier: None,
+        localize: None,
         model: serde_json::Value::Null,
         provenance: Default::default(),
     };
@@ -110,7 +111,7 @@ fn assert_parity(name: &str, graph: Graph, precision: Precision) {
 }
 
 fn options(out_channels: usize, kernel: [usize; 3], stride: [usize; 3], padding: [usize; 3]) -> ConvOptions {
-    ConvOptions { out_channels, kernel, stride, padding, bias: true }
+    ConvOptions { out_channels, kernel, stride, padding, bias: true, init: ParamInit::KaimingFanOut }
 }
 
 /// A graph of one operation between a clip and logits. The head weighs every position differently, so that nothing is

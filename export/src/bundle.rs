@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use unscene_graph::Graph;
 use unscene_models::manifest::{Dim, FileInfo, GraphFile, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo};
-use unscene_models::r3d::CLASSIFIER;
+use unscene_models::r3d::{CLASSIFIER, R3dConfig};
 use unscene_models::run::{RunConfig, RunFolder};
 
 use crate::check::{Reference, check};
@@ -69,31 +69,32 @@ pub fn export(run: &Path, out: &Path, options: &ExportOptions) -> Result<Exporte
     let config = run.read_config()?;
     let outputs: Vec<&str> =
         [("features", features), ("maps", maps)].iter().filter(|one| one.1).map(|one| one.0).collect();
+    let classifier = config.model.classifier().map_err(|source| ExportError::Task { path: run.config_path(), source })?;
     let graph =
-        config.model.graph_with(&outputs).map_err(|source| ExportError::Model { path: run.config_path(), source })?;
+        classifier.graph_with(&outputs).map_err(|source| ExportError::Model { path: run.config_path(), source })?;
     let bytes = read(&run.weights_path())?;
     let mut weights = Weights::read(&bytes, &graph, &run.weights_path())?;
     let weights_sha256 = sha256(&bytes);
     drop(bytes);
-    let reference = Reference::read(&run.reference_path(), &graph, &weights_sha256)?;
+    let reference = Reference::read(&run.reference_path(), &graph, &config.input, &weights_sha256)?;
 
-    let classifier = maps.then(|| classifier(&graph, &weights)).transpose()?;
+    let class_weights = maps.then(|| class_weights(&graph, &weights)).transpose()?;
 
     let folded = fold_batch_norm(graph, &mut weights);
     let mut model = write_onnx(&folded, &weights, precision);
     drop(weights);
     crate::proto::describe(
         &mut model,
-        &[("model", &config.model.arch.to_string()), ("weights_sha256", &weights_sha256)],
+        &[("model", &config.model.arch().to_string()), ("weights_sha256", &weights_sha256)],
     );
     let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
     let onnx = model.encode_to_vec();
     drop(model);
 
-    let mut manifest = manifest(&config, &folded, precision, sha256(&onnx), &weights_sha256)?;
+    let mut manifest = manifest(&config, classifier, &folded, precision, sha256(&onnx), &weights_sha256)?;
     let partial = Partial::create(out)?;
     write(&partial.0.join(MODEL_FILE), &onnx)?;
-    if let Some(bytes) = classifier {
+    if let Some(bytes) = class_weights {
         write(&partial.0.join(CLASSIFIER_FILE), &bytes)?;
         manifest.classifier = Some(FileInfo { file: CLASSIFIER_FILE.into(), sha256: sha256(&bytes) });
     }
@@ -106,7 +107,7 @@ pub fn export(run: &Path, out: &Path, options: &ExportOptions) -> Result<Exporte
 }
 
 /// The layer from features to logits as a safetensors file: `weight`, classes x channels, and `bias`.
-fn classifier(graph: &Graph, weights: &Weights) -> Result<Vec<u8>, ExportError> {
+fn class_weights(graph: &Graph, weights: &Weights) -> Result<Vec<u8>, ExportError> {
     let tensors: Vec<(&str, Vec<usize>, Vec<u8>)> = graph
         .params
         .iter()
@@ -126,6 +127,7 @@ fn classifier(graph: &Graph, weights: &Weights) -> Result<Vec<u8>, ExportError> 
 
 fn manifest(
     config: &RunConfig,
+    classifier: &R3dConfig,
     graph: &Graph,
     precision: Precision,
     sha256: String,
@@ -154,10 +156,11 @@ fn manifest(
             inputs: inputs.collect(),
             outputs: outputs.collect(),
         }],
+        localize: None,
         classifier: None,
         parity: BTreeMap::new(),
         precision,
-        model: json!(config.model),
+        model: json!(classifier),
         provenance,
     })
 }

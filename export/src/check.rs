@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineError, EngineOptions, Model};
 use unscene_graph::{Graph, format_shape};
-use unscene_models::manifest::Precision;
+use unscene_models::manifest::{ClipInput, Precision};
+use unscene_models::reference::{ROWS, reference_inputs};
 
 use crate::ExportError;
 use crate::bundle::read;
@@ -21,7 +22,7 @@ pub(crate) struct Reference {
 
 impl Reference {
     /// Reads a run's `reference.safetensors`; it must belong to the weights of this hash.
-    pub fn read(path: &Path, graph: &Graph, weights_sha256: &str) -> Result<Self, ExportError> {
+    pub fn read(path: &Path, graph: &Graph, clip: &ClipInput, weights_sha256: &str) -> Result<Self, ExportError> {
         let wrong = |problem: String| ExportError::Reference { path: path.to_path_buf(), problem };
         let unreadable = |source| ExportError::SafeTensors { path: PathBuf::from(path), source };
         let bytes = read(path)?;
@@ -47,11 +48,11 @@ impl Reference {
                 ))),
             }
         };
-        let (clips, input) = tensor("input", &graph.node(graph.inputs[0]).shape)?;
         let (rows, logits) = tensor("logits", &graph.node(graph.outputs[0].1).shape)?;
-        match rows == clips {
-            true => Ok(Self { input, logits, clips }),
-            false => Err(wrong(format!("has {clips} clips but logits of {rows}"))),
+        let input = reference_inputs(graph, clip).into_iter().next().map(|(_, input)| input).unwrap_or_default();
+        match rows == ROWS {
+            true => Ok(Self { input, logits, clips: ROWS }),
+            false => Err(wrong(format!("has logits of {rows} clips, expected {ROWS}"))),
         }
     }
 }

@@ -15,6 +15,14 @@ pub enum ExportError {
         /// What is wrong with the model.
         source: unscene_models::r3d::ModelError,
     },
+    /// The run is of a task that this bundle is not for.
+    #[error("{path}: {source}")]
+    Task {
+        /// The run's `config.json`.
+        path: PathBuf,
+        /// Which.
+        source: unscene_models::run::WrongTask,
+    },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -60,7 +60,8 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     if let Some(from) = &args.from {
         let run = RunFolder::new(from).read_config()?;
         // The form of clips is what the weights were trained with.
-        table.insert("model".into(), Table::try_from(&run.model)?.into());
+        let model = run.model.classifier().with_context(|| from.display().to_string())?;
+        table.insert("model".into(), Table::try_from(model)?.into());
         if let Some(fps) = run.fps {
             table.entry("fps").or_insert(fps.into());
         }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Map, Value};
 use unscene_data::ClipForm;
@@ -160,7 +160,8 @@ impl EngineArgs {
         let folder = unscene_models::run::RunFolder::new(dir);
         let config = folder.read_config()?;
         let weights = unscene_train::read_weights(&folder.weights_path())?;
-        let net = unscene_train::Net::from_weights(config.model.graph_with(outputs)?, &weights)?.to_device(device)?;
+        let classifier = config.model.classifier().with_context(|| dir.display().to_string())?;
+        let net = unscene_train::Net::from_weights(classifier.graph_with(outputs)?, &weights)?.to_device(device)?;
         let form = form(&config.input, config.fps);
         let place = if device.is_cuda() { "a GPU" } else { "the CPU" };
         let name = format!("{} by libtorch on {place}", dir.display());

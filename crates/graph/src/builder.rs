@@ -15,6 +15,8 @@ pub struct ConvOptions {
     pub padding: [usize; 3],
     /// Whether a bias is added.
     pub bias: bool,
+    /// How weights start; the bias starts at 0.
+    pub init: ParamInit,
 }
 
 /// Records a model: each method adds one node, infers its shape and checks that it fits.
@@ -63,10 +65,10 @@ impl GraphBuilder {
         Ok(node)
     }
 
-    /// Convolution ([`Op::Conv`]). Weights start Kaiming fan-out, the bias at 0.
+    /// Convolution ([`Op::Conv`]).
     pub fn conv(&mut self, name: &str, x: Node, options: ConvOptions) -> Result<Node, GraphError> {
         let full = self.full_name(name);
-        let ConvOptions { out_channels, kernel, stride, padding, bias } = options;
+        let ConvOptions { out_channels, kernel, stride, padding, bias, init } = options;
         if out_channels == 0 {
             return Err(misfit(&full, "a convolution needs at least one output channel".into()));
         }
@@ -76,7 +78,7 @@ impl GraphBuilder {
             &full,
             "weight",
             [&[out_channels, in_channels], &kernel[..]].concat(),
-            ParamInit::KaimingFanOut,
+            init,
             ParamRole::Trainable,
         )?];
         if bias {
@@ -162,6 +164,19 @@ impl GraphBuilder {
 
     /// Fully connected layer ([`Op::Linear`]). Weights and bias start uniform within 1 / sqrt(in_features), as PyTorch's.
     pub fn linear(&mut self, name: &str, x: Node, out_features: usize) -> Result<Node, GraphError> {
+        let in_features = self.shape(x).iter().product::<usize>();
+        let init = ParamInit::Uniform { bound: 1.0 / (in_features as f64).sqrt() };
+        self.linear_with(name, x, out_features, [init; 2])
+    }
+
+    /// Fully connected layer ([`Op::Linear`]) whose weights and bias start as said.
+    pub fn linear_with(
+        &mut self,
+        name: &str,
+        x: Node,
+        out_features: usize,
+        [weight, bias]: [ParamInit; 2],
+    ) -> Result<Node, GraphError> {
         let full = self.full_name(name);
         let &[in_features] = self.shape(x) else {
             return Err(misfit(&full, format!("expects N x features, found {}", crate::format_shape(self.shape(x)))));
@@ -169,10 +184,9 @@ impl GraphBuilder {
         if out_features == 0 {
             return Err(misfit(&full, "needs at least one output (one class)".into()));
         }
-        let init = ParamInit::Uniform { bound: 1.0 / (in_features as f64).sqrt() };
         let params = vec![
-            self.param(&full, "weight", vec![out_features, in_features], init, ParamRole::Trainable)?,
-            self.param(&full, "bias", vec![out_features], init, ParamRole::Trainable)?,
+            self.param(&full, "weight", vec![out_features, in_features], weight, ParamRole::Trainable)?,
+            self.param(&full, "bias", vec![out_features], bias, ParamRole::Trainable)?,
         ];
         self.push(full, Op::Linear { out_features }, vec![x], params, vec![out_features])
     }
@@ -286,7 +300,14 @@ mod tests {
     use super::*;
 
     fn conv(out_channels: usize, kernel: usize, stride: usize, padding: usize) -> ConvOptions {
-        ConvOptions { out_channels, kernel: [kernel; 3], stride: [stride; 3], padding: [padding; 3], bias: false }
+        ConvOptions {
+            out_channels,
+            kernel: [kernel; 3],
+            stride: [stride; 3],
+            padding: [padding; 3],
+            bias: false,
+            init: ParamInit::KaimingFanOut,
+        }
     }
 
     #[test]

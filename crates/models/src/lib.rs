@@ -4,4 +4,6 @@
 pub mod heads;
 pub mod manifest;
 pub mod r3d;
+pub mod rc3d;
+pub mod reference;
 pub mod run;

@@ -1,9 +1,12 @@
 //! `manifest.json`: what a bundle says about itself. `export` writes it, `engine` reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::rc3d::{LocalizeRule, POOLED, names};
 
 /// The name of the manifest's file inside a bundle.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -40,8 +43,11 @@ pub struct Manifest {
     pub stride_frames: usize,
     /// Sampled frames per second; `null` means every frame of the video.
     pub fps: Option<f64>,
-    /// The ONNX files. `classify` has one.
+    /// The ONNX files. `classify` has one; `localize` has two, from buffers to proposals and from regions to segments.
     pub graphs: Vec<GraphFile>,
+    /// What `localize` needs to know between and after its graphs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub localize: Option<LocalizeInfo>,
     /// Weights of the layer from features to logits, a safetensors file with `weight` (classes x channels) and `bias`; there
     /// with the output `maps`, to make class activation maps of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,12 +65,37 @@ pub struct Manifest {
 }
 
 /// What the graphs of a bundle compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Task {
     /// One distribution over the labels per clip.
+    #[default]
     Classify,
+    /// Segments of a video in which an action happens.
+    Localize,
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Task::Classify => "classify",
+            Task::Localize => "localize",
+        })
+    }
+}
+
+/// Between and after the graphs of a localizer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalizeInfo {
+    /// Lengths of the anchors, in steps of the features.
+    pub anchors: Vec<f64>,
+    /// Sampled frames from one step of the features to the next.
+    pub step_frames: usize,
+    /// What the offsets of the head are multiplied by: centre, logarithm of the length.
+    pub offset_deviations: [f32; 2],
+    /// From scores to segments.
+    pub rule: LocalizeRule,
 }
 
 /// The arithmetic inside the graphs.
@@ -182,29 +213,24 @@ impl Manifest {
     /// Names the first field that is wrong.
     pub fn validate(&self) -> Result<(), ManifestError> {
         check_clips(&self.labels, &self.input, self.stride_frames, self.fps)?;
-        let input = &self.input;
-        check(self.graphs.len() == 1, "graphs", format!("{} graphs", self.graphs.len()), "one graph for classify")?;
-        let graph = &self.graphs[0];
-        let files = [
-            ("graphs[0].file", Some(&graph.file)),
-            ("classifier.file", self.classifier.as_ref().map(|info| &info.file)),
-        ];
-        for (field, file) in files {
-            let Some(file) = file else { continue };
+        let files = self.graphs.iter().map(|graph| ("graphs.file", &graph.file));
+        for (field, file) in files.chain(self.classifier.iter().map(|info| ("classifier.file", &info.file))) {
             let plain = !file.is_empty() && file != ".." && !file.contains(['/', '\\']);
             check(plain, field, format!("{file:?}"), "a file name inside the bundle's folder")?;
         }
-        let clip = vec![
-            Dim::Symbol("N".into()),
-            Dim::Fixed(3),
-            Dim::Fixed(input.frames),
-            Dim::Fixed(input.height),
-            Dim::Fixed(input.width),
-        ];
-        let logits = vec![Dim::Symbol("N".into()), Dim::Fixed(self.labels.len())];
-        check_tensor(&graph.inputs, "graphs[0].inputs", &clip)?;
+        match self.task {
+            Task::Classify => self.validate_classify(),
+            Task::Localize => self.validate_localize(),
+        }
+    }
+
+    fn validate_classify(&self) -> Result<(), ManifestError> {
+        check(self.graphs.len() == 1, "graphs", format!("{} graphs", self.graphs.len()), "one graph for classify")?;
+        check(self.localize.is_none(), "localize", "something".into(), "nothing for classify")?;
+        let graph = &self.graphs[0];
+        check_tensors(&graph.inputs, "graphs[0].inputs", &[self.clip_shape()])?;
         let (first, more) = graph.outputs.split_at(graph.outputs.len().min(1));
-        check_tensor(first, "graphs[0].outputs", &logits)?;
+        check_tensors(first, "graphs[0].outputs", &[batch_of(&[self.labels.len()])])?;
         // Others follow in this order where they were asked for.
         let names: Vec<&str> = more.iter().map(|output| output.name.as_str()).collect();
         let is_known = matches!(names[..], [] | ["features"] | ["maps"] | ["features", "maps"]);
@@ -214,6 +240,62 @@ impl Manifest {
         let found = format!("{} maps, {} a classifier", with(maps), with(classifier));
         check(maps == classifier, "classifier", found, "both or none")
     }
+
+    fn validate_localize(&self) -> Result<(), ManifestError> {
+        let found = format!("{} graphs", self.graphs.len());
+        check(self.graphs.len() == 2, "graphs", found, "two graphs for localize: proposals and head")?;
+        check(self.classifier.is_none(), "classifier", "a file".into(), "none for localize")?;
+        check(self.fps.is_some(), "fps", "null".into(), "the rate that a localizer was trained at")?;
+        let none = || ManifestError::Field {
+            field: "localize",
+            found: "none".into(),
+            expected: "anchors and rule of the localizer".into(),
+        };
+        let LocalizeInfo { anchors, step_frames, offset_deviations, rule } = self.localize.as_ref().ok_or_else(none)?;
+        let positive = !anchors.is_empty() && anchors.iter().all(|length| length.is_finite() && *length > 0.0);
+        check(positive, "localize.anchors", format!("{anchors:?}"), "at least one length, all above 0")?;
+        let fits = *step_frames > 0 && self.input.frames.is_multiple_of(*step_frames);
+        check(fits, "localize.step_frames", step_frames.to_string(), "a divisor of input.frames")?;
+        let finite = offset_deviations.iter().all(|deviation| deviation.is_finite());
+        check(finite, "localize.offset_deviations", format!("{offset_deviations:?}"), "two numbers")?;
+        let some = rule.before_nms > 0 && rule.proposals > 0 && rule.proposals <= 100_000;
+        let found = format!("before_nms {}, proposals {}", rule.before_nms, rule.proposals);
+        check(some, "localize.rule", found, "at least 1 of each, and at most 100,000 proposals")?;
+        let tious = [rule.proposal_tiou, rule.segment_tiou, f64::from(rule.min_score)];
+        let shares = tious.iter().all(|tiou| (0.0..=1.0).contains(tiou));
+        check(shares, "localize.rule", format!("{tious:?}"), "overlaps and a score from 0 to 1")?;
+
+        let [proposal, head] = &self.graphs[..] else { return Err(none()) };
+        check_tensors(&proposal.inputs, "graphs[0].inputs", &[self.clip_shape()])?;
+        let (steps, per_anchor) = (self.input.frames / step_frames, 2 * anchors.len());
+        // The features' channels are the model's own.
+        let channels = match head.inputs.first().map(|input| &input.shape[..]) {
+            Some([_, Dim::Fixed(channels), ..]) => *channels,
+            _ => 0,
+        };
+        let outputs =
+            [&[per_anchor, steps, 1, 1][..], &[per_anchor, steps, 1, 1], &[channels, steps, POOLED[1], POOLED[2]]];
+        check_tensors(&proposal.outputs, "graphs[0].outputs", &outputs.map(batch_of))?;
+        check_names(
+            &proposal.outputs,
+            "graphs[0].outputs",
+            &[names::ANCHOR_SCORES, names::ANCHOR_OFFSETS, names::FEATURES],
+        )?;
+        let regions = [channels, POOLED[0], POOLED[1], POOLED[2]];
+        check_tensors(&head.inputs, "graphs[1].inputs", &[batch_of(&regions)])?;
+        let classes = 1 + self.labels.len();
+        check_tensors(&head.outputs, "graphs[1].outputs", &[&[classes][..], &[2 * classes]].map(batch_of))?;
+        check_names(&head.outputs, "graphs[1].outputs", &[names::CLASS_SCORES, names::CLASS_OFFSETS])
+    }
+
+    /// `N x 3 x frames x height x width`.
+    fn clip_shape(&self) -> Vec<Dim> {
+        batch_of(&[3, self.input.frames, self.input.height, self.input.width])
+    }
+}
+
+fn batch_of(sides: &[usize]) -> Vec<Dim> {
+    [Dim::Symbol("N".into())].into_iter().chain(sides.iter().map(|&side| Dim::Fixed(side))).collect()
 }
 
 fn with(is_there: bool) -> &'static str {
@@ -269,15 +351,20 @@ fn check(ok: bool, field: &'static str, found: String, expected: &str) -> Result
     }
 }
 
-fn check_tensor(found: &[TensorInfo], field: &'static str, expected: &[Dim]) -> Result<(), ManifestError> {
-    match found {
-        [one] if one.shape == expected => Ok(()),
-        _ => Err(ManifestError::Field {
-            field,
-            found: serde_json::to_string(found)?,
-            expected: format!("one tensor of shape {}", serde_json::to_string(expected)?),
-        }),
+fn check_tensors(found: &[TensorInfo], field: &'static str, expected: &[Vec<Dim>]) -> Result<(), ManifestError> {
+    if found.len() == expected.len() && found.iter().zip(expected).all(|(found, expected)| found.shape == *expected) {
+        return Ok(());
     }
+    Err(ManifestError::Field {
+        field,
+        found: serde_json::to_string(found)?,
+        expected: format!("tensors of shapes {}", serde_json::to_string(expected)?),
+    })
+}
+
+fn check_names(found: &[TensorInfo], field: &'static str, expected: &[&str]) -> Result<(), ManifestError> {
+    let names: Vec<&str> = found.iter().map(|tensor| tensor.name.as_str()).collect();
+    check(names == expected, field, names.join(", "), &expected.join(", "))
 }
 
 #[cfg(test)]
@@ -316,7 +403,7 @@ mod tests {
             (r#""fps": null"#, r#""fps": 1e9"#, "`fps`: found 1000000000,"),
             (r#""jump"]"#, r#"" "]"#, "`labels`: found an empty name"),
             (r#""jump"]"#, r#""run"]"#, "`labels`: found \"run\" twice"),
-            ("model.onnx", "../model.onnx", "`graphs[0].file`"),
+            ("model.onnx", "../model.onnx", "`graphs.file`"),
             (r#"["N", 3, 16, 112, 112]"#, r#"["N", 3, 8, 112, 112]"#, "`graphs[0].inputs`"),
             (r#"["N", 2]"#, r#"["N", 3]"#, "`graphs[0].outputs`"),
             (r#""task": "classify""#, r#""task": "sing""#, "unknown variant `sing`"),

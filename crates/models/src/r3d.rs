@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node};
+use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamInit};
 
 /// Which 3D-ResNet, for which clips and how many classes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,6 +69,16 @@ pub enum ModelError {
     /// No such output.
     #[error("unknown output '{0}'; known beside logits: features, maps")]
     Output(String),
+    /// A setting that makes no model.
+    #[error("{name} is {found}, expected {expected}")]
+    Setting {
+        /// Which.
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
     /// The operations do not fit together.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -94,9 +104,7 @@ impl R3dConfig {
     /// # Errors
     /// [`ModelError::Output`] for another name.
     pub fn graph_with(&self, outputs: &[&str]) -> Result<Graph, ModelError> {
-        if !(0.02..=4.0).contains(&self.width) {
-            return Err(ModelError::Width(self.width));
-        }
+        check_width(self.width)?;
         let mut g = GraphBuilder::new();
         let clip = g.input("clip", &[3, self.frames, self.size, self.size])?;
         let maps = r3d(&mut g, self, clip)?;
@@ -120,29 +128,57 @@ pub const CLASSIFIER: &str = "fc";
 /// The convolutional part: a clip `N x 3 x frames x size x size` to features of the last stage,
 /// `N x 512 x 1 x 4 x 4` for `hara` at 16 x 112 x 112.
 pub fn r3d(g: &mut GraphBuilder, config: &R3dConfig, clip: Node) -> Result<Node, GraphError> {
-    let channels = |stage: u32| ((64 << stage) as f64 * config.width).round().max(1.0) as usize;
-    let mut x = match config.arch.variant {
+    let x = r3d_base(g, config.arch, config.width, clip)?;
+    r3d_stage(g, config.arch, config.width, 4, x)
+}
+
+/// The stem and stages 1 to 3 (`layer3`, the paper's conv4): `N x 256 x 2 x 7 x 7` for `hara` at 16 x 112 x 112.
+pub fn r3d_base(g: &mut GraphBuilder, arch: R3dArch, width: f64, clip: Node) -> Result<Node, GraphError> {
+    let channels = channels(1, width);
+    let mut x = match arch.variant {
         R3dVariant::Hara(_) => {
-            let x = conv(g, "conv1", clip, channels(0), [7, 7, 7], [1, 2, 2])?;
+            let x = conv(g, "conv1", clip, channels, [7, 7, 7], [1, 2, 2])?;
             let x = g.batch_norm("bn1", x)?;
             let x = g.relu("relu", x)?;
             g.max_pool("maxpool", x, [3; 3], [2; 3], [1; 3])?
         }
         R3dVariant::Torchvision => g.scoped("stem", |g| {
-            let x = conv(g, "0", clip, channels(0), [3, 7, 7], [1, 2, 2])?;
+            let x = conv(g, "0", clip, channels, [3, 7, 7], [1, 2, 2])?;
             let x = g.batch_norm("1", x)?;
             g.relu("2", x)
         })?,
     };
-    for (stage, blocks) in (0u32..).zip(config.arch.blocks()) {
-        for block in 0..blocks {
-            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-            x = g.scoped(format!("layer{}", stage + 1), |g| {
-                g.scoped(block.to_string(), |g| basic_block(g, config.arch.variant, x, channels(stage), stride))
-            })?;
-        }
+    for stage in 1..=3 {
+        x = r3d_stage(g, arch, width, stage, x)?;
     }
     Ok(x)
+}
+
+/// Stage 1 to 4, called `layer1` to `layer4`: its blocks one after the other, the first at stride 2 but in stage 1.
+pub fn r3d_stage(
+    g: &mut GraphBuilder,
+    arch: R3dArch,
+    width: f64,
+    stage: usize,
+    mut x: Node,
+) -> Result<Node, GraphError> {
+    for block in 0..arch.blocks()[stage - 1] {
+        let stride = if stage > 1 && block == 0 { 2 } else { 1 };
+        x = g.scoped(format!("layer{stage}"), |g| {
+            g.scoped(block.to_string(), |g| basic_block(g, arch.variant, x, channels(stage, width), stride))
+        })?;
+    }
+    Ok(x)
+}
+
+/// Channels of a stage from 1 to 4: 64, 128, 256 and 512 at full width.
+fn channels(stage: usize, width: f64) -> usize {
+    ((32usize << stage) as f64 * width).round().max(1.0) as usize
+}
+
+/// An error for a width that leaves no channels, or is absurd.
+pub(crate) fn check_width(width: f64) -> Result<(), ModelError> {
+    if (0.02..=4.0).contains(&width) { Ok(()) } else { Err(ModelError::Width(width)) }
 }
 
 /// Two 3x3x3 convolutions with a shortcut around them.
@@ -190,7 +226,7 @@ fn conv(
     stride: [usize; 3],
 ) -> Result<Node, GraphError> {
     let padding = kernel.map(|size| size / 2);
-    g.conv(name, x, ConvOptions { out_channels, kernel, stride, padding, bias: false })
+    g.conv(name, x, ConvOptions { out_channels, kernel, stride, padding, bias: false, init: ParamInit::KaimingFanOut })
 }
 
 impl R3dArch {

@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use unscene_graph::Graph;
 
-use crate::manifest::{ClipInput, MANIFEST_FILE, ManifestError, check_clips};
-use crate::r3d::{R3dConfig, R3dVariant, Shortcut};
+use crate::manifest::{ClipInput, MANIFEST_FILE, ManifestError, Task, check_clips};
+use crate::r3d::{ModelError, R3dArch, R3dConfig, R3dVariant, Shortcut};
+use crate::rc3d::Rc3dConfig;
 
 /// The description of a run, `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct RunConfig {
     /// The model.
-    pub model: R3dConfig,
+    pub model: RunModel,
     /// Class names; output i of the model is `labels[i]`.
     pub labels: Vec<String>,
     /// How a clip is prepared.
@@ -24,6 +26,141 @@ pub struct RunConfig {
     pub fps: Option<f64>,
     /// Where the weights come from: command, seed, file, versions.
     pub provenance: Map<String, Value>,
+}
+
+/// The model of a run, by what it was trained for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunModel {
+    /// Names the action of a clip.
+    Classify(R3dConfig),
+    /// Finds actions in long videos.
+    Localize(Rc3dConfig),
+}
+
+impl RunModel {
+    /// What it was trained for.
+    pub fn task(&self) -> Task {
+        match self {
+            RunModel::Classify(_) => Task::Classify,
+            RunModel::Localize(_) => Task::Localize,
+        }
+    }
+
+    /// Family and depth of its backbone.
+    pub fn arch(&self) -> R3dArch {
+        match self {
+            RunModel::Classify(R3dConfig { arch, .. }) | RunModel::Localize(Rc3dConfig { arch, .. }) => *arch,
+        }
+    }
+
+    /// Number of its classes.
+    pub fn classes(&self) -> usize {
+        match self {
+            RunModel::Classify(R3dConfig { classes, .. }) | RunModel::Localize(Rc3dConfig { classes, .. }) => *classes,
+        }
+    }
+
+    /// Frames of what it takes at once, a clip or a buffer, and the side of their pictures in pixels.
+    pub fn frames_and_size(&self) -> (usize, usize) {
+        match self {
+            RunModel::Classify(R3dConfig { frames, size, .. })
+            | RunModel::Localize(Rc3dConfig { frames, size, .. }) => (*frames, *size),
+        }
+    }
+
+    /// The whole model, every parameter in it.
+    ///
+    /// # Errors
+    /// When the settings make no model.
+    pub fn graph(&self) -> Result<Graph, ModelError> {
+        match self {
+            RunModel::Classify(config) => config.graph(),
+            RunModel::Localize(config) => config.graph(),
+        }
+    }
+
+    /// The settings of a classifier.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn classifier(&self) -> Result<&R3dConfig, WrongTask> {
+        match self {
+            RunModel::Classify(config) => Ok(config),
+            other => Err(WrongTask { found: other.task(), expected: Task::Classify }),
+        }
+    }
+
+    /// The settings of a localizer.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn localizer(&self) -> Result<&Rc3dConfig, WrongTask> {
+        match self {
+            RunModel::Localize(config) => Ok(config),
+            other => Err(WrongTask { found: other.task(), expected: Task::Localize }),
+        }
+    }
+}
+
+impl From<R3dConfig> for RunModel {
+    fn from(config: R3dConfig) -> Self {
+        RunModel::Classify(config)
+    }
+}
+
+impl From<Rc3dConfig> for RunModel {
+    fn from(config: Rc3dConfig) -> Self {
+        RunModel::Localize(config)
+    }
+}
+
+/// A model of another task than is needed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this model was trained to {found}, and one to {expected} is needed here")]
+pub struct WrongTask {
+    /// What it was trained for.
+    pub found: Task,
+    /// What is needed.
+    pub expected: Task,
+}
+
+/// [`RunConfig`] as it is written: the task says how the model is to be read.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    task: Task,
+    model: Value,
+    labels: Vec<String>,
+    input: ClipInput,
+    stride_frames: usize,
+    fps: Option<f64>,
+    provenance: Map<String, Value>,
+}
+
+impl TryFrom<Written> for RunConfig {
+    type Error = serde_json::Error;
+
+    fn try_from(written: Written) -> Result<Self, serde_json::Error> {
+        let Written { task, model, labels, input, stride_frames, fps, provenance } = written;
+        let model = match task {
+            Task::Classify => RunModel::Classify(serde_json::from_value(model)?),
+            Task::Localize => RunModel::Localize(serde_json::from_value(model)?),
+        };
+        Ok(RunConfig { model, labels, input, stride_frames, fps, provenance })
+    }
+}
+
+impl From<RunConfig> for Written {
+    fn from(config: RunConfig) -> Self {
+        let RunConfig { model, labels, input, stride_frames, fps, provenance } = config;
+        let task = model.task();
+        let model = match model {
+            RunModel::Classify(config) => serde_json::json!(config),
+            RunModel::Localize(config) => serde_json::json!(config),
+        };
+        Written { task, model, labels, input, stride_frames, fps, provenance }
+    }
 }
 
 /// The paths in a run folder.
@@ -69,16 +206,17 @@ impl RunConfig {
     /// - `hara-b`: RGB in 0..1, mean and deviation of Kinetics, the defaults of kenshohara/3D-ResNets-PyTorch.
     /// - `torchvision`: short side 128 for a crop of 112, 15 frames per second, RGB in 0..1 with its own mean and
     ///   deviation (`R3D_18_Weights.KINETICS400_V1`; its 128 x 171 is the short side of 128 for videos of 4:3).
-    pub fn new(model: R3dConfig, labels: Vec<String>, provenance: Map<String, Value>) -> Self {
-        let size = model.size;
-        let (short_side, mean, std, range, fps) = match model.arch.variant {
+    pub fn new(model: impl Into<RunModel>, labels: Vec<String>, provenance: Map<String, Value>) -> Self {
+        let model = model.into();
+        let (frames, size) = model.frames_and_size();
+        let (short_side, mean, std, range, fps) = match model.arch().variant {
             R3dVariant::Hara(Shortcut::A) => (size, [114.7748, 107.7354, 99.4750], [1.0; 3], 255.0, None),
             R3dVariant::Hara(Shortcut::B) => (size, [0.4345, 0.4051, 0.3775], [0.2768, 0.2713, 0.2737], 1.0, None),
             R3dVariant::Torchvision => {
                 (size * 8 / 7, [0.43216, 0.394666, 0.37645], [0.22803, 0.22145, 0.216989], 1.0, Some(15.0))
             }
         };
-        let (frames, channels) = (model.frames, "RGB".into());
+        let channels = "RGB".into();
         let input = ClipInput { frames, height: size, width: size, short_side, mean, std, channels, range };
         Self { model, labels, input, stride_frames: frames, fps, provenance }
     }
@@ -100,8 +238,10 @@ impl RunFolder {
         self.dir.join("weights.safetensors")
     }
 
-    /// `reference.safetensors`: tensors `input` and `logits` (what libtorch computed in eval mode from `input`), and the
+    /// `reference.safetensors`: what libtorch computed in eval mode from [`reference_inputs`], each output by its name, and the
     /// metadata entry `weights_sha256`, the hash of `weights.safetensors` they belong to.
+    ///
+    /// [`reference_inputs`]: crate::reference::reference_inputs
     pub fn reference_path(&self) -> PathBuf {
         self.dir.join("reference.safetensors")
     }
@@ -123,19 +263,19 @@ impl RunFolder {
 
 fn check(config: &RunConfig, path: &Path) -> Result<(), RunError> {
     let problem = |problem: String| Err(RunError::Inconsistent { path: path.to_path_buf(), problem });
-    let (model, input) = (&config.model, &config.input);
-    if config.labels.len() != model.classes {
-        return problem(format!("model.classes is {}, but there are {} labels", model.classes, config.labels.len()));
+    let (classes, input) = (config.model.classes(), &config.input);
+    let (frames, size) = config.model.frames_and_size();
+    if config.labels.len() != classes {
+        return problem(format!("model.classes is {classes}, but there are {} labels", config.labels.len()));
     }
-    if [input.frames, input.height, input.width] != [model.frames, model.size, model.size] {
+    if [input.frames, input.height, input.width] != [frames, size, size] {
         return problem(format!(
-            "the model takes {} frames of {size} x {size}, but input says {} frames of {} x {}",
-            model.frames,
-            input.frames,
-            input.height,
-            input.width,
-            size = model.size
+            "the model takes {frames} frames of {size} x {size}, but input says {} frames of {} x {}",
+            input.frames, input.height, input.width,
         ));
+    }
+    if matches!(config.model, RunModel::Localize(_)) && config.fps.is_none() {
+        return problem("fps is null, but a localizer knows lengths by frames: give the rate it was trained at".into());
     }
     match check_clips(&config.labels, input, config.stride_frames, config.fps) {
         Err(ManifestError::Field { field, found, expected }) => {

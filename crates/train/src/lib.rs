@@ -4,6 +4,7 @@
 //!   gradients.
 //! - [`method`]: the losses of the paper and the alternating step; [`Sgd`] as PyTorch's.
 //! - [`fit`](mod@fit): the loop that all tasks share, with snapshots and resuming.
+//! - [`pretrain`] and [`localize`]: the tasks.
 //! - [`read_weights`]: tensors by name out of PyTorch checkpoints and safetensors files.
 //! - [`init_run`] and [`import_run`]: write the run folders that `export` reads.
 
@@ -13,6 +14,7 @@ mod error;
 mod events;
 pub mod fit;
 mod gradients;
+pub mod localize;
 pub mod method;
 mod net;
 pub mod pretrain;

@@ -40,6 +40,8 @@ pub struct Net {
     precision: Precision,
     /// Nodes at the start of the graph that are not trained.
     frozen_nodes: usize,
+    /// Whether BatchNorm stays as it is everywhere.
+    fixed_batch_norm: bool,
 }
 
 impl Net {
@@ -47,7 +49,14 @@ impl Net {
     pub fn init(graph: Graph, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let params = graph.params.iter().map(|spec| leaf(spec, &initial(spec, &mut random))).collect();
-        Self { graph, params, device: Device::Cpu, precision: Precision::default(), frozen_nodes: 0 }
+        Self {
+            graph,
+            params,
+            device: Device::Cpu,
+            precision: Precision::default(),
+            frozen_nodes: 0,
+            fixed_batch_norm: false,
+        }
     }
 
     /// A model on the CPU with the weights of a file. Every tensor must fit by name and shape, and none may be left over.
@@ -75,7 +84,14 @@ impl Net {
             return Err(TrainError::Misfit { path: weights.path.clone(), misfits });
         }
         let params = graph.params.iter().map(|spec| leaf(spec, &weights.tensors[&spec.name].values)).collect();
-        Ok(Self { graph, params, device: Device::Cpu, precision: Precision::default(), frozen_nodes: 0 })
+        Ok(Self {
+            graph,
+            params,
+            device: Device::Cpu,
+            precision: Precision::default(),
+            frozen_nodes: 0,
+            fixed_batch_norm: false,
+        })
     }
 
     /// The same model with convolutions in another precision.
@@ -122,6 +138,21 @@ impl Net {
         Ok(self)
     }
 
+    /// The same model, whose BatchNorm keeps its weights and its running statistics, as when it is tested: for batches that are
+    /// too small to say what is normal.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn with_fixed_batch_norm(mut self) -> Result<Self, TrainError> {
+        for node in self.graph.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })) {
+            for &param in &node.params {
+                self.params[param] = self.params[param].f_detach()?;
+            }
+        }
+        self.fixed_batch_norm = true;
+        Ok(self)
+    }
+
     /// The graph that is run.
     pub fn graph(&self) -> &Graph {
         &self.graph
@@ -159,7 +190,50 @@ impl Net {
             let problem = format!("the graph has {} inputs, but one tensor is given", self.graph.inputs.len());
             return Err(TrainError::Node { node: "input".into(), problem });
         };
-        let node = self.graph.node(only);
+        let outputs: Vec<&str> = self.graph.outputs.iter().map(|(name, _)| name.as_str()).collect();
+        self.compute(&[(&self.graph.node(only).name, input)], &outputs, mode)
+    }
+
+    /// Computes some outputs from the inputs that they need, by name; everything else is left alone. As [`Net::forward`]
+    /// otherwise.
+    ///
+    /// # Errors
+    /// As [`Net::forward`]; an output that the graph does not have, an input that is needed and not given.
+    pub fn compute(&self, given: &[(&str, &Tensor)], wanted: &[&str], mode: Mode) -> Result<Vec<Tensor>, TrainError> {
+        let wanted = wanted.iter().map(|&name| {
+            let found = self.graph.outputs.iter().find(|(output, _)| output == name).map(|(_, node)| node.index());
+            let problem = "the graph has no such output".into();
+            found.ok_or_else(|| TrainError::Node { node: name.into(), problem })
+        });
+        let wanted = wanted.collect::<Result<Vec<usize>, TrainError>>()?;
+        let last_use = self.last_uses(&wanted);
+        let mut values: Vec<Option<Tensor>> = Vec::with_capacity(self.graph.nodes.len());
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            let mode = if index < self.frozen_nodes { Mode::Eval } else { mode };
+            values.push(match (last_use[index], &node.op) {
+                (None, _) => None,
+                (Some(_), Op::Input) => Some(self.input(node, given)?),
+                (Some(_), _) => {
+                    let inputs: Vec<&Tensor> =
+                        node.inputs.iter().filter_map(|input| values[input.index()].as_ref()).collect();
+                    Some(self.run(node, &inputs, mode)?)
+                }
+            });
+            for used in &node.inputs {
+                if last_use[used.index()] == Some(index) {
+                    values[used.index()] = None;
+                }
+            }
+        }
+        Ok(wanted.iter().filter_map(|&node| values[node].as_ref().map(Tensor::shallow_clone)).collect())
+    }
+
+    /// The tensor given for an input, checked, on this device.
+    fn input(&self, node: &NodeInfo, given: &[(&str, &Tensor)]) -> Result<Tensor, TrainError> {
+        let Some((_, input)) = given.iter().find(|(name, _)| *name == node.name) else {
+            let problem = "this input is needed and not given".into();
+            return Err(TrainError::Node { node: node.name.clone(), problem });
+        };
         let found = input.size();
         let fits = found.len() == node.shape.len() + 1
             && found[0] > 0
@@ -168,35 +242,8 @@ impl Net {
             let expected = format_shape(&node.shape);
             return Err(TrainError::Input { node: node.name.clone(), found: by(&found), expected });
         }
-        let mut input = input.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
-        if self.device.is_cuda() {
-            input = channels_last(&input)?;
-        }
-        let mut values: Vec<Option<Tensor>> = Vec::with_capacity(self.graph.nodes.len());
-        let last_use = self.last_uses();
-        for (index, node) in self.graph.nodes.iter().enumerate() {
-            let mode = if index < self.frozen_nodes { Mode::Eval } else { mode };
-            let value = match node.op {
-                Op::Input => input.shallow_clone(),
-                _ => {
-                    let inputs: Vec<&Tensor> =
-                        node.inputs.iter().filter_map(|input| values[input.index()].as_ref()).collect();
-                    self.run(node, &inputs, mode)?
-                }
-            };
-            values.push(Some(value));
-            for used in &node.inputs {
-                if last_use[used.index()] == index {
-                    values[used.index()] = None;
-                }
-            }
-        }
-        Ok(self
-            .graph
-            .outputs
-            .iter()
-            .filter_map(|(_, node)| values[node.index()].as_ref().map(Tensor::shallow_clone))
-            .collect())
+        let input = input.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
+        if self.device.is_cuda() { channels_last(&input) } else { Ok(input) }
     }
 
     /// Computes the outputs in eval mode, from numbers to numbers.
@@ -213,17 +260,17 @@ impl Net {
         outputs.iter().map(values).collect()
     }
 
-    /// The position of the last node that reads each node; results are kept to the end. Without this, evaluation would hold
-    /// every activation at once.
-    fn last_uses(&self) -> Vec<usize> {
-        let mut last = vec![usize::MAX; self.graph.nodes.len()];
-        for (index, node) in self.graph.nodes.iter().enumerate() {
-            for input in &node.inputs {
-                last[input.index()] = index;
+    /// The position of the last node that reads each node that `wanted` ones need; the wanted stay to the end. Without this,
+    /// evaluation would hold every activation at once.
+    fn last_uses(&self, wanted: &[usize]) -> Vec<Option<usize>> {
+        let mut last = vec![None; self.graph.nodes.len()];
+        wanted.iter().for_each(|&node| last[node] = Some(usize::MAX));
+        for (index, node) in self.graph.nodes.iter().enumerate().rev() {
+            if last[index].is_some() {
+                for input in &node.inputs {
+                    last[input.index()] = last[input.index()].or(Some(index));
+                }
             }
-        }
-        for (_, output) in &self.graph.outputs {
-            last[output.index()] = usize::MAX;
         }
         last
     }
@@ -258,7 +305,7 @@ impl Net {
                 run()
             }
             Op::BatchNorm { eps, momentum } => {
-                let training = mode == Mode::Train;
+                let training = mode == Mode::Train && !self.fixed_batch_norm;
                 let channels = x.size()[1];
                 if training && x.numel() as i64 == channels {
                     let problem =

@@ -191,7 +191,7 @@ impl Pretraining {
 }
 
 /// Clips in colours as the weights that are taken over know them, which is not a matter of choice.
-fn form_of_start(form: ClipForm, spec: &StartSpec) -> Result<ClipForm, TrainError> {
+pub(crate) fn form_of_start(form: ClipForm, spec: &StartSpec) -> Result<ClipForm, TrainError> {
     let folder = RunFolder::new(&spec.run);
     if !folder.config_path().is_file() {
         return Ok(form);
@@ -203,7 +203,7 @@ fn form_of_start(form: ClipForm, spec: &StartSpec) -> Result<ClipForm, TrainErro
     Ok(ClipForm { normalization, short_side, ..form })
 }
 
-fn clips(batch: &DataBatch, form: &ClipForm, device: Device) -> Result<Tensor, TrainError> {
+pub(crate) fn clips(batch: &DataBatch, form: &ClipForm, device: Device) -> Result<Tensor, TrainError> {
     let sides = [batch.len(), 3, form.frames, form.height, form.width].map(|side| side as i64);
     Ok(Tensor::from_slice(&batch.input).f_reshape(sides)?.f_to_device(device)?)
 }

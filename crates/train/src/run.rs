@@ -3,18 +3,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tch::Tensor;
-use unscene_models::manifest::ClipInput;
 use unscene_models::r3d::R3dConfig;
+use unscene_models::reference::{ROWS, reference_inputs};
 use unscene_models::run::{RunConfig, RunFolder};
 
-use crate::random::Random;
 use crate::weights::{ImportReport, read_weights, sha256, to_safetensors, write_whole};
 use crate::{Mode, Net, TrainError};
-
-/// The seed of the clips in `reference.safetensors`.
-const REFERENCE_SEED: u64 = 0;
-/// Two, so that a graph that mixes up clips of a batch is found out.
-const REFERENCE_CLIPS: usize = 2;
 
 /// Writes a run folder with random weights.
 ///
@@ -58,8 +52,8 @@ fn provenance<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value>
     version.into_iter().chain(entries).map(|(key, value)| (key.to_string(), value)).collect()
 }
 
-/// Writes a run folder: `config.json`, `weights.safetensors`, and `reference.safetensors` with two random clips and the
-/// logits that the net computes from them in eval mode.
+/// Writes a run folder: `config.json`, `weights.safetensors`, and `reference.safetensors` with what the net
+/// computes from [`reference_inputs`] in eval mode.
 ///
 /// The folder appears whole or not at all: it is made beside and renamed.
 ///
@@ -67,8 +61,8 @@ fn provenance<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value>
 /// [`TrainError::Occupied`] if `dir` holds anything, [`TrainError::Labels`] if the labels are not one per class, and
 /// failures to compute or write.
 pub fn write_run(dir: &Path, config: &RunConfig, net: &Net) -> Result<(), TrainError> {
-    if config.labels.len() != config.model.classes {
-        return Err(TrainError::Labels { classes: config.model.classes, labels: config.labels.len() });
+    if config.labels.len() != config.model.classes() {
+        return Err(TrainError::Labels { classes: config.model.classes(), labels: config.labels.len() });
     }
     refuse_occupied(dir)?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -91,8 +85,8 @@ pub fn write_run(dir: &Path, config: &RunConfig, net: &Net) -> Result<(), TrainE
 /// # Errors
 /// As [`write_run`], but for what the folder holds.
 pub fn finish_run(dir: &Path, config: &RunConfig, net: &Net) -> Result<(), TrainError> {
-    if config.labels.len() != config.model.classes {
-        return Err(TrainError::Labels { classes: config.model.classes, labels: config.labels.len() });
+    if config.labels.len() != config.model.classes() {
+        return Err(TrainError::Labels { classes: config.model.classes(), labels: config.labels.len() });
     }
     fill(&RunFolder::new(dir), config, net)
 }
@@ -119,11 +113,19 @@ fn refuse_occupied(dir: &Path) -> Result<(), TrainError> {
 fn fill(folder: &RunFolder, config: &RunConfig, net: &Net) -> Result<(), TrainError> {
     let weights_sha256 = net.save(&folder.weights_path())?;
 
-    let input = reference_clips(&config.input, REFERENCE_CLIPS, REFERENCE_SEED);
-    let outputs = tch::no_grad(|| net.forward(&input, Mode::Eval))?;
     let path = folder.reference_path();
-    let logits = outputs.first().ok_or_else(|| TrainError::format(&path, "the model has no output"))?;
-    let tensors = [("input", shape(&input), values(&input)?), ("logits", shape(logits), values(logits)?)];
+    let graph = config.model.graph()?;
+    let inputs = reference_inputs(&graph, &config.input);
+    let given = graph.inputs.iter().zip(&inputs).map(|(&node, (name, values))| {
+        let sides: Vec<i64> = [ROWS].iter().chain(&graph.node(node).shape).map(|&side| side as i64).collect();
+        Ok((name.as_str(), Tensor::from_slice(values).f_reshape(sides)?))
+    });
+    let given = given.collect::<Result<Vec<_>, TrainError>>()?;
+    let given: Vec<(&str, &Tensor)> = given.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let names: Vec<&str> = graph.outputs.iter().map(|(name, _)| name.as_str()).collect();
+    let outputs = tch::no_grad(|| net.compute(&given, &names, Mode::Eval))?;
+    let tensors = names.iter().zip(&outputs).map(|(name, output)| Ok((*name, shape(output), values(output)?)));
+    let tensors = tensors.collect::<Result<Vec<_>, TrainError>>()?;
     let metadata = BTreeMap::from([("weights_sha256".to_string(), weights_sha256)]);
     let bytes = to_safetensors(tensors, metadata).map_err(|problem| TrainError::format(&path, problem))?;
     write_whole(&path, &bytes)?;
@@ -143,20 +145,6 @@ impl Net {
         write_whole(path, &bytes)?;
         Ok(sha256(&bytes))
     }
-}
-
-/// Random pixels, prepared as clips are: N x 3 x frames x height x width.
-fn reference_clips(input: &ClipInput, clips: usize, seed: u64) -> Tensor {
-    let mut random = Random::new(seed);
-    let channel = input.frames * input.height * input.width;
-    let values: Vec<f32> = (0..clips * 3 * channel)
-        .map(|index| {
-            let c = index / channel % 3;
-            (random.uniform() as f32 * input.range - input.mean[c]) / input.std[c]
-        })
-        .collect();
-    let shape = [clips, 3, input.frames, input.height, input.width].map(|size| size as i64);
-    Tensor::from_slice(&values).reshape(shape)
 }
 
 pub(crate) fn shape(tensor: &Tensor) -> Vec<usize> {

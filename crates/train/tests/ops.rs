@@ -4,7 +4,7 @@ mod common;
 
 use common::{difference, formula_net, tensor, values};
 use tch::{Kind, Tensor};
-use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node};
+use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamInit};
 use unscene_train::{Mode, Net, TrainError};
 
 /// A graph of one operation on a clip `x`.
@@ -16,7 +16,14 @@ fn one(shape: &[usize], op: impl FnOnce(&mut GraphBuilder, Node) -> Result<Node,
 }
 
 fn conv(bias: bool) -> Graph {
-    let options = ConvOptions { out_channels: 3, kernel: [3, 2, 3], stride: [1, 2, 2], padding: [1, 0, 1], bias };
+    let options = ConvOptions {
+        out_channels: 3,
+        kernel: [3, 2, 3],
+        stride: [1, 2, 2],
+        padding: [1, 0, 1],
+        bias,
+        init: ParamInit::KaimingFanOut,
+    };
     one(&[2, 3, 4, 5], |g, x| g.conv("op", x, options))
 }
 
@@ -216,7 +223,14 @@ fn gradients_are_those_of_finite_differences() {
 fn initial_values_have_the_stated_spread() {
     let net = Net::init(
         one(&[8, 4, 4, 4], |g, x| {
-            let options = ConvOptions { out_channels: 32, kernel: [3; 3], stride: [1; 3], padding: [1; 3], bias: true };
+            let options = ConvOptions {
+                out_channels: 32,
+                kernel: [3; 3],
+                stride: [1; 3],
+                padding: [1; 3],
+                bias: true,
+                init: ParamInit::KaimingFanOut,
+            };
             let y = g.conv("conv", x, options)?;
             let y = g.batch_norm("bn", y)?;
             let y = g.global_avg_pool("pool", y)?;

@@ -7,7 +7,10 @@ mod crops;
 mod detectors;
 mod normalize;
 mod picture;
+mod proposals;
 mod scores;
+mod segments;
+mod targets;
 
 pub use boxes::{Detection, iou, nms};
 pub use cam::{ClassMap, ClassWeights, energy_within};
@@ -15,4 +18,9 @@ pub use crops::{cut_clip, scaled_to, three_crops};
 pub use detectors::{DetectorError, DetectorForm, Output, YoloLayout};
 pub use normalize::{ClipDims, Normalization, ShapeError, normalize_clip};
 pub use picture::{Channels, Fit, Placement};
+pub use proposals::{
+    LabelledSegment, Proposal, ProposalRule, anchors, label_segments, pool_segments, propose, temporal_bins,
+};
 pub use scores::{softmax, top_k};
+pub use segments::{Segment, segment_nms};
+pub use targets::{AnchorRule, AnchorTarget, RegionRule, RegionTarget, match_anchors, sample_anchors, sample_regions};

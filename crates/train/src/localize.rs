@@ -1,0 +1,348 @@
+//! Training R-C3D: where in a long video an action begins and ends.
+//!
+//! For each buffer of frames: the proposal subnet scores anchors, which are matched with the truth ([`anchor_losses`]); its best
+//! guesses become proposals, of which some are drawn, cut out of the features ([`pool_segments`]), and given to the head, which
+//! names what they show and corrects their ends ([`region_losses`]).
+
+mod config;
+mod losses;
+mod pool;
+
+use std::time::Instant;
+
+use tch::{Device, Tensor};
+use unscene_data::untrimmed::{Buffer, BufferSpec, Untrimmed, buffer_items, buffers};
+use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Loader, LoaderOptions};
+use unscene_models::rc3d::names;
+use unscene_models::run::RunConfig;
+use unscene_vision::{Segment, anchors as anchors_of, match_anchors, propose, sample_anchors, sample_regions};
+
+pub use config::{BatchNorm, LocalizeConfig, TargetConfig};
+pub use losses::{anchor_losses, region_losses};
+pub use pool::pool_segments;
+
+use crate::fit::{Metrics, Task};
+use crate::gradients::Gradients;
+use crate::pretrain::{clips, form_of_start};
+use crate::random::Random;
+use crate::run::values;
+use crate::sgd::Rate;
+use crate::start::{Started, start};
+use crate::{Mode, Net, Sgd, TrainError};
+
+/// Names of the four losses, in the order in which they are computed.
+const LOSSES: [&str; 4] = ["anchor_loss", "anchor_offset_loss", "class_loss", "class_offset_loss"];
+
+/// Training a localizer as a task of the loop.
+pub struct Localizing {
+    config: LocalizeConfig,
+    form: ClipForm,
+    labels: Vec<String>,
+    model: Net,
+    step_frames: usize,
+    /// Of a whole buffer, steps x anchors of a step.
+    anchors: Vec<Segment>,
+    train: Part,
+    val: Part,
+    epochs: Option<Epoch>,
+    epoch: usize,
+    started: Option<Started>,
+    doubts: Vec<String>,
+    device: Device,
+}
+
+/// Buffers, and what reads them.
+struct Part {
+    buffers: Vec<Buffer>,
+    loader: Loader,
+}
+
+impl Localizing {
+    /// Reads the annotations, finds the buffers, and makes the model.
+    ///
+    /// # Errors
+    /// When the annotations cannot be read or cannot be right; when a part is not there or has no buffer with an action; when
+    /// the run to begin with is of another model.
+    pub fn new(config: LocalizeConfig, workers: usize, device: Device) -> Result<Self, TrainError> {
+        if let Some(problem) = config.problem() {
+            return Err(TrainError::Data(problem));
+        }
+        let graph = config.model.graph()?;
+        let step_frames = config.model.step_frames()?;
+        let anchors = anchors_of(config.model.frames / step_frames, step_frames, &config.model.anchors);
+
+        let dataset = config.data.load()?;
+        if config.model.classes != dataset.labels.len() {
+            let (found, expected) = (config.model.classes, dataset.labels.len());
+            return Err(TrainError::Data(format!("the model has {found} classes, the dataset {expected} labels")));
+        }
+        let form = clip_form(&config);
+        let form = match &config.start {
+            Some(spec) => ClipForm { frames: form.frames, ..form_of_start(form, spec)? },
+            None => form,
+        };
+        let options = LoaderOptions {
+            form: form.clone(),
+            augmentation: config.augmentation.clone(),
+            batch: config.batch,
+            seed: config.seed,
+            workers,
+            ..LoaderOptions::default()
+        };
+        let mut doubts = vec![];
+        let train = Part::new(&config, &dataset, &config.train_part, options.clone(), &mut doubts)?;
+        let still = LoaderOptions { augmentation: Augmentation::none(), seed: 0, batch: 1, ..options };
+        let val = Part::new(&config, &dataset, &config.val_part, still, &mut doubts)?;
+
+        let model = Net::init(graph, config.seed).to_device(device)?.computing(config.fit.precision);
+        let mut task = Localizing {
+            config,
+            form,
+            labels: dataset.labels,
+            model,
+            step_frames,
+            anchors,
+            train,
+            val,
+            epochs: None,
+            epoch: 0,
+            started: None,
+            doubts,
+            device,
+        };
+        if let Some(spec) = &task.config.start {
+            task.started = Some(start(spec, &task.nets())?);
+            task.model = task.model.trained_from(&task.config.train_from)?;
+            if task.config.batch_norm == BatchNorm::Fixed {
+                task.model = task.model.with_fixed_batch_norm()?;
+            }
+        }
+        Ok(task)
+    }
+
+    /// What is doubtful about the data, for people.
+    pub fn doubts(&self) -> &[String] {
+        &self.doubts
+    }
+
+    /// What was taken over from the run to begin with.
+    pub fn started(&self) -> Option<&Started> {
+        self.started.as_ref()
+    }
+
+    /// The model, both halves.
+    pub fn model(&self) -> &Net {
+        &self.model
+    }
+
+    /// The run's description, for exporting what was trained. `command` is what was called.
+    pub fn run_config(&self, command: &str) -> RunConfig {
+        let mut provenance = serde_json::Map::new();
+        provenance.insert("unscene_version".into(), env!("CARGO_PKG_VERSION").into());
+        provenance.insert("command".into(), command.into());
+        provenance.insert("config".into(), serde_json::json!(self.config));
+        let mut run = RunConfig::new(self.config.model.clone(), self.labels.clone(), provenance);
+        let ClipForm { short_side, normalization, fps, .. } = self.form.clone();
+        (run.input.short_side, run.fps) = (short_side, fps);
+        (run.input.mean, run.input.std, run.input.range) = (normalization.mean, normalization.std, normalization.range);
+        // Half a buffer: an action that one window cuts lies whole in the next, up to that length.
+        run.stride_frames = (self.config.model.frames / 2).max(1);
+        run
+    }
+
+    /// The four losses of some buffers of a part, each a mean over buffers. `chance` decides which examples are drawn.
+    fn losses(&self, part: &Part, batch: &DataBatch, chance: u64, mode: Mode) -> Result<[Tensor; 4], TrainError> {
+        let clips = clips(batch, &self.form, self.device)?;
+        let outputs = [names::ANCHOR_SCORES, names::ANCHOR_OFFSETS, names::FEATURES];
+        let [scores, offsets, features] = exactly(self.model.compute(&[(names::CLIP, &clips)], &outputs, mode)?)?;
+        drop(clips);
+        let mut anchor = vec![];
+        let (mut pooled, mut regions, mut truths, mut labels) = (vec![], vec![], vec![], vec![]);
+        for (row, &item) in batch.items.iter().enumerate() {
+            let buffer = &part.buffers[item];
+            let of_row = |tensor: &Tensor| tensor.f_get(row as i64);
+            let (scores, offsets) = (of_row(&scores)?, of_row(&offsets)?);
+            let wanted: Vec<Segment> = buffer.segments.iter().map(|one| Segment::new(one.start, one.end)).collect();
+            let mut random = Random::new(mix(chance, item as u64));
+            let mut below = |n: usize| ((random.uniform() * n as f64) as usize).min(n - 1);
+
+            let frames = buffer.frames_in_video as f64;
+            let mut targets = match_anchors(&self.anchors, &wanted, frames, &self.config.targets.anchor_rule());
+            let TargetConfig { anchors: most, anchor_share, .. } = self.config.targets;
+            sample_anchors(&mut targets, most, anchor_share, &mut below);
+            anchor.push(anchor_losses(&scores, &offsets, &targets, &self.anchors, &wanted)?);
+
+            let steps = self.anchors.len() / self.config.model.anchors.len();
+            let rule = self.config.targets.proposal_rule();
+            let proposals = propose(&values(&scores)?, &values(&offsets)?, &self.anchors, steps, frames, &rule);
+            let proposals: Vec<Segment> = proposals.iter().map(|one| one.segment).collect();
+            let mut drawn = sample_regions(&proposals, &wanted, &self.config.targets.region_rule(), &mut below);
+            if drawn.is_empty() {
+                continue;
+            }
+            let segments: Vec<Segment> = drawn.iter().map(|one| one.segment).collect();
+            pooled.push(pool_segments(&of_row(&features)?, &segments, self.step_frames)?);
+            // Truths of all buffers in one list.
+            drawn.iter_mut().filter_map(|one| one.truth.as_mut()).for_each(|truth| *truth += truths.len());
+            regions.extend(drawn);
+            truths.extend(wanted);
+            labels.extend(buffer.segments.iter().map(|one| one.label));
+        }
+        let [class, offset] = match pooled.is_empty() {
+            true => {
+                let nothing = features.f_sum(tch::Kind::Float)?.f_mul_scalar(0.0)?;
+                [nothing.shallow_clone(), nothing]
+            }
+            false => {
+                let pooled = Tensor::f_cat(&pooled, 0)?;
+                let outputs = [names::CLASS_SCORES, names::CLASS_OFFSETS];
+                let given = [(names::REGIONS, &pooled)];
+                let [scores, offsets] = exactly(self.model.compute(&given, &outputs, mode)?)?;
+                region_losses(&scores, &offsets, &regions, &truths, &labels)?
+            }
+        };
+        let mean = |at: usize| -> Result<Tensor, TrainError> {
+            let all: Vec<&Tensor> = anchor.iter().map(|losses| &losses[at]).collect();
+            Ok(Tensor::f_stack(&all, 0)?.f_mean(tch::Kind::Float)?)
+        };
+        Ok([mean(0)?, mean(1)?, class, offset])
+    }
+}
+
+impl Part {
+    fn new(
+        config: &LocalizeConfig,
+        dataset: &Untrimmed,
+        name: &str,
+        options: LoaderOptions,
+        doubts: &mut Vec<String>,
+    ) -> Result<Self, TrainError> {
+        let Some(part) = dataset.part(name) else {
+            let there: Vec<&str> = dataset.parts.iter().map(|part| part.name.as_str()).collect();
+            let there = there.join(", ");
+            return Err(TrainError::Data(format!("the part {name:?} is not there; the dataset has {there}")));
+        };
+        if let Some(first) = part.missing.first() {
+            let (missing, of) = (part.missing.len(), part.videos.len());
+            doubts.push(format!("{missing} of {of} videos of {name:?} are not on disk, {first:?} for one"));
+        }
+        let frames = config.model.frames;
+        let spec = BufferSpec {
+            frames,
+            fps: config.fps,
+            step_frames: config.step_frames.unwrap_or((frames / 4).max(1)),
+            min_overlap: config.min_overlap,
+            min_frames: config.min_frames,
+        };
+        let buffers = buffers(part, &spec)?;
+        if buffers.is_empty() {
+            return Err(TrainError::Data(format!(
+                "no video of {name:?} that is on disk has an action in it; check the annotations with `unscene data check`"
+            )));
+        }
+        let loader = Loader::new(buffer_items(part, &buffers, &spec), options)?;
+        Ok(Part { buffers, loader })
+    }
+}
+
+impl Task for Localizing {
+    fn nets(&self) -> Vec<(&str, &Net)> {
+        vec![("model", &self.model)]
+    }
+
+    fn steps(&self) -> usize {
+        self.train.loader.batches().div_ceil(self.config.fit.accumulate)
+    }
+
+    fn start_epoch(&mut self, epoch: usize, first_step: usize) -> Result<(), TrainError> {
+        self.epochs = Some(self.train.loader.epoch(epoch as u64, first_step * self.config.fit.accumulate));
+        self.epoch = epoch;
+        Ok(())
+    }
+
+    fn rates(&self, epoch: usize) -> Vec<Rate> {
+        let lr = self.config.fit.sgd.lr;
+        self.started.iter().zip(&self.config.start).flat_map(|(started, spec)| started.rates(spec, epoch, lr)).collect()
+    }
+
+    fn step(&mut self, sgd: &mut Sgd) -> Result<Metrics, TrainError> {
+        let waiting = Instant::now();
+        let no_batch = || TrainError::Data("the videos of a whole batch could not be read".into());
+        let epochs = self.epochs.as_mut().ok_or_else(no_batch)?;
+        let batches = epochs.take(self.config.fit.accumulate).collect::<Result<Vec<_>, _>>()?;
+        if batches.is_empty() {
+            return Err(no_batch());
+        }
+        let mut metrics = Metrics::from([("waited_s".to_string(), waiting.elapsed().as_secs_f64())]);
+        let share = 1.0 / batches.len() as f64;
+        let mut gradients = Gradients::default();
+        let chance = mix(self.config.seed, self.epoch as u64);
+        for batch in &batches {
+            let losses = self.losses(&self.train, batch, chance, Mode::Train)?;
+            let mut total: Option<Tensor> = None;
+            for (name, loss) in LOSSES.into_iter().zip(losses) {
+                let value = loss.f_double_value(&[])?;
+                if !value.is_finite() {
+                    return Err(TrainError::Diverged { what: name, value });
+                }
+                *metrics.entry(name.into()).or_default() += share * value;
+                total = Some(total.map_or(Ok(loss.shallow_clone()), |sum| sum.f_add(&loss))?);
+            }
+            let total = total.ok_or_else(no_batch)?;
+            gradients.add(Gradients::of(&total.f_mul_scalar(share)?, &[&self.model])?)?;
+        }
+        sgd.step(0, &[&self.model], gradients)?;
+        Ok(metrics)
+    }
+
+    fn validate(&mut self) -> Result<Metrics, TrainError> {
+        let mut sums = Metrics::new();
+        let mut batches = 0.0;
+        for batch in self.val.loader.epoch(0, 0) {
+            let losses = tch::no_grad(|| self.losses(&self.val, &batch?, 0, Mode::Eval))?;
+            for (name, loss) in LOSSES.into_iter().zip(losses) {
+                let value = loss.f_double_value(&[])?;
+                *sums.entry(name.into()).or_default() += value;
+                *sums.entry("loss".into()).or_default() += value;
+            }
+            batches += 1.0;
+        }
+        sums.values_mut().for_each(|sum| *sum /= batches);
+        sums.insert("buffers".into(), batches);
+        Ok(sums)
+    }
+}
+
+/// The form of buffers, in the colours of the model's family.
+fn clip_form(config: &LocalizeConfig) -> ClipForm {
+    let run = RunConfig::new(config.model.clone(), vec![String::new(); config.model.classes], Default::default());
+    let normalization =
+        unscene_vision::Normalization { mean: run.input.mean, std: run.input.std, range: run.input.range };
+    let (frames, size) = (config.model.frames, config.model.size);
+    // Tests cut the middle out of a picture of 8/7 of the size, 112 of 128.
+    let short_side = size * 8 / 7;
+    ClipForm {
+        frames,
+        height: size,
+        width: size,
+        short_side,
+        fps: Some(config.fps),
+        normalization,
+        ..Default::default()
+    }
+}
+
+/// The tensors that were asked for.
+fn exactly<const N: usize>(tensors: Vec<Tensor>) -> Result<[Tensor; N], TrainError> {
+    tensors.try_into().map_err(|found: Vec<Tensor>| TrainError::Node {
+        node: "output".into(),
+        problem: format!("{} tensors, expected {N}", found.len()),
+    })
+}
+
+/// One number of two that says nothing of either.
+fn mix(a: u64, b: u64) -> u64 {
+    let mut z = a.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(b);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z ^ (z >> 27)
+}
