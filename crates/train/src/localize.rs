@@ -71,14 +71,15 @@ impl Localizing {
         let step_frames = config.model.step_frames()?;
         let anchors = anchors_of(config.model.frames / step_frames, step_frames, &config.model.anchors);
 
-        let dataset = config.data.load()?;
+        let mut dataset = config.data.load()?;
         if config.model.classes != dataset.labels.len() {
             let (found, expected) = (config.model.classes, dataset.labels.len());
             return Err(TrainError::Data(format!("the model has {found} classes, the dataset {expected} labels")));
         }
         let form = clip_form(&config);
         let form = match &config.start {
-            Some(spec) => ClipForm { frames: form.frames, ..form_of_start(form, spec)? },
+            // The run's clips are shorter, and their middle may be cut out of another size; their colours are what matters.
+            Some(spec) => ClipForm { normalization: form_of_start(form.clone(), spec)?.normalization, ..form },
             None => form,
         };
         let options = LoaderOptions {
@@ -90,9 +91,9 @@ impl Localizing {
             ..LoaderOptions::default()
         };
         let mut doubts = vec![];
-        let train = Part::new(&config, &dataset, &config.train_part, options.clone(), &mut doubts)?;
+        let train = Part::new(&config, &mut dataset, &config.train_part, options.clone(), &mut doubts)?;
         let still = LoaderOptions { augmentation: Augmentation::none(), seed: 0, batch: 1, ..options };
-        let val = Part::new(&config, &dataset, &config.val_part, still, &mut doubts)?;
+        let val = Part::new(&config, &mut dataset, &config.val_part, still, &mut doubts)?;
 
         let model = Net::init(graph, config.seed).to_device(device)?.computing(config.fit.precision);
         let mut task = Localizing {
@@ -212,35 +213,28 @@ impl Localizing {
 impl Part {
     fn new(
         config: &LocalizeConfig,
-        dataset: &Untrimmed,
+        dataset: &mut Untrimmed,
         name: &str,
         options: LoaderOptions,
         doubts: &mut Vec<String>,
     ) -> Result<Self, TrainError> {
-        let Some(part) = dataset.part(name) else {
-            let there: Vec<&str> = dataset.parts.iter().map(|part| part.name.as_str()).collect();
-            let there = there.join(", ");
-            return Err(TrainError::Data(format!("the part {name:?} is not there; the dataset has {there}")));
-        };
+        let spec = config.buffers();
+        let found = buffers(dataset, name, &spec, options.max_failed, config.data.skip_bad)?;
+        let part = dataset.part(name).ok_or_else(|| TrainError::Data(format!("the part {name:?} is not there")))?;
         if let Some(first) = part.missing.first() {
             let (missing, of) = (part.missing.len(), part.videos.len());
             doubts.push(format!("{missing} of {of} videos of {name:?} are not on disk, {first:?} for one"));
         }
-        let frames = config.model.frames;
-        let spec = BufferSpec {
-            frames,
-            fps: config.fps,
-            step_frames: config.step_frames.unwrap_or((frames / 4).max(1)),
-            min_overlap: config.min_overlap,
-            min_frames: config.min_frames,
-        };
-        let buffers = buffers(part, &spec)?;
-        if buffers.is_empty() {
-            return Err(TrainError::Data(format!(
-                "no video of {name:?} that is on disk has an action in it; check the annotations with `unscene data check`"
-            )));
+        if let Some(first) = found.skipped.first() {
+            let (count, video, problem) = (found.skipped.len(), &first.video, &first.problem);
+            doubts.push(format!("{count} segments of {name:?} were left out, one of {video}: {problem}"));
         }
-        let loader = Loader::new(buffer_items(part, &buffers, &spec), options)?;
+        if let Some(first) = found.unreadable.first() {
+            let (count, id, reason) = (found.unreadable.len(), &first.id, &first.reason);
+            doubts.push(format!("{count} videos of {name:?} cannot be read, {id} for one: {reason}"));
+        }
+        let buffers = found.buffers;
+        let loader = Loader::new(buffer_items(part, &buffers, &spec)?, options)?;
         Ok(Part { buffers, loader })
     }
 }
@@ -318,7 +312,7 @@ fn clip_form(config: &LocalizeConfig) -> ClipForm {
     let run = RunConfig::new(config.model.clone(), vec![String::new(); config.model.classes], Default::default());
     let normalization =
         unscene_vision::Normalization { mean: run.input.mean, std: run.input.std, range: run.input.range };
-    let (frames, size) = (config.model.frames, config.model.size);
+    let size = config.model.size;
     // Tests cut the middle out of a picture of 8/7 of the size, 112 of 128.
     let short_side = size * 8 / 7;
     ClipForm {

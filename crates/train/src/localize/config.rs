@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use unscene_data::Augmentation;
-use unscene_data::untrimmed::UntrimmedSpec;
+use unscene_data::untrimmed::{BufferSpec, UntrimmedSpec, buffer_augmentation};
 use unscene_models::rc3d::Rc3dConfig;
 use unscene_vision::{AnchorRule, ProposalRule, RegionRule};
 
@@ -37,7 +37,7 @@ pub struct LocalizeConfig {
     #[serde(default = "min_frames")]
     pub min_frames: usize,
     /// How buffers vary: 7/8 of the short side, as 112 of 128, from the middle or a corner.
-    #[serde(default = "augmentation")]
+    #[serde(default = "buffer_augmentation")]
     pub augmentation: Augmentation,
     /// Buffers in a batch.
     #[serde(default = "one_buffer")]
@@ -81,10 +81,6 @@ fn min_overlap() -> f64 {
 
 fn min_frames() -> usize {
     3
-}
-
-fn augmentation() -> Augmentation {
-    Augmentation { scales: vec![0.875], ..Augmentation::default() }
 }
 
 fn one_buffer() -> usize {
@@ -173,6 +169,12 @@ impl TargetConfig {
 }
 
 impl LocalizeConfig {
+    /// How videos are cut into training buffers.
+    pub fn buffers(&self) -> BufferSpec {
+        let LocalizeConfig { fps, step_frames, min_overlap, min_frames, .. } = *self;
+        BufferSpec { frames: self.model.frames, fps, step_frames, min_overlap, min_frames }
+    }
+
     /// What is wrong with the numbers, if anything.
     pub fn problem(&self) -> Option<String> {
         let targets = &self.targets;
