@@ -8,7 +8,8 @@ use anyhow::Result;
 use clap::Args;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::json;
-use unscene_stage::{Plan, Preset, Report, Settings};
+use unscene_stage::untrimmed;
+use unscene_stage::{Control, Plan, Preset, Report, Settings};
 
 use crate::interrupt;
 
@@ -21,14 +22,22 @@ In training, each of 10 actions has a scene of its own, in which the share of --
   unseen   in 4 scenes that training does not show
 A model that looks at the scene is right on iid and wrong on swapped.
 
+With --untrimmed, videos last a quarter of a minute and more, and one person does several things in them, with idle time between. Each
+action is the own one of the video's scene with the probability --bias; the parts are train, val, test (as iid) and swapped.
+Annotations are written as THUMOS14 has them (annotations_thumos/) and as ActivityNet has them (activitynet.json).
+
 Examples:
   unscene stage --out stage --preset demo
   unscene stage --out unbiased --preset demo --bias 0.1     # chance: one of ten scenes
-  unscene stage --out small --preset demo --train 300 --seed 7")]
+  unscene stage --out small --preset demo --train 300 --seed 7
+  unscene stage --out untrimmed --untrimmed --preset demo   # to find actions in time")]
 pub struct StageArgs {
     /// Folder to make
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Make videos of several actions with idle time between, for temporal localization, rather than one action each
+    #[arg(long, conflicts_with = "empty")]
+    untrimmed: bool,
     /// tiny (for tests), demo (learned in minutes on two cores) or full (9,500 videos of 192 x 144)
     #[arg(long, default_value_t = Preset::Demo)]
     preset: Preset,
@@ -44,7 +53,7 @@ pub struct StageArgs {
     /// Validation videos [default: the preset's]
     #[arg(long, value_name = "N")]
     val: Option<usize>,
-    /// Videos of each of the test sets iid, swapped and unseen [default: the preset's]
+    /// Videos of each of the test sets: iid, swapped and unseen, or test and swapped [default: the preset's]
     #[arg(long, value_name = "N")]
     test: Option<usize>,
     /// Also make every video without its person, in DIR/empty: the true background for `[confusion] fill`, and a test of what
@@ -68,25 +77,46 @@ impl StageArgs {
             [self.train.unwrap_or(train), self.val.unwrap_or(val), test(iid), test(swapped), test(unseen)];
         settings
     }
+
+    fn untrimmed(&self) -> untrimmed::Settings {
+        let mut settings = self.preset.untrimmed();
+        settings.seed = self.seed;
+        settings.bias = self.bias.unwrap_or(settings.bias);
+        let [train, val, test, swapped] = settings.untrimmed_videos;
+        settings.untrimmed_videos = [
+            self.train.unwrap_or(train),
+            self.val.unwrap_or(val),
+            self.test.unwrap_or(test),
+            self.test.unwrap_or(swapped),
+        ];
+        settings
+    }
 }
 
-/// Renders on all cores; stopped and called again, it goes on.
-pub fn run(args: StageArgs) -> Result<()> {
-    let start = Instant::now();
-    let plan = Plan::new(args.settings())?;
-    interrupt::listen()?;
-    let bar = ProgressBar::new(plan.videos.len() as u64);
+/// Shows how far the work is, and stops it on Ctrl-C.
+fn rendering<T, E>(videos: usize, write: impl FnOnce(&Control<'_>) -> Result<T, E>) -> Result<T, E> {
+    let bar = ProgressBar::new(videos as u64);
     bar.set_style(
         ProgressStyle::with_template("rendering {wide_bar} {pos}/{len} videos, {per_sec:0}, {eta} left")
             .expect("a valid template"),
     );
-    let control = |done: usize| {
+    let made = write(&|done: usize| {
         bar.set_position(done as u64);
         interrupt::control()
-    };
-    let made = unscene_stage::write(&plan, &args.out, &control);
+    });
     bar.finish_and_clear();
-    let made = made?;
+    made
+}
+
+/// Renders on all cores; stopped and called again, it goes on.
+pub fn run(args: StageArgs) -> Result<()> {
+    if args.untrimmed {
+        return run_untrimmed(&args);
+    }
+    let start = Instant::now();
+    let plan = Plan::new(args.settings())?;
+    interrupt::listen()?;
+    let made = rendering(plan.videos.len(), |control| unscene_stage::write(&plan, &args.out, control))?;
 
     let mut out = std::io::stdout().lock();
     let dir = args.out.display();
@@ -112,6 +142,38 @@ pub fn run(args: StageArgs) -> Result<()> {
     writeln!(out, "  pictures {pictures:>5} empty scenes with labels")?;
     if plan.settings.empty {
         writeln!(out, "  empty    {:>5} videos without people, with the same lists", plan.videos.len())?;
+    }
+    writeln!(out, "look at {dir}/contact_sheet.png")?;
+    Ok(())
+}
+
+fn run_untrimmed(args: &StageArgs) -> Result<()> {
+    let start = Instant::now();
+    let plan = untrimmed::Plan::new(args.untrimmed())?;
+    interrupt::listen()?;
+    let made = rendering(plan.videos.len(), |control| untrimmed::write(&plan, &args.out, control))?;
+
+    let mut out = std::io::stdout().lock();
+    let dir = args.out.display();
+    if args.json {
+        let settings = &plan.settings;
+        writeln!(out, "{:#}", json!({"stage": dir.to_string(), "settings": settings, "made": made}))?;
+        return Ok(());
+    }
+    let untrimmed::Report { parts, frames, kept } = &made;
+    writeln!(out, "wrote {dir}: {} videos, {frames} frames, in {}", plan.videos.len(), HumanDuration(start.elapsed()))?;
+    if *kept > 0 {
+        writeln!(out, "  {kept} videos were there already")?;
+    }
+    for part in parts.iter().filter(|part| part.videos > 0) {
+        let untrimmed::PartReport { videos, seconds, actions, ambiguous, in_own_scene, .. } = part;
+        writeln!(
+            out,
+            "  {:<8} {videos:>4} videos, {:>5.1} min, {actions:>5} actions, {:>5.1} % in a scene of their own; {ambiguous} ambiguous",
+            part.part.name(),
+            seconds / 60.0,
+            in_own_scene * 100.0,
+        )?;
     }
     writeln!(out, "look at {dir}/contact_sheet.png")?;
     Ok(())

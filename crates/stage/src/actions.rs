@@ -84,6 +84,32 @@ impl Action {
         matches!(self, Action::RaiseArms | Action::LowerArms | Action::SitDown | Action::StandUp)
     }
 
+    /// The action that is this one backwards: one follows the other.
+    pub fn reverse(self) -> Option<Action> {
+        match self {
+            Action::RaiseArms => Some(Action::LowerArms),
+            Action::LowerArms => Some(Action::RaiseArms),
+            Action::SitDown => Some(Action::StandUp),
+            Action::StandUp => Some(Action::SitDown),
+            _ => None,
+        }
+    }
+
+    /// How the figure rests before it.
+    pub(crate) fn begins(self) -> Rest {
+        match self {
+            Action::RaiseArms | Action::Wave | Action::JumpingJack => Rest::Front,
+            Action::SitDown | Action::Kick | Action::Punch | Action::March | Action::Bow => Rest::Side,
+            Action::LowerArms => Rest::ArmsUp,
+            Action::StandUp => Rest::Seated,
+        }
+    }
+
+    /// How the figure rests after it.
+    pub(crate) fn ends(self) -> Rest {
+        self.reverse().map_or(self.begins(), Action::begins)
+    }
+
     /// The pose at a phase: 0 is the start, 1 the end of the transition or of one cycle. Transitions hold their first
     /// pose before 0 and their last after 1; cycles go on.
     pub(crate) fn pose(self, phase: f32, style: &Style) -> Pose {
@@ -136,14 +162,62 @@ pub(crate) struct Pose {
     pub knees: [f32; 2],
 }
 
+impl Pose {
+    /// On the way to another pose: at 0 this one, at 1 the other, and seen from where the other is.
+    pub(crate) fn towards(self, other: Pose, share: f32) -> Pose {
+        let mix = |from: f32, to: f32| from + (to - from) * share;
+        let both = |from: [f32; 2], to: [f32; 2]| [mix(from[0], to[0]), mix(from[1], to[1])];
+        Pose {
+            frontal: other.frontal,
+            jump: mix(self.jump, other.jump),
+            trunk: mix(self.trunk, other.trunk),
+            shoulders: both(self.shoulders, other.shoulders),
+            elbows: both(self.elbows, other.elbows),
+            hips: both(self.hips, other.hips),
+            knees: both(self.knees, other.knees),
+        }
+    }
+}
+
+/// What a figure does while it does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Stands and faces us.
+    Front,
+    /// Stands, seen from the side.
+    Side,
+    /// Faces us with both arms up.
+    ArmsUp,
+    /// Sits, seen from the side.
+    Seated,
+}
+
+impl Rest {
+    /// The pose.
+    pub(crate) fn pose(self, style: &Style) -> Pose {
+        match self {
+            Rest::Front => front(style),
+            // With straight knees, as whoever is about to sit down.
+            Rest::Side => seated(0.0, style),
+            Rest::ArmsUp => raised_arms(1.0, style),
+            Rest::Seated => seated(1.0, style),
+        }
+    }
+
+    /// True for a figure on its feet with free hands, which can begin most actions.
+    pub(crate) fn is_free(self) -> bool {
+        matches!(self, Rest::Front | Rest::Side)
+    }
+}
+
 /// Smooth from 0 to 1, still at both ends.
-fn ease(phase: f32) -> f32 {
+pub(crate) fn ease(phase: f32) -> f32 {
     let x = phase.clamp(0.0, 1.0);
     x * x * (3.0 - 2.0 * x)
 }
 
 /// From 0 to 1 and back in every cycle.
-fn pulse(phase: f32) -> f32 {
+pub(crate) fn pulse(phase: f32) -> f32 {
     0.5 - 0.5 * (phase * TAU).cos()
 }
 
@@ -273,6 +347,21 @@ mod tests {
                     assert!((a - b).abs() < 1e-5, "{forth:?} at {phase}: {a} and {b}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn actions_begin_and_end_as_they_rest() {
+        for action in Action::ALL.into_iter().filter(|action| action.is_transition()) {
+            for (phase, rest) in [(0.0, action.begins()), (1.0, action.ends())] {
+                let (a, b) = (action.pose(phase, &STYLE), rest.pose(&STYLE));
+                assert_eq!(a.frontal, b.frontal, "{action:?}");
+                assert!(angles(a).iter().zip(angles(b)).all(|(a, b)| (a - b).abs() < 1e-5), "{action:?} at {phase}");
+            }
+        }
+        for action in Action::ALL.into_iter().filter(|action| !action.is_transition()) {
+            assert!(action.begins().is_free() && action.begins() == action.ends());
+            assert_eq!(action.pose(0.4, &STYLE).frontal, action.begins() == Rest::Front, "{action:?}");
         }
     }
 

@@ -10,14 +10,18 @@
 //! 2. [`Scene`] paints a place; the same number of a view is the same picture.
 //! 3. [`Take`] is one video: who does what where. [`render`] gives its frames and the box of the person.
 //! 4. [`Settings`] and a seed make the plan of a whole set, [`write`](write()) makes its files.
+//!
+//! [`untrimmed`] makes another kind of set of the same actions, scenes and figures: long videos of several actions.
 
 mod actions;
 mod error;
 mod figure;
+mod files;
 mod plan;
 mod scenes;
 mod sheet;
 mod take;
+pub mod untrimmed;
 mod write;
 
 pub use actions::Action;

@@ -222,17 +222,32 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), StageError> {
-        let wrong = |name, found: String, expected| Err(StageError::Setting { name, found, expected });
-        let Format { width, height, fps, frames, figures, drift } = self.format;
-        if !(0.0..=1.0).contains(&self.bias) {
-            return wrong("bias", self.bias.to_string(), "a probability from 0 to 1");
-        }
-        if self.videos[0] == 0 {
-            return wrong("train", "0".into(), "at least one video");
-        }
-        if self.train_views == 0 || self.test_views == 0 {
-            return wrong("views", format!("{} and {}", self.train_views, self.test_views), "at least one of each");
-        }
+        check_lots(self.bias, self.videos[0], (self.train_views, self.test_views))?;
+        self.format.check()
+    }
+}
+
+pub(crate) fn wrong(name: &'static str, found: String, expected: &'static str) -> Result<(), StageError> {
+    Err(StageError::Setting { name, found, expected })
+}
+
+/// Checks what every kind of set is drawn by.
+pub(crate) fn check_lots(bias: f64, train: usize, views: (u64, u64)) -> Result<(), StageError> {
+    if !(0.0..=1.0).contains(&bias) {
+        return wrong("bias", bias.to_string(), "a probability from 0 to 1");
+    }
+    if train == 0 {
+        return wrong("train", "0".into(), "at least one video");
+    }
+    if views.0 == 0 || views.1 == 0 {
+        return wrong("views", format!("{} and {}", views.0, views.1), "at least one of each");
+    }
+    Ok(())
+}
+
+impl Format {
+    pub(crate) fn check(&self) -> Result<(), StageError> {
+        let &Format { width, height, fps, frames, figures, drift } = self;
         for (name, side) in [("width", width), ("height", height)] {
             if !(16..=4096).contains(&side) || side % 2 == 1 {
                 return wrong(name, side.to_string(), "an even number of pixels from 16 to 4096");

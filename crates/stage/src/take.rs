@@ -7,8 +7,8 @@ use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use unscene_draw::tiny_skia::{FilterQuality, PixmapPaint, Transform};
 
-use crate::actions::Action;
-use crate::figure::{self, Look};
+use crate::actions::{Action, Pose};
+use crate::figure::{self, Extent, Look};
 use crate::scenes::Scene;
 use unscene_draw::Canvas;
 
@@ -43,10 +43,10 @@ pub struct Take {
 }
 
 /// Room around the frame in which the camera drifts, in picture heights.
-const MARGIN: f32 = 0.1;
+pub(crate) const MARGIN: f32 = 0.1;
 
 /// A view of a scene without people, as large as the camera may wander.
-fn draw_backdrop(scene: Scene, view: u64, set_seed: u64, width: u32, height: u32) -> Canvas {
+pub(crate) fn draw_backdrop(scene: Scene, view: u64, set_seed: u64, width: u32, height: u32) -> Canvas {
     let margin = (MARGIN * height as f32).ceil() as u32;
     let mut canvas = Canvas::new(width + 2 * margin, height + 2 * margin);
     let scene_seed = (scene as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -91,10 +91,7 @@ pub fn render<E>(
     } else {
         rng.random_range(0.0..1.0)
     };
-    // Room for arms and legs on both sides, as far as the frame has it.
-    let room = (0.38 * look.height).min(aspect / 2.0 - 0.02);
-    let x = rng.random_range(room..=(aspect - room).max(room));
-    let ground = rng.random_range(0.9..0.98f32).max(look.height + 0.06).min(0.99);
+    let (x, ground) = spot(&look, aspect, &mut rng);
 
     // The camera goes from one corner of its room to another, unsteadily.
     let room = MARGIN * format.drift;
@@ -117,9 +114,7 @@ pub fn render<E>(
         let mut extent = [0.0; 4];
         if with_person {
             let pose = take.action.pose(start + time_s / period_s, &look.style);
-            let shadow = look.height * 0.17;
-            canvas.ellipse_alpha(x + dx, ground + dy, shadow, shadow * 0.2, [0.0; 3], 0.3);
-            extent = figure::draw(&mut canvas, &look, &pose, x + dx, ground + dy);
+            extent = draw_person(&mut canvas, &look, &pose, x + dx, ground + dy);
         }
         canvas.read(&mut rgb, gain);
         let limits = [width, height, width, height];
@@ -129,8 +124,24 @@ pub fn render<E>(
     Ok(())
 }
 
+/// Where a figure stands: x, and how low its feet are.
+pub(crate) fn spot(look: &Look, aspect: f32, rng: &mut Pcg64) -> (f32, f32) {
+    // Room for arms and legs on both sides, as far as the frame has it.
+    let room = (0.38 * look.height).min(aspect / 2.0 - 0.02);
+    let x = rng.random_range(room..=(aspect - room).max(room));
+    let ground = rng.random_range(0.9..0.98f32).max(look.height + 0.06).min(0.99);
+    (x, ground)
+}
+
+/// Draws a figure on its shadow; its extent is that of the figure.
+pub(crate) fn draw_person(canvas: &mut Canvas, look: &Look, pose: &Pose, x: f32, ground: f32) -> Extent {
+    let shadow = look.height * 0.17;
+    canvas.ellipse_alpha(x, ground, shadow, shadow * 0.2, [0.0; 3], 0.3);
+    figure::draw(canvas, look, pose, x, ground)
+}
+
 /// Copies what the camera sees of a backdrop. `camera` is its way from the middle, in picture heights.
-fn pan(canvas: &mut Canvas, backdrop: &Canvas, camera: (f32, f32)) {
+pub(crate) fn pan(canvas: &mut Canvas, backdrop: &Canvas, camera: (f32, f32)) {
     let height = canvas.pixmap.height() as f32;
     let margin = (MARGIN * height).ceil();
     let shift = Transform::from_translate(-camera.0 * height - margin, -camera.1 * height - margin);

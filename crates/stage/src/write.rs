@@ -10,10 +10,8 @@
 //!
 //! Paths in lists start at the folder of the list, those in `ucf101/` at `videos/`.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -22,6 +20,7 @@ use unscene_media::{EncodeOptions, Encoder};
 
 use crate::actions::Action;
 use crate::error::StageError;
+use crate::files::{create_dir, finish, occupy, rename, write_csv, write_file, write_png};
 use crate::plan::{Plan, Settings, Split, Video};
 use crate::scenes::Scene;
 use crate::sheet::contact_sheet;
@@ -31,9 +30,6 @@ use unscene_draw::Canvas;
 /// Called with the number of finished videos; `Break` stops the work.
 pub type Control<'a> = dyn Fn(usize) -> ControlFlow<()> + Sync + 'a;
 
-/// The settings of a set that is not finished.
-const UNFINISHED: &str = ".stage-unfinished.json";
-const FINISHED: &str = "stage.json";
 /// Folder of the videos without people.
 const EMPTY: &str = "empty";
 /// Pictures of empty scenes: of each scene to train on, and to validate.
@@ -98,7 +94,7 @@ pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<Report, S
     let _ = control(plan.videos.len());
     write_lists(plan, &boxes, out)?;
     write_png(&out.join("contact_sheet.png"), &contact_sheet(plan))?;
-    rename(&out.join(UNFINISHED), &out.join(FINISHED))?;
+    finish(out)?;
 
     let splits = Split::ALL.map(|split| {
         let videos: Vec<_> = plan.videos.iter().filter(|video| video.split == split).collect();
@@ -111,27 +107,6 @@ pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<Report, S
         pictures: Scene::all().count() * (PICTURES.0 + PICTURES.1) as usize,
         kept: kept.into_inner(),
     })
-}
-
-/// Claims an empty or missing folder, or one that was left unfinished with the same settings.
-fn occupy(settings: &Settings, out: &Path) -> Result<(), StageError> {
-    let occupied = |problem: &str| Err(StageError::Occupied { path: out.to_path_buf(), problem: problem.into() });
-    let text = serde_json::to_string_pretty(settings).expect("settings are plain numbers");
-    create_dir(out)?;
-    match fs::read_to_string(out.join(UNFINISHED)) {
-        Ok(found) if found == text => return Ok(()),
-        Ok(_) => return occupied("holds an unfinished set of other settings"),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(source) => return Err(StageError::Io { path: out.join(UNFINISHED), source }),
-    }
-    if out.join(FINISHED).exists() {
-        return occupied("holds a finished set already");
-    }
-    let mut entries = fs::read_dir(out).map_err(|source| StageError::Io { path: out.to_path_buf(), source })?;
-    if entries.next().is_some() {
-        return occupied("is not empty");
-    }
-    write_file(&out.join(UNFINISHED), text.as_bytes())
 }
 
 /// Renders a video and encodes it, unless it is there already. Returns the boxes, and whether it is new.
@@ -223,46 +198,4 @@ fn write_lists(plan: &Plan, boxes: &[Vec<[f32; 4]>], out: &Path) -> Result<(), S
         write_file(&ucf101.join(format!("testlist{number:02}.txt")), test.collect::<String>().as_bytes())?;
     }
     Ok(())
-}
-
-fn write_csv<const N: usize>(
-    path: &Path,
-    header: [&str; N],
-    rows: impl Iterator<Item = [String; N]>,
-) -> Result<(), StageError> {
-    let failed = |error: csv::Error| StageError::Io { path: path.to_path_buf(), source: error.into() };
-    let partial = beside(path);
-    let mut writer = csv::Writer::from_path(&partial).map_err(failed)?;
-    writer.write_record(header).map_err(failed)?;
-    for row in rows {
-        writer.write_record(row).map_err(failed)?;
-    }
-    writer.flush().map_err(|source| StageError::Io { path: path.to_path_buf(), source })?;
-    rename(&partial, path)
-}
-
-fn write_png(path: &Path, canvas: &Canvas) -> Result<(), StageError> {
-    let bytes = canvas.png().map_err(|source| StageError::Io { path: path.to_path_buf(), source })?;
-    write_file(path, &bytes)
-}
-
-/// Writes beside, then renames: a file is whole or not there.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
-    let partial = beside(path);
-    fs::write(&partial, bytes).map_err(|source| StageError::Io { path: path.to_path_buf(), source })?;
-    rename(&partial, path)
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    path.with_file_name(name)
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), StageError> {
-    fs::rename(from, to).map_err(|source| StageError::Io { path: to.to_path_buf(), source })
-}
-
-fn create_dir(path: &Path) -> Result<(), StageError> {
-    fs::create_dir_all(path).map_err(|source| StageError::Io { path: path.to_path_buf(), source })
 }
