@@ -7,7 +7,7 @@ use unscene_models::manifest::Precision;
 
 use crate::{ExportError, ExportOptions, Exported, abandon, export};
 
-/// Export a run as a bundle: manifest.json and an ONNX model, checked by running it.
+/// Export a run as a bundle: manifest.json and an ONNX model (two for a localizer), checked by running it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExportArgs {
     /// Write ONNX; the only format, and the default
@@ -22,7 +22,7 @@ pub struct ExportArgs {
     /// Half-precision weights and arithmetic; inputs and outputs stay float32
     #[arg(long)]
     pub fp16: bool,
-    /// Also give the pooled features, which `unscene eval scene` looks at
+    /// Also give the pooled features, which `unscene eval scene` looks at; of a classifier
     #[arg(long)]
     pub features: bool,
     /// Also give what class activation maps are made of, for `unscene explain` and the service's ?explain=cam
@@ -88,7 +88,7 @@ fn describe(done: &Exported) -> String {
         if done.precision == Precision::Fp16 { "half precision" } else { "single precision" }
     );
     for (engine, difference) in &done.parity {
-        text += &format!("\n  {engine}: largest difference from libtorch {difference:.1e} of the largest logit");
+        text += &format!("\n  {engine}: largest difference from libtorch {difference:.1e} of the largest value");
     }
     if !done.parity.contains_key("ort-cpu") {
         text += "\n  ort-cpu: not checked, ONNX Runtime was not found";

@@ -1,4 +1,5 @@
-//! From a run folder to a bundle: built beside its place, checked by running it, then renamed.
+//! From a run folder to a bundle: built beside its place, checked by running it, then renamed. What a bundle of each task holds
+//! is said in [`crate::classify`] and [`crate::localize`].
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,37 +9,41 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use prost::Message;
-use safetensors::{Dtype, tensor::TensorView};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use unscene_graph::Graph;
-use unscene_models::manifest::{Dim, FileInfo, GraphFile, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo};
-use unscene_models::r3d::{CLASSIFIER, R3dConfig};
-use unscene_models::run::{RunConfig, RunFolder};
+use unscene_models::manifest::{
+    Dim, FileInfo, GraphFile, LocalizeInfo, MANIFEST_FILE, Manifest, Precision, TensorInfo,
+};
+use unscene_models::run::{RunFolder, RunModel};
 
 use crate::check::{Reference, check};
+use crate::classify::{self, CLASSIFIER_FILE};
+use crate::localize;
 use crate::onnx::BATCH;
 use crate::{ExportError, Weights, fold_batch_norm, write_onnx};
-
-/// The name of the graph's file inside a bundle.
-pub const MODEL_FILE: &str = "model.onnx";
-
-/// The name of the file of the classifier's weights inside a bundle.
-pub const CLASSIFIER_FILE: &str = "classifier.safetensors";
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Exported {
     /// The bundle.
     pub bundle: PathBuf,
-    /// Size of `model.onnx` in bytes.
+    /// Size of the ONNX files in bytes.
     pub bytes: usize,
     /// Number of ONNX nodes.
     pub nodes: usize,
-    /// Arithmetic of the graph.
+    /// Arithmetic of the graphs.
     pub precision: Precision,
-    /// Per engine, the largest difference from libtorch's logits divided by the largest logit.
+    /// Per engine, the largest difference from libtorch's outputs, each divided by the largest value of that output.
     pub parity: BTreeMap<String, f64>,
+}
+
+/// What is particular to a task: the graphs and their files, and what the manifest says about them.
+pub(crate) struct Parts {
+    pub graphs: Vec<(&'static str, Graph)>,
+    pub localize: Option<LocalizeInfo>,
+    /// The model's configuration.
+    pub model: Value,
 }
 
 /// How to export.
@@ -46,7 +51,7 @@ pub struct Exported {
 pub struct ExportOptions {
     /// Arithmetic of the graph.
     pub precision: Precision,
-    /// Also gives the pooled features, as a second output.
+    /// Also gives the pooled features, as a second output; of a classifier.
     pub features: bool,
     /// Also gives what class activation maps are made of: the last activations as another output, and the classifier's
     /// weights as a file.
@@ -60,109 +65,84 @@ pub struct ExportOptions {
 /// The bundle appears at `out` complete and checked, or not at all.
 ///
 /// # Errors
-/// When the run folder is incomplete or contradicts itself, `out` is taken, or the exported model does not compute what
-/// the run's reference says.
+/// When the run folder is incomplete or contradicts itself, an option is not for its task, `out` is taken, or the exported
+/// model does not compute what the run's reference says.
 pub fn export(run: &Path, out: &Path, options: &ExportOptions) -> Result<Exported, ExportError> {
-    let ExportOptions { precision, features, maps, force } = *options;
-    check_place(out, force)?;
+    check_place(out, options.force)?;
     let run = RunFolder::new(run);
     let config = run.read_config()?;
-    let outputs: Vec<&str> =
-        [("features", features), ("maps", maps)].iter().filter(|one| one.1).map(|one| one.0).collect();
-    let classifier = config.model.classifier().map_err(|source| ExportError::Task { path: run.config_path(), source })?;
-    let graph =
-        classifier.graph_with(&outputs).map_err(|source| ExportError::Model { path: run.config_path(), source })?;
+    let model_error = |source| ExportError::Model { path: run.config_path(), source };
+    let parts = match &config.model {
+        RunModel::Classify(model) => classify::parts(model, options).map_err(model_error)?,
+        RunModel::Localize(model) => {
+            localize::refuse(options, &run.dir)?;
+            localize::parts(model).map_err(model_error)?
+        }
+    };
+    let whole = config.model.graph().map_err(model_error)?;
     let bytes = read(&run.weights_path())?;
-    let mut weights = Weights::read(&bytes, &graph, &run.weights_path())?;
+    let mut weights = Weights::read(&bytes, &whole, &run.weights_path())?;
     let weights_sha256 = sha256(&bytes);
     drop(bytes);
-    let reference = Reference::read(&run.reference_path(), &graph, &config.input, &weights_sha256)?;
+    let reference = Reference::read(&run.reference_path(), &whole, &config.input, &weights_sha256)?;
+    let classifier = options.maps.then(|| classify::class_weights(&whole, &weights)).transpose()?;
 
-    let class_weights = maps.then(|| class_weights(&graph, &weights)).transpose()?;
-
-    let folded = fold_batch_norm(graph, &mut weights);
-    let mut model = write_onnx(&folded, &weights, precision);
+    let written = parts.graphs.into_iter().map(|(file, graph)| {
+        let folded = fold_batch_norm(graph, &mut weights);
+        let mut model = write_onnx(&folded, &weights, options.precision);
+        let about = [("model", &*config.model.arch().to_string()), ("weights_sha256", &weights_sha256)];
+        crate::proto::describe(&mut model, &about);
+        let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
+        let onnx = model.encode_to_vec();
+        (graph_file(file, &folded, sha256(&onnx)), nodes, onnx)
+    });
+    let written: Vec<(GraphFile, usize, Vec<u8>)> = written.collect();
     drop(weights);
-    crate::proto::describe(
-        &mut model,
-        &[("model", &config.model.arch().to_string()), ("weights_sha256", &weights_sha256)],
-    );
-    let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
-    let onnx = model.encode_to_vec();
-    drop(model);
-
-    let mut manifest = manifest(&config, classifier, &folded, precision, sha256(&onnx), &weights_sha256)?;
+    let mut provenance = Map::new();
+    provenance.insert("unscene".into(), env!("CARGO_PKG_VERSION").into());
+    provenance.insert("date".into(), date().into());
+    provenance.insert("run".into(), Value::Object(config.provenance.clone()));
+    provenance.insert("weights_sha256".into(), weights_sha256.into());
+    let mut manifest = Manifest {
+        task: config.model.task(),
+        labels: config.labels,
+        input: config.input,
+        stride_frames: config.stride_frames,
+        fps: config.fps,
+        graphs: written.iter().map(|one| one.0.clone()).collect(),
+        localize: parts.localize,
+        classifier: classifier.as_ref().map(|bytes| FileInfo { file: CLASSIFIER_FILE.into(), sha256: sha256(bytes) }),
+        parity: BTreeMap::new(),
+        precision: options.precision,
+        model: parts.model,
+        provenance,
+    };
     let partial = Partial::create(out)?;
-    write(&partial.0.join(MODEL_FILE), &onnx)?;
-    if let Some(bytes) = class_weights {
+    for (graph, _, onnx) in &written {
+        write(&partial.0.join(&graph.file), onnx)?;
+    }
+    if let Some(bytes) = classifier {
         write(&partial.0.join(CLASSIFIER_FILE), &bytes)?;
-        manifest.classifier = Some(FileInfo { file: CLASSIFIER_FILE.into(), sha256: sha256(&bytes) });
     }
     let manifest_path = partial.0.join(MANIFEST_FILE);
     write(&manifest_path, manifest.to_json()?.as_bytes())?;
-    manifest.parity = check(&partial.0, &reference, precision)?;
+    let (bytes, nodes) = written.iter().fold((0, 0), |sum, (_, nodes, onnx)| (sum.0 + onnx.len(), sum.1 + nodes));
+    drop(written);
+    manifest.parity = check(&partial.0, &reference, options.precision)?;
     write(&manifest_path, manifest.to_json()?.as_bytes())?;
     partial.publish(out)?;
-    Ok(Exported { bundle: out.to_path_buf(), bytes: onnx.len(), nodes, precision, parity: manifest.parity })
+    Ok(Exported { bundle: out.to_path_buf(), bytes, nodes, precision: options.precision, parity: manifest.parity })
 }
 
-/// The layer from features to logits as a safetensors file: `weight`, classes x channels, and `bias`.
-fn class_weights(graph: &Graph, weights: &Weights) -> Result<Vec<u8>, ExportError> {
-    let tensors: Vec<(&str, Vec<usize>, Vec<u8>)> = graph
-        .params
-        .iter()
-        .filter_map(|param| {
-            let name = param.name.strip_prefix(CLASSIFIER)?.strip_prefix('.')?;
-            let bytes = weights.get(&param.name).iter().flat_map(|value| value.to_le_bytes()).collect();
-            Some((name, param.shape.clone(), bytes))
-        })
-        .collect();
-    let failed = |source| ExportError::SafeTensors { path: CLASSIFIER_FILE.into(), source };
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(failed)?)))
-        .collect::<Result<Vec<_>, ExportError>>()?;
-    safetensors::serialize(views, None).map_err(failed)
-}
-
-fn manifest(
-    config: &RunConfig,
-    classifier: &R3dConfig,
-    graph: &Graph,
-    precision: Precision,
-    sha256: String,
-    weights_sha256: &str,
-) -> Result<Manifest, ExportError> {
+/// The manifest's entry for a graph.
+fn graph_file(file: &str, graph: &Graph, sha256: String) -> GraphFile {
     let tensor = |name: &str, shape: &[usize]| TensorInfo {
         name: name.into(),
         shape: std::iter::once(Dim::Symbol(BATCH.into())).chain(shape.iter().map(|&size| Dim::Fixed(size))).collect(),
     };
     let inputs = graph.inputs.iter().map(|&node| graph.node(node)).map(|node| tensor(&node.name, &node.shape));
     let outputs = graph.outputs.iter().map(|(name, node)| tensor(name, &graph.node(*node).shape));
-    let mut provenance = Map::new();
-    provenance.insert("unscene".into(), env!("CARGO_PKG_VERSION").into());
-    provenance.insert("date".into(), date().into());
-    provenance.insert("run".into(), Value::Object(config.provenance.clone()));
-    provenance.insert("weights_sha256".into(), weights_sha256.into());
-    Ok(Manifest {
-        task: Task::Classify,
-        labels: config.labels.clone(),
-        input: config.input.clone(),
-        stride_frames: config.stride_frames,
-        fps: config.fps,
-        graphs: vec![GraphFile {
-            file: MODEL_FILE.into(),
-            sha256,
-            inputs: inputs.collect(),
-            outputs: outputs.collect(),
-        }],
-        localize: None,
-        classifier: None,
-        parity: BTreeMap::new(),
-        precision,
-        model: json!(classifier),
-        provenance,
-    })
+    GraphFile { file: file.into(), sha256, inputs: inputs.collect(), outputs: outputs.collect() }
 }
 
 /// The time in UTC to the second: `2026-01-31T09:05:00Z`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
-use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineError, EngineOptions, Model};
+use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineError, EngineOptions, Graphs};
 use unscene_graph::{Graph, format_shape};
 use unscene_models::manifest::{ClipInput, Precision};
 use unscene_models::reference::{ROWS, reference_inputs};
@@ -13,15 +13,15 @@ use crate::ExportError;
 use crate::bundle::read;
 use crate::weights::floats;
 
-/// Clips and the logits libtorch computed from them.
+/// Inputs and the outputs that libtorch computed from them, each by its name.
 pub(crate) struct Reference {
-    input: Vec<f32>,
-    logits: Vec<f32>,
-    clips: usize,
+    path: PathBuf,
+    inputs: Vec<(String, Vec<f32>)>,
+    outputs: Vec<(String, Vec<f32>)>,
 }
 
 impl Reference {
-    /// Reads a run's `reference.safetensors`; it must belong to the weights of this hash.
+    /// Reads a run's `reference.safetensors`; it must belong to the weights of this hash. `graph` is the run's whole model.
     pub fn read(path: &Path, graph: &Graph, clip: &ClipInput, weights_sha256: &str) -> Result<Self, ExportError> {
         let wrong = |problem: String| ExportError::Reference { path: path.to_path_buf(), problem };
         let unreadable = |source| ExportError::SafeTensors { path: PathBuf::from(path), source };
@@ -35,29 +35,50 @@ impl Reference {
             )));
         }
         let file = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
-        let tensor = |name: &str, expected: &[usize]| {
+        let outputs = graph.outputs.iter().map(|(name, node)| {
             let view = file.tensor(name).map_err(|_| wrong(format!("has no tensor '{name}'")))?;
+            let expected = &graph.node(*node).shape;
             match view.shape() {
-                [clips, rest @ ..] if *clips > 0 && rest == expected && view.dtype() == Dtype::F32 => {
-                    Ok((*clips, floats(&view)))
+                [ROWS, rest @ ..] if rest == expected && view.dtype() == Dtype::F32 => {
+                    Ok((name.clone(), floats(&view)))
                 }
-                other => Err(wrong(format!(
-                    "'{name}' is {:?} {other:?}, expected F32 {}",
-                    view.dtype(),
-                    format_shape(expected)
-                ))),
+                other => {
+                    let (dtype, expected) = (view.dtype(), format_shape(expected));
+                    Err(wrong(format!("'{name}' is {dtype:?} {other:?}, expected F32 {expected} with N = {ROWS}")))
+                }
             }
-        };
-        let (rows, logits) = tensor("logits", &graph.node(graph.outputs[0].1).shape)?;
-        let input = reference_inputs(graph, clip).into_iter().next().map(|(_, input)| input).unwrap_or_default();
-        match rows == ROWS {
-            true => Ok(Self { input, logits, clips: ROWS }),
-            false => Err(wrong(format!("has logits of {rows} clips, expected {ROWS}"))),
+        });
+        let outputs = outputs.collect::<Result<_, _>>()?;
+        Ok(Self { path: path.to_path_buf(), inputs: reference_inputs(graph, clip), outputs })
+    }
+
+    /// The largest difference of all outputs, each relative to the largest value of its own.
+    fn difference(&self, graphs: &Graphs, engine: &'static str) -> Result<f64, ExportError> {
+        let wrong = |problem| ExportError::Reference { path: self.path.clone(), problem };
+        let (mut largest, mut compared) = (0.0f64, 0);
+        for (index, file) in graphs.manifest().graphs.iter().enumerate() {
+            let names = file.inputs.iter().map(|input| &input.name);
+            let input = self.inputs.iter().find(|(name, _)| names.clone().any(|wanted| wanted == name));
+            let (_, input) = input.ok_or_else(|| wrong(format!("has no input of {}", file.file)))?;
+            let found = graphs.run(index, input, ROWS).map_err(|source| ExportError::Engine { engine, source })?;
+            for (tensor, found) in file.outputs.iter().zip(found) {
+                // Outputs that were only asked for in the export are not in the run's reference.
+                if let Some((_, expected)) = self.outputs.iter().find(|(name, _)| *name == tensor.name) {
+                    let difference = relative_difference(&found, expected);
+                    // A reference that is not finite gives NaN, which `max` would drop.
+                    largest = if difference.is_nan() { f64::INFINITY } else { largest.max(difference) };
+                    compared += 1;
+                }
+            }
+        }
+        match compared == self.outputs.len() {
+            true => Ok(largest),
+            false => Err(wrong("has outputs that the bundle does not have".into())),
         }
     }
 }
 
-/// The largest difference allowed, relative to the largest logit.
+/// The largest difference allowed, relative to the largest value of an output.
 ///
 /// Single precision: sums are taken in another order and BatchNorm is folded. Half precision has 11 bits.
 pub fn tolerance(precision: Precision) -> f64 {
@@ -94,15 +115,13 @@ pub(crate) fn check(
         let failed = |source| ExportError::Engine { engine, source };
         let bundle = Bundle::open(dir).map_err(failed)?;
         let options = EngineOptions { engine: choice, device: DeviceChoice::Cpu, ..Default::default() };
-        let model = match Model::load(&bundle, &options) {
+        let graphs = match Graphs::load(&bundle, &options) {
             Err(EngineError::Unavailable { .. }) if choice == EngineChoice::Ort => continue,
             other => other.map_err(failed)?,
         };
-        let logits = model.run_raw(&reference.input, reference.clips).map_err(failed)?;
-        let found = relative_difference(&logits, &reference.logits);
+        let found = reference.difference(&graphs, engine)?;
         let allowed = tolerance(precision);
-        // A reference that is not finite gives NaN, which must not pass.
-        if found.is_nan() || found > allowed {
+        if found > allowed {
             return Err(ExportError::Parity { engine, found, allowed });
         }
         parity.insert(engine.to_string(), found);

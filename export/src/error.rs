@@ -15,13 +15,15 @@ pub enum ExportError {
         /// What is wrong with the model.
         source: unscene_models::r3d::ModelError,
     },
-    /// The run is of a task that this bundle is not for.
-    #[error("{path}: {source}")]
-    Task {
-        /// The run's `config.json`.
-        path: PathBuf,
-        /// Which.
-        source: unscene_models::run::WrongTask,
+    /// An option is not for models of the run's task.
+    #[error("{option} is for models that classify; {run} was trained to {task}, export it without")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// The run folder.
+        run: PathBuf,
+        /// What its model was trained for.
+        task: unscene_models::manifest::Task,
     },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
@@ -85,13 +87,13 @@ pub enum ExportError {
     },
     /// The written bundle computes something else than the run.
     #[error(
-        "the exported model differs from the run in {engine}: largest difference {found:e} of the largest logit, \
+        "the exported model differs from the run in {engine}: largest difference {found:e} of the largest value, \
          allowed {allowed:e}; no bundle was written"
     )]
     Parity {
         /// The engine.
         engine: &'static str,
-        /// Largest difference divided by the largest logit.
+        /// Largest difference divided by the largest value of the output.
         found: f64,
         /// The tolerance of the precision.
         allowed: f64,

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use unscene_engine::EngineError;
 use unscene_media::MediaError;
+use unscene_models::manifest::Task;
 
 /// Media type of an RFC 9457 document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -29,8 +30,26 @@ pub enum ApiError {
         /// What there is, as a list for people.
         loaded: String,
     },
+    /// No bundle of the route's task is loaded.
+    #[error("no model that can {task} is loaded; loaded are {loaded}")]
+    NoModel {
+        /// What the route does.
+        task: Task,
+        /// What there is, as a list for people.
+        loaded: String,
+    },
+    /// The model that was asked for does something else than the route.
+    #[error("the model `{name}` was made to {found}; POST /v1/{found} uses it")]
+    WrongModel {
+        /// What was asked for.
+        name: String,
+        /// What it does.
+        found: Task,
+    },
     /// No route has that path.
-    #[error("nothing is served at {0}; GET /v1/models lists the models and POST /v1/classify takes a video")]
+    #[error(
+        "nothing is served at {0}; GET /v1/models lists the models, POST /v1/classify and /v1/localize take a video"
+    )]
     NoSuchRoute(String),
     /// The route exists and does not take that method.
     #[error("{method} is not allowed here; use {allowed}")]
@@ -83,7 +102,10 @@ impl ApiError {
         match self {
             Self::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter is wrong"),
             Self::BadUpload(_) => (StatusCode::BAD_REQUEST, "bad-upload", "The upload cannot be read"),
-            Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, "unknown-model", "No such model"),
+            Self::UnknownModel { .. } | Self::NoModel { .. } => {
+                (StatusCode::NOT_FOUND, "unknown-model", "No such model")
+            }
+            Self::WrongModel { .. } => (StatusCode::BAD_REQUEST, "wrong-model", "The model is of another task"),
             Self::NoSuchRoute(_) => (StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")

@@ -16,6 +16,7 @@
 pub mod access;
 pub mod admission;
 pub mod error;
+mod loaded;
 pub mod metrics;
 mod options;
 mod params;

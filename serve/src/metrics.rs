@@ -23,7 +23,7 @@ pub struct Metrics {
     pub inference_seconds: HistogramVec,
     /// Seconds that an uploaded video waited for a decoding slot.
     pub wait_seconds: Histogram,
-    /// Clips classified, by `model`.
+    /// Clips classified, or windows localized, by `model`.
     pub clips: IntCounterVec,
     /// Bytes of body received.
     pub received_bytes: IntCounter,
@@ -85,7 +85,7 @@ impl Metrics {
             decode_seconds: seconds("decode_seconds", "Time to decode and preprocess a video.", "model")?,
             inference_seconds: seconds("inference_seconds", "Time to run the model on a video.", "model")?,
             wait_seconds,
-            clips: counters("clips_total", "Clips classified.", &["model"])?,
+            clips: counters("clips_total", "Clips classified, or windows localized.", &["model"])?,
             received_bytes: counter("received_bytes_total", "Bytes of request body received.")?,
             cancelled: counter("cancelled_total", "Requests cancelled: the client left or the time ran out.")?,
             in_flight: gauge("in_flight_requests", "Requests being handled now.")?,

@@ -20,7 +20,7 @@ pub enum LogFormat {
 #[derive(Args, Clone, Debug)]
 pub struct ServeOptions {
     /// Folder of an exported model (a bundle, as `unscene export` writes it). Give the flag once for each model; the
-    /// first one answers requests that name no model.
+    /// first one of a task answers requests that name no model.
     #[arg(long = "bundle", env = "UNSCENE_BUNDLE", value_name = "DIR", value_delimiter = ',', required = true)]
     pub bundles: Vec<PathBuf>,
 

@@ -6,11 +6,44 @@ use crate::error::ApiError;
 const MAX_TOP_K: usize = 1000;
 /// Largest `stride_frames` accepted. A stride beyond the longest video gives one clip, and this is beyond it.
 const MAX_STRIDE: usize = 1_000_000;
+/// Largest `max_segments` accepted, so that an answer stays one that can be sent.
+const MAX_SEGMENTS: usize = 10_000;
 
-/// What a client asked for besides the video.
+/// What a client may ask for besides the video; each task has its own.
+pub trait Params: Default {
+    /// The names that [`set`](Self::set) knows.
+    const NAMES: &'static [&'static str];
+
+    /// Sets one parameter by name.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::BadParameter`] when it is unknown, given twice or out of range.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError>;
+
+    /// Name of the model; the first of the task when absent.
+    fn model(&self) -> Option<&str>;
+
+    /// Parses a query string. An unknown or repeated parameter is an error: a mistyped name must not pass unnoticed.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    fn from_query(query: &str) -> Result<Self, ApiError> {
+        let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
+            .map_err(|error| ApiError::BadParameter(format!("the query string cannot be read: {error}")))?;
+        let mut params = Self::default();
+        for (name, value) in pairs.into_inner() {
+            params.set(&name, &value)?;
+        }
+        Ok(params)
+    }
+}
+
+/// What a client of `/v1/classify` may ask for.
 #[derive(Debug, Default, PartialEq)]
 pub struct ClassifyParams {
-    /// Name of the model; the first bundle when absent.
+    /// Name of the model; the first classifier when absent.
     pub model: Option<String>,
     /// Number of predictions in the answer.
     pub top_k: Option<usize>,
@@ -29,40 +62,65 @@ pub enum Explain {
     Cam,
 }
 
-impl ClassifyParams {
-    /// The names that [`set`](Self::set) knows.
-    pub const NAMES: [&'static str; 5] = ["model", "top_k", "stride_frames", "clips", "explain"];
+impl Params for ClassifyParams {
+    const NAMES: &'static [&'static str] = &["model", "top_k", "stride_frames", "clips", "explain"];
 
-    /// Parses a query string. An unknown or repeated parameter is an error: a mistyped name must not pass unnoticed.
-    pub fn from_query(query: &str) -> Result<Self, ApiError> {
-        let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
-            .map_err(|error| ApiError::BadParameter(format!("the query string cannot be read: {error}")))?;
-        let mut params = Self::default();
-        for (name, value) in pairs.into_inner() {
-            params.set(&name, &value)?;
-        }
-        Ok(params)
-    }
-
-    /// Sets one parameter by name.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
         match name {
             "model" => once(name, &mut self.model, value.to_owned()),
             "top_k" => once(name, &mut self.top_k, count(name, value, MAX_TOP_K)?),
             "stride_frames" => once(name, &mut self.stride_frames, count(name, value, MAX_STRIDE)?),
             "clips" => once(name, &mut self.clips, flag(name, value)?),
             "explain" if value.trim() == "cam" => once(name, &mut self.explain, Explain::Cam),
-            "explain" => Err(ApiError::BadParameter(format!(
-                "`explain` is `{}`; give cam, for class activation maps",
-                crate::error::shorten(value)
-            ))),
-            _ => Err(ApiError::BadParameter(format!(
-                "unknown parameter `{}`; known are {}",
-                crate::error::shorten(name),
-                Self::NAMES.join(", ")
-            ))),
+            "explain" => {
+                Err(ApiError::BadParameter(format!("`explain` is `{}`; give cam", crate::error::shorten(value))))
+            }
+            _ => Err(unknown(name, Self::NAMES)),
         }
     }
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+}
+
+/// What a client of `/v1/localize` may ask for.
+#[derive(Debug, Default, PartialEq)]
+pub struct LocalizeParams {
+    /// Name of the model; the first localizer when absent.
+    pub model: Option<String>,
+    /// Lowest score of a segment in the answer.
+    pub threshold: Option<f32>,
+    /// Most segments in the answer.
+    pub max_segments: Option<usize>,
+    /// Overlap above which a segment is left out for a better one of its class.
+    pub tiou_nms: Option<f64>,
+    /// Frames from the start of one window to the start of the next.
+    pub stride_frames: Option<usize>,
+}
+
+impl Params for LocalizeParams {
+    const NAMES: &'static [&'static str] = &["model", "threshold", "max_segments", "tiou_nms", "stride_frames"];
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        match name {
+            "model" => once(name, &mut self.model, value.to_owned()),
+            "threshold" => once(name, &mut self.threshold, share(name, value)? as f32),
+            "max_segments" => once(name, &mut self.max_segments, count(name, value, MAX_SEGMENTS)?),
+            "tiou_nms" => once(name, &mut self.tiou_nms, share(name, value)?),
+            "stride_frames" => once(name, &mut self.stride_frames, count(name, value, MAX_STRIDE)?),
+            _ => Err(unknown(name, Self::NAMES)),
+        }
+    }
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+}
+
+fn unknown(name: &str, known: &[&str]) -> ApiError {
+    let (name, known) = (crate::error::shorten(name), known.join(", "));
+    ApiError::BadParameter(format!("unknown parameter `{name}`; known are {known}"))
 }
 
 fn once<T>(name: &str, place: &mut Option<T>, value: T) -> Result<(), ApiError> {
@@ -77,6 +135,16 @@ fn count(name: &str, value: &str, max: usize) -> Result<usize, ApiError> {
         Ok(n) if (1..=max).contains(&n) => Ok(n),
         _ => Err(ApiError::BadParameter(format!(
             "`{name}` is `{}`; give a whole number from 1 to {max}",
+            crate::error::shorten(value)
+        ))),
+    }
+}
+
+fn share(name: &str, value: &str) -> Result<f64, ApiError> {
+    match value.trim().parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(ApiError::BadParameter(format!(
+            "`{name}` is `{}`; give a number from 0 to 1",
             crate::error::shorten(value)
         ))),
     }
@@ -105,6 +173,29 @@ mod tests {
             explain: Some(Explain::Cam),
         };
         assert_eq!(params, expected);
+    }
+
+    #[test]
+    fn a_query_sets_every_parameter_of_localization() {
+        let query = "model=r&threshold=0.25&max_segments=7&tiou_nms=1&stride_frames=192";
+        let expected = LocalizeParams {
+            model: Some("r".into()),
+            threshold: Some(0.25),
+            max_segments: Some(7),
+            tiou_nms: Some(1.0),
+            stride_frames: Some(192),
+        };
+        assert_eq!(LocalizeParams::from_query(query).unwrap(), expected);
+        for (query, word) in [
+            ("threshold=1.5", "`threshold` is `1.5`; give a number from 0 to 1"),
+            ("threshold=nan", "threshold"),
+            ("tiou_nms=-1", "tiou_nms"),
+            ("max_segments=0", "max_segments"),
+            ("top_k=3", "known are model, threshold"),
+        ] {
+            let error = LocalizeParams::from_query(query).unwrap_err().to_string();
+            assert!(error.contains(word), "{query}: {error}");
+        }
     }
 
     #[test]

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, middleware, web};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use unscene_engine::{Bundle, EngineError, EngineOptions, Model};
+use unscene_engine::{Bundle, EngineError, EngineOptions};
 
 use crate::admission::Admission;
+use crate::loaded::Loaded;
 use crate::metrics::Metrics;
 use crate::options::{LogFormat, ServeOptions};
 use crate::state::State;
@@ -241,7 +242,7 @@ fn check_spool_dir(options: &ServeOptions) -> Result<(), StartError> {
     }
 }
 
-fn load_models(options: &ServeOptions) -> Result<Vec<Model>, StartError> {
+fn load_models(options: &ServeOptions) -> Result<Vec<Loaded>, StartError> {
     if options.bundles.is_empty() {
         return Err(StartError::NoBundle);
     }
@@ -251,17 +252,18 @@ fn load_models(options: &ServeOptions) -> Result<Vec<Model>, StartError> {
         threads: options.threads,
         ..EngineOptions::default()
     };
-    let mut models: Vec<Model> = Vec::new();
+    let mut models: Vec<Loaded> = Vec::new();
     for folder in &options.bundles {
         let bundle_error = |source| StartError::Bundle { folder: folder.clone(), source: Box::new(source) };
         let started = Instant::now();
         let bundle = Bundle::open(folder).map_err(bundle_error)?;
-        let model = Model::load(&bundle, &engine).map_err(bundle_error)?;
+        let model = Loaded::load(&bundle, &engine).map_err(bundle_error)?;
         if models.iter().any(|other| other.name() == model.name()) {
             return Err(StartError::DuplicateName { folder: folder.clone(), name: model.name().to_owned() });
         }
         tracing::info!(
             model = model.name(),
+            task = %model.task(),
             engine = model.engine_name(),
             device = model.device_name(),
             seconds = started.elapsed().as_secs_f64(),

@@ -14,7 +14,7 @@ use prometheus::IntCounter;
 use unscene_media::Source;
 
 use crate::error::{ApiError, shorten};
-use crate::params::ClassifyParams;
+use crate::params::Params;
 
 /// Uploads up to this size stay in memory.
 const IN_MEMORY: usize = 4 << 20;
@@ -83,7 +83,7 @@ pub async fn receive(
     request: &HttpRequest,
     payload: web::Payload,
     rules: &UploadRules,
-    params: &mut ClassifyParams,
+    params: &mut impl Params,
 ) -> Result<Upload, ApiError> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let announced = header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
@@ -122,7 +122,7 @@ fn count(
     })
 }
 
-async fn from_form(mut form: Multipart, rules: &UploadRules, params: &mut ClassifyParams) -> Result<Upload, ApiError> {
+async fn from_form<P: Params>(mut form: Multipart, rules: &UploadRules, params: &mut P) -> Result<Upload, ApiError> {
     let form_error = |error| multipart_error(&error, rules.max_bytes);
     let mut upload = None;
     let mut fields = 0;
@@ -137,13 +137,13 @@ async fn from_form(mut form: Multipart, rules: &UploadRules, params: &mut Classi
                 return Err(ApiError::BadUpload("the form has more than one field `video`; send one".to_owned()));
             }
             upload = Some(spool(field.map_err(form_error), rules).await?);
-        } else if ClassifyParams::NAMES.contains(&name.as_str()) {
+        } else if P::NAMES.contains(&name.as_str()) {
             params.set(&name, &text(field, &name, rules.max_bytes).await?)?;
         } else {
             return Err(ApiError::BadUpload(format!(
                 "the form has a field `{}`; the video goes into the field `video`, and the others are {}",
                 shorten(&name),
-                ClassifyParams::NAMES.join(", ")
+                P::NAMES.join(", ")
             )));
         }
     }

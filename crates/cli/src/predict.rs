@@ -1,7 +1,9 @@
-//! `unscene predict`: videos to predictions on the command line.
+//! `unscene predict`: videos to predictions on the command line. What is predicted is the bundle's task.
 
-use std::io::Write;
-use std::num::NonZero;
+mod classify;
+mod localize;
+mod timeline;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,10 +11,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use unscene_engine::{
-    Bundle, Classification, ClassifyOptions, Crops, DeviceChoice, EngineChoice, EngineError, EngineOptions, Model,
-    Progress,
+    Bundle, DeviceChoice, EngineChoice, EngineError, EngineOptions, Localizer, Model, Progress, VideoSummary,
 };
-use unscene_media::Source;
+use unscene_models::manifest::Task;
 
 use crate::failure::{Interrupted, report};
 use crate::interrupt;
@@ -25,26 +26,22 @@ const BAR_AFTER: Duration = Duration::from_millis(700);
 #[command(after_help = "\
 Examples:
   unscene predict --bundle bundles/first video.mp4
-  unscene predict --bundle bundles/first --json *.mp4 | jq -r '[.file, .predictions[0].label] | @tsv'")]
+  unscene predict --bundle bundles/first --json *.mp4 | jq -r '[.file, .predictions[0].label] | @tsv'
+  unscene predict --bundle bundles/localizer --timeline out.svg video.mp4")]
 pub struct PredictArgs {
-    /// Bundle written by `unscene export`
+    /// Bundle written by `unscene export`: of a classifier, or of a localizer, which finds actions in long videos
     #[arg(long)]
     bundle: PathBuf,
-    /// Videos, classified one after another
+    /// Videos, looked at one after another
     #[arg(required = true, value_name = "VIDEO")]
     videos: Vec<PathBuf>,
-    /// Number of classes to print
-    #[arg(long, value_name = "K", default_value_t = NonZero::new(5).unwrap())]
-    top_k: NonZero<usize>,
     /// Frames from the start of a clip to the start of the next [default: the bundle's]
     #[arg(long, value_name = "FRAMES")]
     stride_frames: Option<usize>,
-    /// Parts of the picture that are classified and averaged: center, or three along the longer side
-    #[arg(long, default_value_t = Crops::Center)]
-    crops: Crops,
-    /// Also give the scores of every clip, with its times
-    #[arg(long)]
-    clips: bool,
+    #[command(flatten)]
+    classify: classify::ClassifyArgs,
+    #[command(flatten)]
+    localize: localize::LocalizeArgs,
     /// auto, ort or tract
     #[arg(long, default_value_t = EngineChoice::Auto)]
     engine: EngineChoice,
@@ -59,51 +56,66 @@ pub struct PredictArgs {
     json: bool,
 }
 
-/// Classifies each video; one that fails is named, the others still run, and the command then fails.
+/// Looks at each video; one that fails is named, the others still run, and the command then fails.
 pub fn run(args: PredictArgs) -> Result<()> {
     let bundle = Bundle::open(&args.bundle)?;
     let engine =
         EngineOptions { engine: args.engine, device: args.device, threads: args.threads, ..EngineOptions::default() };
-    let model = Model::load(&bundle, &engine)?;
-    // The video in work is given up, and the command ends.
-    interrupt::listen()?;
-
-    let mut failed = Vec::new();
-    for (done, path) in args.videos.iter().enumerate() {
-        match classify(&model, path, &args) {
-            Ok(found) => print(path, &found, args.json)?,
-            Err(EngineError::Cancelled) => bail!(Interrupted { done, of: args.videos.len(), what: "videos" }),
-            Err(error) => {
-                let broken_engine = matches!(error, EngineError::Inference { .. });
-                // Neither has more to say than this one line.
-                if broken_engine || args.videos.len() == 1 {
-                    return Err(error.into());
-                }
-                report(&error.into());
-                failed.push(path.display().to_string());
-            }
+    let task = bundle.manifest.task;
+    let misplaced = match task {
+        Task::Classify => args.localize.given(),
+        Task::Localize => args.classify.given(),
+    };
+    if let Some(option) = misplaced {
+        bail!("{option} is not for {}, which was made to {task}; leave it out", args.bundle.display());
+    }
+    match task {
+        Task::Classify => {
+            let model = Model::load(&bundle, &engine)?;
+            each(&args.videos, |path| classify::predict(&model, path, &args))
+        }
+        Task::Localize => {
+            args.localize.check(args.videos.len())?;
+            let localizer = Localizer::load(&bundle, &engine)?;
+            each(&args.videos, |path| localize::predict(&localizer, path, &args))
         }
     }
+}
+
+fn each(videos: &[PathBuf], mut predict: impl FnMut(&Path) -> Result<()>) -> Result<()> {
+    // The video in work is given up, and the command ends.
+    interrupt::listen()?;
+    let mut failed = Vec::new();
+    for (done, path) in videos.iter().enumerate() {
+        let Err(error) = predict(path) else { continue };
+        match error.downcast_ref() {
+            Some(EngineError::Cancelled) => bail!(Interrupted { done, of: videos.len(), what: "videos" }),
+            // A broken engine, or output that cannot be written, would fail for every video.
+            None | Some(EngineError::Inference { .. }) => return Err(error),
+            // One video has no more to say than this one line.
+            Some(_) if videos.len() == 1 => return Err(error),
+            Some(_) => report(&error),
+        }
+        failed.push(path.display().to_string());
+    }
     if !failed.is_empty() {
-        bail!("{} of {} videos could not be classified: {}", failed.len(), args.videos.len(), failed.join(", "));
+        bail!("{} of {} videos could not be used: {}", failed.len(), videos.len(), failed.join(", "));
     }
     Ok(())
 }
 
-fn classify(model: &Model, path: &Path, args: &PredictArgs) -> Result<Classification, EngineError> {
-    let options = ClassifyOptions {
-        top_k: args.top_k.get(),
-        stride_frames: args.stride_frames,
-        crops: args.crops,
-        clips: args.clips,
-        ..ClassifyOptions::default()
-    };
-    let mut bar = Bar::new(path);
-    let source = Source::Path(path.to_path_buf());
-    model.classify(&source, &options, &mut |progress| {
-        bar.update(progress);
-        interrupt::control()
-    })
+fn warn_of_damage(path: &Path, video: &VideoSummary) {
+    if video.damaged_packets > 0 {
+        let (file, count) = (path.display(), video.damaged_packets);
+        eprintln!("warning: {file}: {count} damaged packets; parts of the video are missing or wrong");
+    }
+}
+
+/// An answer as JSON, with the name of the file.
+fn with_file(path: &Path, answer: &impl serde::Serialize) -> Result<serde_json::Value> {
+    let mut object = serde_json::to_value(answer)?;
+    object["file"] = path.display().to_string().into();
+    Ok(object)
 }
 
 /// Seconds of video done, on standard error if that is a terminal, for a video that takes its time.
@@ -141,30 +153,4 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
-}
-
-fn print(path: &Path, found: &Classification, json: bool) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    if found.video.damaged_packets > 0 {
-        let (file, count) = (path.display(), found.video.damaged_packets);
-        eprintln!("warning: {file}: {count} damaged packets; parts of the video are missing or wrong");
-    }
-    if json {
-        let mut object = serde_json::to_value(found)?;
-        object["file"] = path.display().to_string().into();
-        writeln!(out, "{object}")?;
-        return Ok(());
-    }
-    writeln!(out, "{} ({} clips, {} on {})", path.display(), found.video.clips, found.engine, found.device)?;
-    for prediction in &found.predictions {
-        writeln!(out, "  {:>7.3} %  {}", prediction.score * 100.0, prediction.label)?;
-    }
-    for clip in found.clips.iter().flatten() {
-        write!(out, "  {:>8.2} s .. {:>8.2} s", clip.start_s, clip.end_s)?;
-        if let Some(best) = clip.predictions.first() {
-            write!(out, "  {:>7.3} %  {}", best.score * 100.0, best.label)?;
-        }
-        writeln!(out)?;
-    }
-    Ok(())
 }

@@ -73,10 +73,7 @@ fn one_bad_video_among_others_is_named_and_the_others_are_classified() {
     let errors: Vec<&str> = ended.err.lines().collect();
     assert_eq!(errors.len(), 2, "{ended:?}");
     assert!(errors[0].contains("audio.mp4"), "{ended:?}");
-    assert!(
-        errors[1].contains("1 of 2 videos could not be classified") && errors[1].contains("audio.mp4"),
-        "{ended:?}"
-    );
+    assert!(errors[1].contains("1 of 2 videos could not be used") && errors[1].contains("audio.mp4"), "{ended:?}");
 }
 
 #[test]

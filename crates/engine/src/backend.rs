@@ -1,6 +1,6 @@
 //! The choice of engine and device.
 
-use unscene_models::manifest::Manifest;
+use unscene_models::manifest::{Dim, GraphFile, Manifest, TensorInfo};
 
 use crate::backend_ort::{self, OrtBackend};
 use crate::backend_tract::{self, TractBackend};
@@ -8,15 +8,12 @@ use crate::bundle::Bundle;
 use crate::error::{EngineError, Result};
 use crate::options::{DeviceChoice, EngineChoice, EngineOptions};
 
-/// One loaded graph. Lives on its session's thread.
+/// The loaded graphs of a bundle. Lives on its session's thread.
 pub(crate) trait Backend {
-    /// Runs `clips` clips. `input` holds exactly that many; the answer is clips x the sides of the graph's output of this
-    /// index.
-    fn run(&mut self, input: &[f32], clips: usize, output: usize) -> Result<Vec<f32>, String>;
+    /// Runs one of the graphs on `rows` rows. `input` holds exactly that many; the answer is every output of the graph, each
+    /// rows x its sides.
+    fn run(&mut self, graph: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>, String>;
 }
-
-/// The index of the output that every classifier has.
-pub(crate) const LOGITS: usize = 0;
 
 /// A backend, and what it turned out to be.
 pub(crate) struct Loaded {
@@ -29,39 +26,55 @@ pub(crate) struct Loaded {
     pub batch: usize,
 }
 
-/// Sizes that every backend needs.
+/// Sides of a graph's input and outputs, without the first, which counts rows.
 #[derive(Clone, Debug)]
-pub(crate) struct Shape {
-    pub input: [usize; 4],
-    pub classes: usize,
+pub(crate) struct GraphShape {
+    pub input: Vec<usize>,
+    pub outputs: Vec<Vec<usize>>,
 }
 
-impl Shape {
-    pub fn of(manifest: &Manifest) -> Self {
-        let input = &manifest.input;
-        Self { input: [3, input.frames, input.height, input.width], classes: manifest.labels.len() }
+impl GraphShape {
+    /// Those of every graph of a bundle; each has one input.
+    pub fn all(manifest: &Manifest) -> Vec<Self> {
+        let sides = |tensor: &TensorInfo| {
+            let fixed =
+                tensor.shape.iter().filter_map(|side| if let Dim::Fixed(side) = side { Some(*side) } else { None });
+            fixed.collect::<Vec<_>>()
+        };
+        let of = |graph: &GraphFile| Self {
+            input: graph.inputs.first().map(sides).unwrap_or_default(),
+            outputs: graph.outputs.iter().map(sides).collect(),
+        };
+        manifest.graphs.iter().map(of).collect()
     }
 
-    /// Values of one clip.
-    pub fn clip_len(&self) -> usize {
+    /// Values of one row of the input.
+    pub fn row_len(&self) -> usize {
         self.input.iter().product()
     }
+
+    /// The input's sides with the number of rows.
+    pub fn input_of(&self, rows: usize) -> Vec<usize> {
+        [rows].iter().chain(&self.input).copied().collect()
+    }
 }
 
-/// Loads the bundle's graph as the options say, and runs it once: a model that loads but cannot run, or whose output
-/// has another size than the manifest says, is refused here and not at the first request.
+/// Loads the bundle's graphs as the options say, and runs each once: a model that loads but cannot run, or whose outputs
+/// have other sizes than the manifest says, is refused here and not at the first request.
 pub(crate) fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Loaded> {
     let mut loaded = choose(options, |device| ort(bundle, options, device), || tract(bundle, options))?;
-    let shape = Shape::of(&bundle.manifest);
-    let warm_up = vec![0.0; shape.clip_len()];
-    let failed = |reason| EngineError::Load {
-        engine: format!("{} on {}", loaded.engine, loaded.device),
-        path: bundle.model_path(),
-        reason,
-    };
-    let logits = loaded.backend.run(&warm_up, 1, LOGITS).map_err(failed)?;
-    if logits.len() != shape.classes {
-        return Err(failed(format!("one clip gives {} values, expected {} classes", logits.len(), shape.classes)));
+    for (index, shape) in GraphShape::all(&bundle.manifest).iter().enumerate() {
+        let failed = |reason| EngineError::Load {
+            engine: format!("{} on {}", loaded.engine, loaded.device),
+            path: bundle.graph_path(index),
+            reason,
+        };
+        let outputs = loaded.backend.run(index, &vec![0.0; shape.row_len()], 1).map_err(failed)?;
+        let found: Vec<usize> = outputs.iter().map(Vec::len).collect();
+        let expected: Vec<usize> = shape.outputs.iter().map(|sides| sides.iter().product()).collect();
+        if found != expected {
+            return Err(failed(format!("one clip gives outputs of {found:?} values, expected {expected:?}")));
+        }
     }
     Ok(loaded)
 }

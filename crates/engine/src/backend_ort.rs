@@ -13,7 +13,7 @@ use ort::session::builder::SessionBuilder;
 use ort::value::TensorRef;
 use unscene_models::manifest::Precision;
 
-use crate::backend::{Backend, Shape};
+use crate::backend::{Backend, GraphShape};
 use crate::bundle::Bundle;
 use crate::error::{EngineError, Result};
 use crate::options::{DeviceChoice, EngineOptions};
@@ -119,10 +119,15 @@ pub(crate) fn open_session(path: &Path, options: &EngineOptions, device: DeviceC
     builder.commit_from_file(path).map_err(|error| load_error(error.to_string()))
 }
 
-/// A session of ONNX Runtime.
+/// A session of ONNX Runtime for each graph.
 pub(crate) struct OrtBackend {
+    graphs: Vec<OrtGraph>,
+    batch: usize,
+}
+
+struct OrtGraph {
     session: Session,
-    shape: Shape,
+    shape: GraphShape,
     /// On a GPU, the largest batch: smaller ones are padded to a power of two, because each new size costs a search for
     /// algorithms (CUDA) or a build of the engine (TensorRT).
     buckets: Option<usize>,
@@ -131,19 +136,32 @@ pub(crate) struct OrtBackend {
 
 impl OrtBackend {
     pub fn load(bundle: &Bundle, options: &EngineOptions, device: DeviceChoice) -> Result<Self> {
-        let fp16 = bundle.manifest.precision == Precision::Fp16;
-        let session = open_session(&bundle.model_path(), options, device, fp16)?;
+        let manifest = &bundle.manifest;
+        let fp16 = manifest.precision == Precision::Fp16;
         let gpu = matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_));
-        let default = if gpu { 8 } else { 1 };
-        let buckets = gpu.then_some(if options.batch == 0 { default } else { options.batch });
-        Ok(Self { session, shape: Shape::of(&bundle.manifest), buckets, padded: Vec::new() })
+        let default = if gpu { fills_a_gpu(manifest.input.len()) } else { 1 };
+        let batch = if options.batch == 0 { default } else { options.batch };
+        // The head of a localizer sees all proposals of a batch at once.
+        let proposals = manifest.localize.as_ref().map_or(1, |localize| localize.rule.proposals);
+        let load = |(index, shape)| {
+            let session = open_session(&bundle.graph_path(index), options, device, fp16)?;
+            let largest = if index == 0 { batch } else { batch * proposals };
+            Ok(OrtGraph { session, shape, buckets: gpu.then_some(largest), padded: Vec::new() })
+        };
+        let graphs = GraphShape::all(manifest).into_iter().enumerate().map(load).collect::<Result<_>>()?;
+        Ok(Self { graphs, batch: default })
     }
 
-    /// Clips per run: 8 fill a GPU; on a CPU all cores already share one clip, and one clip at a time overlaps best
-    /// with decoding.
+    /// Clips per run: as many as fill a GPU; on a CPU all cores already share one clip, and one clip at a time overlaps
+    /// best with decoding.
     pub fn default_batch(&self) -> usize {
-        self.buckets.unwrap_or(1)
+        self.batch
     }
+}
+
+/// Clips of so many values that fill a GPU: 8 of 16 x 112 x 112 do, and a localizer's buffer of 768 frames does alone.
+fn fills_a_gpu(clip_len: usize) -> usize {
+    (8 * 3 * 16 * 112 * 112 / clip_len).clamp(1, 8)
 }
 
 /// Loads the CUDA libraries that lie beside ONNX Runtime, as `make deps GPU=1` puts them: its CUDA provider names no
@@ -187,22 +205,41 @@ fn add_device(builder: SessionBuilder, device: DeviceChoice, fp16: bool) -> Resu
 }
 
 impl Backend for OrtBackend {
-    fn run(&mut self, input: &[f32], clips: usize, output: usize) -> Result<Vec<f32>, String> {
-        let (mut rows, mut data) = (clips, input);
+    fn run(&mut self, graph: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>, String> {
+        self.graphs[graph].run(input, rows).map_err(|error| error.to_string())
+    }
+}
+
+impl OrtGraph {
+    fn run(&mut self, input: &[f32], rows: usize) -> ort::Result<Vec<Vec<f32>>> {
+        let (mut padded_rows, mut data) = (rows, input);
         if let Some(largest) = self.buckets {
-            let bucket = clips.next_power_of_two().min(largest.max(clips));
-            if bucket != clips {
+            let bucket = rows.next_power_of_two().min(largest.max(rows));
+            if bucket != rows {
                 self.padded.clear();
                 self.padded.extend_from_slice(input);
-                self.padded.resize(bucket * self.shape.clip_len(), 0.0);
-                (rows, data) = (bucket, &self.padded);
+                self.padded.resize(bucket * self.shape.row_len(), 0.0);
+                (padded_rows, data) = (bucket, &self.padded);
             }
         }
-        let [c, t, h, w] = self.shape.input;
-        let view = TensorRef::from_array_view(([rows, c, t, h, w], data)).map_err(|error| error.to_string())?;
-        let outputs = self.session.run(ort::inputs![view]).map_err(|error| error.to_string())?;
-        let (_, values) = outputs[output].try_extract_tensor::<f32>().map_err(|error| error.to_string())?;
-        // Padding is cut off here; a wrong number of classes is left for the caller to see.
-        Ok(values[..values.len() / rows * clips].to_vec())
+        let view = TensorRef::from_array_view((self.shape.input_of(padded_rows), data))?;
+        let outputs = self.session.run(ort::inputs![view])?;
+        // Padding is cut off here; wrong numbers of values are left for the caller to see.
+        let values = outputs.values().map(|output| {
+            let (_, values) = output.try_extract_tensor::<f32>()?;
+            Ok(values[..values.len() / padded_rows * rows].to_vec())
+        });
+        values.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fills_a_gpu;
+
+    #[test]
+    fn short_clips_are_batched_and_long_buffers_are_not() {
+        let len = |frames: usize, size: usize| 3 * frames * size * size;
+        assert_eq!([len(16, 112), len(8, 56), len(64, 56), len(768, 112)].map(fills_a_gpu), [8, 8, 8, 1]);
     }
 }

@@ -1,5 +1,6 @@
 //! tract: a pure Rust engine, always there, CPU only.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -7,56 +8,78 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use unscene_models::manifest::Precision;
 
-use crate::backend::{Backend, Shape};
+use crate::backend::{Backend, GraphShape};
 use crate::bundle::Bundle;
 use crate::error::{EngineError, Result};
 
 /// The version this crate is pinned to.
 pub(crate) const VERSION: &str = "0.23.9";
 
-/// A plan for one clip, run by several threads at once.
+/// A plan for each graph, for one row, run by several threads at once.
 ///
 /// tract's 3-D convolution is 10 to 30 times slower per clip when the batch is above one, so the batch is pinned to
-/// one and the clips of a batch are spread over threads.
+/// one and the rows of a batch are spread over threads.
 pub(crate) struct TractBackend {
-    plan: Arc<TypedRunnableModel>,
-    shape: Shape,
+    plans: Vec<Plan>,
     threads: usize,
+}
+
+struct Plan {
+    plan: Arc<TypedRunnableModel>,
+    shape: GraphShape,
 }
 
 impl TractBackend {
     pub fn load(bundle: &Bundle, threads: usize) -> Result<Self> {
-        let path = bundle.model_path();
-        let shape = Shape::of(&bundle.manifest);
-        let [c, t, h, w] = shape.input;
-        let plan = || -> TractResult<_> {
-            let fact = InferenceFact::dt_shape(f32::datum_type(), [1, c, t, h, w]);
-            // The exporter's own shape facts hold a symbolic batch, which disagrees with the pinned one.
-            let onnx = tract_onnx::onnx().with_ignore_output_shapes(true);
-            let mut proto = onnx.proto_model_for_path(&path)?;
-            if bundle.manifest.precision == Precision::Fp16 {
-                widen(&mut proto);
-            }
-            let model = onnx.model_for_proto_model(&proto)?;
-            model.with_input_fact(0, fact)?.into_optimized()?.into_runnable()
+        let load = |(index, shape): (usize, GraphShape)| {
+            let path = bundle.graph_path(index);
+            let plan = plan(&path, &shape, bundle.manifest.precision).map_err(|error| EngineError::Load {
+                engine: format!("tract {VERSION}"),
+                path: path.clone(),
+                reason: format!("{error:#}"),
+            })?;
+            Ok(Plan { plan, shape })
         };
-        let plan = plan().map_err(|error| EngineError::Load {
-            engine: format!("tract {VERSION}"),
-            path: path.clone(),
-            reason: format!("{error:#}"),
-        })?;
-        Ok(Self { plan, shape, threads })
+        let plans = GraphShape::all(&bundle.manifest).into_iter().enumerate().map(load);
+        Ok(Self { plans: plans.collect::<Result<_>>()?, threads })
     }
+}
 
-    fn run_clip(&self, clip: &[f32], output: usize) -> Result<Vec<f32>, String> {
-        let [c, t, h, w] = self.shape.input;
-        let run = || -> TractResult<Vec<f32>> {
-            let input = Tensor::from_shape(&[1, c, t, h, w], clip)?;
+fn plan(path: &Path, shape: &GraphShape, precision: Precision) -> TractResult<Arc<TypedRunnableModel>> {
+    let fact = InferenceFact::dt_shape(f32::datum_type(), shape.input_of(1));
+    // The exporter's own shape facts hold a symbolic batch, which disagrees with the pinned one.
+    let onnx = tract_onnx::onnx().with_ignore_output_shapes(true);
+    let mut proto = onnx.proto_model_for_path(path)?;
+    if precision == Precision::Fp16 {
+        widen(&mut proto);
+    }
+    onnx.model_for_proto_model(&proto)?.with_input_fact(0, fact)?.into_optimized()?.into_runnable()
+}
+
+impl Plan {
+    /// The outputs of one row.
+    fn run(&self, row: &[f32]) -> Result<Vec<Vec<f32>>, String> {
+        let run = || -> TractResult<Vec<Vec<f32>>> {
+            let input = Tensor::from_shape(&self.shape.input_of(1), row)?;
             let outputs = self.plan.run(tvec!(input.into()))?;
-            Ok(outputs[output].to_plain_array_view::<f32>()?.iter().copied().collect())
+            outputs.iter().map(|output| Ok(output.to_plain_array_view::<f32>()?.iter().copied().collect())).collect()
         };
         run().map_err(|error| format!("{error:#}"))
     }
+
+    /// The outputs of several rows, one row after the other.
+    fn run_all(&self, rows: &[f32]) -> Result<Vec<Vec<f32>>, String> {
+        let mut all = vec![Vec::new(); self.shape.outputs.len()];
+        for row in rows.chunks_exact(self.shape.row_len()) {
+            append(&mut all, self.run(row)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Puts the rows of each output behind those that are there.
+fn append(all: &mut [Vec<f32>], more: Vec<Vec<f32>>) {
+    all.iter_mut().zip(more).for_each(|(all, more)| all.extend(more));
 }
 
 /// Turns a half-precision graph into a single-precision one that holds the same (rounded) weights.
@@ -85,35 +108,21 @@ fn widen(model: &mut ModelProto) {
 }
 
 impl Backend for TractBackend {
-    fn run(&mut self, input: &[f32], clips: usize, output: usize) -> Result<Vec<f32>, String> {
-        let this = &*self;
-        let clip_len = this.shape.clip_len();
-        if clips < 2 || this.threads < 2 {
-            return input
-                .chunks_exact(clip_len)
-                .map(|clip| this.run_clip(clip, output))
-                .collect::<Result<Vec<_>, _>>()
-                .map(|l| l.concat());
+    fn run(&mut self, graph: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>, String> {
+        let plan = &self.plans[graph];
+        if rows < 2 || self.threads < 2 {
+            return plan.run_all(input);
         }
-        // Consecutive clips per thread, sizes differing by one at most.
-        let per_thread = clips.div_ceil(this.threads.min(clips));
+        // Consecutive rows per thread, sizes differing by one at most.
+        let per_thread = rows.div_ceil(self.threads.min(rows));
         thread::scope(|scope| {
-            let workers: Vec<_> = input
-                .chunks(per_thread * clip_len)
-                .map(|part| {
-                    scope.spawn(move || {
-                        part.chunks_exact(clip_len)
-                            .map(|clip| this.run_clip(clip, output))
-                            .collect::<Result<Vec<_>, _>>()
-                    })
-                })
-                .collect();
-            let mut values = Vec::new();
+            let parts = input.chunks(per_thread * plan.shape.row_len());
+            let workers: Vec<_> = parts.map(|part| scope.spawn(move || plan.run_all(part))).collect();
+            let mut all = vec![Vec::new(); plan.shape.outputs.len()];
             for worker in workers {
-                let rows = worker.join().map_err(|_| String::from("a thread of tract panicked"))??;
-                values.extend(rows.into_iter().flatten());
+                append(&mut all, worker.join().map_err(|_| String::from("a thread of tract panicked"))??);
             }
-            Ok(values)
+            Ok(all)
         })
     }
 }

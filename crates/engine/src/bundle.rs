@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
-use unscene_models::manifest::{Dim, MANIFEST_FILE, Manifest};
+use unscene_models::manifest::{Dim, MANIFEST_FILE, Manifest, Task};
 use unscene_vision::ClassWeights;
 
 use crate::error::{EngineError, Result};
@@ -82,9 +82,28 @@ impl Bundle {
         Ok(Some((output, ClassWeights { weights, sides })))
     }
 
-    /// Path of the classification graph.
+    /// Path of the first graph, which is the only one of a classifier.
     pub fn model_path(&self) -> PathBuf {
-        self.dir.join(&self.manifest.graphs[0].file)
+        self.graph_path(0)
+    }
+
+    /// Path of a graph, in the order of the manifest.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn graph_path(&self, index: usize) -> PathBuf {
+        self.dir.join(&self.manifest.graphs[index].file)
+    }
+
+    /// Checks that the bundle is for this task.
+    ///
+    /// # Errors
+    /// [`EngineError::WrongTask`].
+    pub fn expect_task(&self, expected: Task) -> Result<()> {
+        match self.manifest.task {
+            found if found == expected => Ok(()),
+            found => Err(EngineError::WrongTask { dir: self.dir.clone(), found, expected }),
+        }
     }
 }
 

@@ -10,12 +10,11 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use unscene_media::{ClipReader, ClipSampling, Source, VideoInfo};
 use unscene_vision::{softmax, top_k};
 
-use crate::backend::LOGITS;
 use crate::crops::{CropPlan, open};
 use crate::error::{EngineError, Result};
-use crate::model::Model;
+use crate::model::{CLASSIFIER, LOGITS, Model};
 use crate::result::*;
-use crate::session::{Done, Job};
+use crate::session::{Done, Job, Session};
 
 /// Batches of one video that are queued or in work: one runs while the next is filled.
 const IN_FLIGHT: usize = 2;
@@ -128,7 +127,7 @@ impl<'a> Run<'a> {
 
     /// Room for one more clip at the end of the batch.
     fn next_row(&mut self) -> &mut [f32] {
-        let (len, row) = (self.batch.len(), self.model.shape().clip_len());
+        let (len, row) = (self.batch.len(), self.model.graphs().row_len(CLASSIFIER));
         if len == 0 {
             self.batch = self.free.pop().unwrap_or_default();
             self.batch.clear();
@@ -137,8 +136,12 @@ impl<'a> Run<'a> {
         &mut self.batch[len..]
     }
 
+    fn session(&self) -> &'a Session {
+        self.model.graphs().session()
+    }
+
     fn rows(&self) -> usize {
-        self.batch.len() / self.model.shape().clip_len()
+        self.batch.len() / self.model.graphs().row_len(CLASSIFIER)
     }
 
     fn batch_is_full(&self) -> bool {
@@ -155,14 +158,14 @@ impl<'a> Run<'a> {
         }
         let clips = self.rows();
         let job = Job {
-            input: std::mem::take(&mut self.batch),
-            clips,
-            output: LOGITS,
+            graph: CLASSIFIER,
+            input: Arc::new(std::mem::take(&mut self.batch)),
+            rows: clips,
             cancelled: self.cancelled.clone(),
             reply: self.answers.0.clone(),
         };
         let (start, progress) = (Instant::now(), self.progress);
-        self.model.session().submit(job, || control(progress).is_continue())?;
+        self.session().submit(job, || control(progress).is_continue())?;
         self.waited += start.elapsed();
         self.in_flight += 1;
         Ok(())
@@ -171,22 +174,13 @@ impl<'a> Run<'a> {
     /// Waits for the oldest batch: the session answers in order.
     fn receive(&mut self, control: &mut Control<'_>) -> Result<()> {
         let start = Instant::now();
-        let done = loop {
-            match self.answers.1.recv_timeout(Duration::from_millis(50)) {
-                Ok(done) => break done,
-                Err(_) if control(self.progress).is_break() => return Err(EngineError::Cancelled),
-                Err(_) if !self.model.session().is_alive() => {
-                    return Err(self.model.session().error("its thread has stopped".into()));
-                }
-                Err(_) => {}
-            }
-        };
+        let done = self.session().wait(&self.answers.1, || control(self.progress).is_continue())?;
         self.waited += start.elapsed();
         self.in_flight -= 1;
         self.inference += done.inference;
-        self.free.push(done.input);
-        let mut logits = done.values.map_err(|reason| self.model.session().error(reason))?;
-        for row in logits.chunks_exact_mut(self.sum.len()) {
+        self.free.extend(Arc::into_inner(done.input));
+        let mut outputs = done.outputs.map_err(|reason| self.session().error(reason))?;
+        for row in outputs[LOGITS].chunks_exact_mut(self.sum.len()) {
             softmax(row);
             self.add(row);
         }
@@ -240,7 +234,7 @@ impl<'a> Run<'a> {
         let mean: Vec<f32> = self.sum.iter().map(|sum| (sum / clips as f64) as f32).collect();
         if mean.iter().any(|score| !score.is_finite()) {
             let reason = "the scores are not finite; check the weights, or export without --fp16".into();
-            return Err(self.model.session().error(reason));
+            return Err(self.session().error(reason));
         }
         let (total, predictions) = (start.elapsed(), self.best(&mean));
         Ok(Classification {

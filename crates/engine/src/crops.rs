@@ -1,7 +1,7 @@
 //! From a decoded clip to the parts of it that the model sees.
 
 use unscene_media::{DecodeOptions, Decoder, Source, View, probe};
-use unscene_models::manifest::Manifest;
+use unscene_models::manifest::{ClipInput, Manifest};
 use unscene_vision::{ClipDims, Normalization, ShapeError, cut_clip, normalize_clip, scaled_to, three_crops};
 
 use crate::error::{EngineError, Result};
@@ -17,22 +17,31 @@ pub(crate) struct CropPlan {
     normalization: Normalization,
 }
 
+/// The centre of the picture; the decoder cuts it while it converts.
+pub(crate) fn center(input: &ClipInput) -> View {
+    let (width, height, short_side) = (input.width as u32, input.height as u32, input.short_side as u32);
+    View::CenterCrop { short_side, width, height }
+}
+
+/// How bytes become the network's input.
+pub(crate) fn normalization(input: &ClipInput) -> Normalization {
+    Normalization { mean: input.mean, std: input.std, range: input.range }
+}
+
 /// Opens the video so that its frames come out at the size that the crops are cut from.
 pub(crate) fn open(source: &Source, options: &ClassifyOptions, manifest: &Manifest) -> Result<(Decoder, CropPlan)> {
     let input = &manifest.input;
-    let (width, height, short_side) = (input.width as u32, input.height as u32, input.short_side as u32);
     let view = match options.crops {
-        // The decoder cuts the centre while it converts.
-        Crops::Center => View::CenterCrop { short_side, width, height },
+        Crops::Center => center(input),
         Crops::Three => {
             let info = probe(source, &options.limits)?;
-            let (width, height) = scaled_to(short_side, info.width, info.height);
+            let (width, height) = scaled_to(input.short_side as u32, info.width, info.height);
             View::Resize { width, height }
         }
     };
     let decoder = Decoder::open(source, &DecodeOptions { view, threads: 0, limits: options.limits })?;
     let (width, height) = decoder.frame_size();
-    let normalization = Normalization { mean: input.mean, std: input.std, range: input.range };
+    let normalization = normalization(input);
     let crop = ClipDims { frames: input.frames, height: input.height, width: input.width };
     let plan = CropPlan::new((width as usize, height as usize), crop, options.crops, normalization)?;
     Ok((decoder, plan))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use unscene_media::MediaError;
-use unscene_models::manifest::ManifestError;
+use unscene_models::manifest::{ManifestError, Task};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,16 @@ pub enum EngineError {
     RunFolder {
         /// The folder.
         dir: PathBuf,
+    },
+    /// The bundle's model does something else than is asked for.
+    #[error("{}: this bundle's model was made to {found} and cannot {expected}; {}", dir.display(), takers(*found))]
+    WrongTask {
+        /// The bundle.
+        dir: PathBuf,
+        /// What it does.
+        found: Task,
+        /// What it should do.
+        expected: Task,
     },
     /// `manifest.json` is wrong.
     #[error("{}: {source}", path.display())]
@@ -89,6 +99,14 @@ pub enum EngineError {
     /// The caller's control function asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// What takes bundles of a task.
+fn takers(task: Task) -> &'static str {
+    match task {
+        Task::Classify => "`unscene predict`, `unscene eval action` and POST /v1/classify take it",
+        Task::Localize => "`unscene predict`, `unscene eval localize` and POST /v1/localize take it",
+    }
 }
 
 /// The result of this crate's functions.

@@ -1,12 +1,13 @@
 //! Where in a video the evidence for its classes lies.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use unscene_media::{ClipReader, ClipSampling, Source};
 
 use crate::crops::open;
 use crate::error::{EngineError, Result};
-use crate::model::Model;
+use crate::model::{CLASSIFIER, Model};
 use crate::result::{Classification, ClassifyOptions, Crops, Prediction, Progress};
 
 /// The evidence for one class, in the clip that speaks for it most.
@@ -73,9 +74,11 @@ impl Model {
             if control(progress).is_break() {
                 return Err(EngineError::Cancelled);
             }
-            let mut input = vec![0.0; self.shape().clip_len()];
+            let mut input = vec![0.0; self.graphs().row_len(CLASSIFIER)];
             plan.normalize(&clip.rgb, 0, &mut input)?;
-            let maps = self.run_output(input, 1, *output, &mut || control(progress).is_continue())?;
+            let keep_waiting = &mut || control(progress).is_continue();
+            let (mut outputs, _) = self.graphs().run_shared(CLASSIFIER, Arc::new(input), 1, keep_waiting)?;
+            let maps = outputs.swap_remove(*output);
             let (middle, bytes) = (frames / 2, size.0 * size.1 * 3);
             for &at in same {
                 let prediction = found.predictions[at].clone();

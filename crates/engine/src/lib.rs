@@ -1,7 +1,8 @@
 //! Runs an exported model on a video, on ONNX Runtime or on tract.
 //!
-//! [`Bundle::open`] reads what `unscene export` wrote, [`Model::load`] puts it on a thread of its own, and
-//! [`Model::classify`] takes a video to predictions, [`Model::explain`] shows where their evidence lies. [`Network`] runs graphs that others exported. Nothing here links
+//! [`Bundle::open`] reads what `unscene export` wrote. [`Model::load`] puts a classifier on a thread of its own:
+//! [`Model::classify`] takes a video to predictions, and [`Model::explain`] shows where their evidence lies. [`Localizer`] does
+//! the same for models that find actions in long videos. [`Network`] runs graphs that others exported. Nothing here links
 //! libtorch.
 
 mod backend;
@@ -12,6 +13,8 @@ mod classify;
 mod crops;
 mod error;
 mod explain;
+mod graphs;
+mod localize;
 mod model;
 mod network;
 mod options;
@@ -21,6 +24,11 @@ mod session;
 pub use bundle::Bundle;
 pub use error::{EngineError, Result};
 pub use explain::Explanation;
+pub use graphs::Graphs;
+pub use localize::{
+    FoundProposal, FoundSegment, Localization, LocalizeForm, LocalizeGraphs, LocalizeOptions, Localizer, SegmentNms,
+    localize_with,
+};
 pub use model::Model;
 pub use network::{Array, Network};
 pub use options::{DeviceChoice, EngineChoice, EngineOptions};

@@ -1,30 +1,27 @@
-//! A loaded model.
+//! A loaded classifier.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use crossbeam_channel::bounded;
-use unscene_models::manifest::Manifest;
+use unscene_models::manifest::{Manifest, Task};
 use unscene_vision::ClassWeights;
 
-use crate::backend::{self, LOGITS, Shape};
 use crate::bundle::Bundle;
-use crate::error::{EngineError, Result};
+use crate::error::Result;
+use crate::graphs::Graphs;
 use crate::options::EngineOptions;
-use crate::session::{Job, Session};
 
-/// A loaded model: its graph lives on a thread of its own, behind a bounded queue. Clones share both.
+/// The graph of a classifier, and the output of it that every classifier has.
+pub(crate) const CLASSIFIER: usize = 0;
+pub(crate) const LOGITS: usize = 0;
+
+/// A loaded classifier: its graph lives on a thread of its own, behind a bounded queue. Clones share both.
 ///
 /// The thread ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
 
 struct Inner {
-    name: String,
-    manifest: Manifest,
-    shape: Shape,
-    batch: usize,
-    session: Session,
+    graphs: Graphs,
     maps: Option<(usize, ClassWeights)>,
 }
 
@@ -32,53 +29,31 @@ impl Model {
     /// Loads the bundle's graph and runs it once.
     ///
     /// # Errors
-    /// When the engine or device asked for cannot be had, or the engine refuses the graph.
+    /// When the bundle is of another task, the engine or device asked for cannot be had, or the engine refuses the graph.
     pub fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Self> {
-        // A bound, because a batch is allocated: 1024 clips of 16 x 112 x 112 are 2.5 GB.
-        if options.batch > 1024 {
-            return Err(EngineError::Argument {
-                what: "batch",
-                found: options.batch.to_string(),
-                expected: "0 (automatic) to 1024".into(),
-            });
-        }
-        if options.threads > 1024 {
-            return Err(EngineError::Argument {
-                what: "threads",
-                found: options.threads.to_string(),
-                expected: "0 (one per core) to 1024".into(),
-            });
-        }
-        let name = bundle.name();
-        let load = {
-            let (bundle, options) = (bundle.clone(), options.clone());
-            move || backend::load(&bundle, &options)
-        };
-        let session = Session::start(&name, options.queue.clamp(1, 65_536), load)?;
+        bundle.expect_task(Task::Classify)?;
         let maps = bundle.class_weights()?;
-        let batch = if options.batch == 0 { session.batch } else { options.batch };
-        let manifest = bundle.manifest.clone();
-        Ok(Self(Arc::new(Inner { name, shape: Shape::of(&manifest), manifest, batch, session, maps })))
+        Ok(Self(Arc::new(Inner { graphs: Graphs::load(bundle, options)?, maps })))
     }
 
     /// The bundle folder's name.
     pub fn name(&self) -> &str {
-        &self.0.name
+        self.0.graphs.name()
     }
 
     /// The bundle's description.
     pub fn manifest(&self) -> &Manifest {
-        &self.0.manifest
+        self.0.graphs.manifest()
     }
 
     /// Name and version of the engine that really runs, such as `onnxruntime 1.32.0`.
     pub fn engine_name(&self) -> &str {
-        &self.0.session.engine
+        self.0.graphs.engine_name()
     }
 
     /// The device that the model really runs on, such as `cpu` or `cuda:0`.
     pub fn device_name(&self) -> &str {
-        &self.0.session.device
+        self.0.graphs.device_name()
     }
 
     /// Whether it can say where it looked: its bundle was exported with `--maps`.
@@ -92,12 +67,12 @@ impl Model {
 
     /// Clips per run.
     pub fn batch(&self) -> usize {
-        self.0.batch
+        self.0.graphs.batch()
     }
 
     /// Batches waiting for the model's thread.
     pub fn queue_depth(&self) -> usize {
-        self.0.session.depth()
+        self.0.graphs.queue_depth()
     }
 
     /// Runs clips that are already normalised, as one batch: for parity checks and benchmarks.
@@ -108,38 +83,10 @@ impl Model {
     /// # Errors
     /// When `input` has another length, or the engine fails.
     pub fn run_raw(&self, input: &[f32], n: usize) -> Result<Vec<f32>> {
-        self.run_output(input.to_vec(), n, LOGITS, &mut || true)
+        Ok(self.0.graphs.run(CLASSIFIER, input, n)?.swap_remove(LOGITS))
     }
 
-    /// Runs normalised clips as one batch for one of the graph's outputs; `keep_waiting` is asked while the queue is full.
-    pub(crate) fn run_output(
-        &self,
-        input: Vec<f32>,
-        n: usize,
-        output: usize,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Vec<f32>> {
-        let expected = n.checked_mul(self.0.shape.clip_len());
-        if n == 0 || expected != Some(input.len()) {
-            return Err(EngineError::Argument {
-                what: "input",
-                found: format!("{} values for {n} clips", input.len()),
-                expected: format!("at least one clip, {} values each", self.0.shape.clip_len()),
-            });
-        }
-        let (reply, done) = bounded(1);
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let session = &self.0.session;
-        session.submit(Job { input, clips: n, output, cancelled, reply }, keep_waiting)?;
-        let done = done.recv().map_err(|_| session.error("its thread has stopped".into()))?;
-        done.values.map_err(|reason| session.error(reason))
-    }
-
-    pub(crate) fn session(&self) -> &Session {
-        &self.0.session
-    }
-
-    pub(crate) fn shape(&self) -> &Shape {
-        &self.0.shape
+    pub(crate) fn graphs(&self) -> &Graphs {
+        &self.0.graphs
     }
 }

@@ -114,7 +114,7 @@ pub struct VideoSummary {
     pub fps: f64,
     /// Frames sampled.
     pub frames: u64,
-    /// Clips classified.
+    /// Clips classified, or windows looked at.
     pub clips: usize,
     /// Damaged packets that were passed over: not 0 means that parts of the video are missing.
     pub damaged_packets: u64,

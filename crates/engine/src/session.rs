@@ -6,18 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
-use crate::backend::Loaded;
+use crate::backend::{Backend, Loaded};
 use crate::error::{EngineError, Result};
+
+/// How often callers that wait are asked whether they still do.
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 
 /// A batch on its way to the backend.
 pub(crate) struct Job {
-    /// clips x 3 x frames x height x width.
-    pub input: Vec<f32>,
-    pub clips: usize,
-    /// Index of the graph's output that is wanted.
-    pub output: usize,
+    /// Index of the graph.
+    pub graph: usize,
+    /// rows x the sides of the graph's input. Shared, so that who fills the next buffer can still copy from it.
+    pub input: Arc<Vec<f32>>,
+    pub rows: usize,
     /// Set by a caller that no longer waits: the job is dropped when its turn comes.
     pub cancelled: Arc<AtomicBool>,
     pub reply: Sender<Done>,
@@ -25,10 +28,10 @@ pub(crate) struct Job {
 
 /// A batch that was run.
 pub(crate) struct Done {
-    /// clips x the output's sides, or the backend's message.
-    pub values: Result<Vec<f32>, String>,
+    /// Every output, rows x its sides, or the backend's message.
+    pub outputs: Result<Vec<Vec<f32>>, String>,
     /// The job's buffer, to be filled again.
-    pub input: Vec<f32>,
+    pub input: Arc<Vec<f32>>,
     pub inference: Duration,
 }
 
@@ -65,7 +68,7 @@ impl Session {
                 Ok(Err(error)) => return drop(ready.send(Ok(Err(error)))),
                 Err(panic) => return drop(ready.send(Err(panic))),
             };
-            serve(&jobs, |input, clips, output| backend.run(input, clips, output));
+            serve(&jobs, &mut *backend);
         };
         let thread = thread::Builder::new().name(format!("infer {name}")).spawn(body);
         let thread = thread.map_err(|error| failed(format!("cannot start a thread: {error}")))?;
@@ -82,11 +85,26 @@ impl Session {
         let gone = || self.error("its thread has stopped".into());
         let queue = self.queue.as_ref().ok_or_else(gone)?;
         loop {
-            match queue.send_timeout(job, Duration::from_millis(50)) {
+            match queue.send_timeout(job, POLL) {
                 Ok(()) => return Ok(()),
                 Err(SendTimeoutError::Disconnected(_)) => return Err(gone()),
                 Err(SendTimeoutError::Timeout(back)) if keep_waiting() => job = back,
                 Err(SendTimeoutError::Timeout(_)) => return Err(EngineError::Cancelled),
+            }
+        }
+    }
+
+    /// Waits for an answer. `keep_waiting` is asked now and then.
+    ///
+    /// # Errors
+    /// As [`Session::submit`].
+    pub fn wait(&self, answers: &Receiver<Done>, mut keep_waiting: impl FnMut() -> bool) -> Result<Done> {
+        loop {
+            match answers.recv_timeout(POLL) {
+                Ok(done) => return Ok(done),
+                Err(RecvTimeoutError::Timeout) if !keep_waiting() => return Err(EngineError::Cancelled),
+                Err(RecvTimeoutError::Timeout) if self.is_alive() => {}
+                Err(_) => return Err(self.error("its thread has stopped".into())),
             }
         }
     }
@@ -97,7 +115,7 @@ impl Session {
     }
 
     /// Whether the thread still takes jobs.
-    pub fn is_alive(&self) -> bool {
+    fn is_alive(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
@@ -118,16 +136,16 @@ impl Drop for Session {
 }
 
 /// Runs jobs until the queue is closed and empty.
-fn serve(jobs: &Receiver<Job>, mut run: impl FnMut(&[f32], usize, usize) -> Result<Vec<f32>, String>) {
-    for Job { input, clips, output, cancelled, reply } in jobs {
+fn serve(jobs: &Receiver<Job>, backend: &mut dyn Backend) {
+    for Job { graph, input, rows, cancelled, reply } in jobs {
         if cancelled.load(Ordering::Relaxed) {
             continue;
         }
         let start = Instant::now();
-        let values = catch_unwind(AssertUnwindSafe(|| run(&input, clips, output)));
-        let values = values.unwrap_or_else(|panic| Err(panic_text(&*panic)));
+        let outputs = catch_unwind(AssertUnwindSafe(|| backend.run(graph, &input, rows)));
+        let outputs = outputs.unwrap_or_else(|panic| Err(panic_text(&*panic)));
         // A caller that has gone away in the meantime is no error.
-        let _ = reply.send(Done { values, input, inference: start.elapsed() });
+        let _ = reply.send(Done { outputs, input, inference: start.elapsed() });
     }
 }
 
@@ -140,7 +158,6 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Backend;
 
     /// Answers with the number of clips, panics on a negative input, and waits when told to.
     struct Fake {
@@ -148,10 +165,10 @@ mod tests {
     }
 
     impl Backend for Fake {
-        fn run(&mut self, input: &[f32], clips: usize, _: usize) -> Result<Vec<f32>, String> {
+        fn run(&mut self, _: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>, String> {
             let _ = self.gate.recv();
             assert!(input[0] >= 0.0, "negative input");
-            Ok(vec![clips as f32])
+            Ok(vec![vec![rows as f32]])
         }
     }
 
@@ -165,7 +182,8 @@ mod tests {
 
     fn job(value: f32, cancelled: bool) -> (Job, Receiver<Done>) {
         let (reply, done) = bounded(1);
-        (Job { input: vec![value], clips: 3, output: 0, cancelled: Arc::new(AtomicBool::new(cancelled)), reply }, done)
+        let (input, cancelled) = (Arc::new(vec![value]), Arc::new(AtomicBool::new(cancelled)));
+        (Job { graph: 0, input, rows: 3, cancelled, reply }, done)
     }
 
     #[test]
@@ -178,8 +196,8 @@ mod tests {
         let (good, good_done) = job(1.0, false);
         session.submit(bad, || true).unwrap();
         session.submit(good, || true).unwrap();
-        assert_eq!(bad_done.recv().unwrap().values.unwrap_err(), "it panicked: negative input");
-        assert_eq!(good_done.recv().unwrap().values.unwrap(), [3.0]);
+        assert_eq!(bad_done.recv().unwrap().outputs.unwrap_err(), "it panicked: negative input");
+        assert_eq!(good_done.recv().unwrap().outputs.unwrap(), [[3.0]]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::decode::{Decoder, FrameTime};
 use crate::error::MediaError;
 use crate::frames::Frames;
+use crate::sampler::{Sample, Sampler};
 
 /// Which frames make a clip.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,25 +58,14 @@ pub struct Clip {
 /// Clips start at every `stride_frames`-th sampled frame up to the end of the video. A clip that the video ends in is
 /// filled as [`Padding`] says.
 pub struct ClipReader<F = Decoder> {
-    decoder: F,
+    sampler: Sampler<F>,
     sampling: ClipSampling,
     padding: Padding,
     /// Frames from the start of the next clip on that are decoded already, oldest first.
     ready: VecDeque<(FrameTime, Vec<u8>)>,
     /// Sampled frames to pass over before the next clip starts.
     skip: usize,
-    grid: Grid,
     ended: bool,
-    frames: u64,
-}
-
-/// Position on the grid of times.
-struct Grid {
-    start_s: f64,
-    /// Frames from here on are not sampled.
-    end_s: f64,
-    index: u64,
-    current: Option<FrameTime>,
 }
 
 impl<F: Frames> ClipReader<F> {
@@ -95,14 +85,12 @@ impl<F: Frames> ClipReader<F> {
             });
         }
         Ok(ClipReader {
-            decoder,
+            sampler: Sampler::new(decoder, sampling.fps)?,
             sampling,
             padding: Padding::default(),
             ready: VecDeque::new(),
             skip: 0,
-            grid: Grid { start_s: 0.0, end_s: f64::INFINITY, index: 0, current: None },
             ended: false,
-            frames: 0,
         })
     }
 
@@ -116,8 +104,7 @@ impl<F: Frames> ClipReader<F> {
     /// # Errors
     /// See [`Decoder::seek`].
     pub fn seek(&mut self, start_s: f64, end_s: f64) -> Result<(), MediaError> {
-        self.decoder.seek(start_s)?;
-        self.grid = Grid { start_s: start_s.max(0.0), end_s, index: 0, current: None };
+        self.sampler.seek(start_s, end_s)?;
         self.ready.clear();
         self.skip = 0;
         self.ended = false;
@@ -126,17 +113,17 @@ impl<F: Frames> ClipReader<F> {
 
     /// The decoder, for what it knows about the video.
     pub fn decoder(&self) -> &F {
-        &self.decoder
+        self.sampler.source()
     }
 
     /// The decoder, to be read on its own; clips go on after [`ClipReader::seek`].
     pub fn decoder_mut(&mut self) -> &mut F {
-        &mut self.decoder
+        self.sampler.source_mut()
     }
 
     /// Sampled frames so far.
     pub fn frames(&self) -> u64 {
-        self.frames
+        self.sampler.count()
     }
 
     /// The next clip. `None` is the end.
@@ -146,22 +133,28 @@ impl<F: Frames> ClipReader<F> {
     pub fn next_clip(&mut self) -> Result<Option<Clip>, MediaError> {
         while self.skip > 0 && !self.ended {
             self.skip -= 1;
-            self.ended = self.sample()?.is_none();
+            self.ended = self.sampler.advance()?.is_none();
         }
         while self.ready.len() < self.sampling.frames && !self.ended {
-            let Some(time) = self.sample()? else {
+            let Some(Sample { time, repeats }) = self.sampler.advance()? else {
                 self.ended = true;
                 break;
             };
-            let mut rgb = vec![0; self.decoder.frame_bytes()];
-            self.decoder.write_current(&mut rgb)?;
+            let rgb = match self.ready.back().filter(|_| repeats) {
+                Some((_, same)) => same.clone(),
+                None => {
+                    let mut rgb = vec![0; self.decoder().frame_bytes()];
+                    self.decoder_mut().write_current(&mut rgb)?;
+                    rgb
+                }
+            };
             self.ready.push_back((time, rgb));
         }
         let (Some((first, _)), Some((last, _))) = (self.ready.front(), self.ready.back()) else {
             return Ok(None);
         };
         let (start_s, end_s) = (first.time_s, last.time_s + last.duration_s);
-        let mut rgb = Vec::with_capacity(self.sampling.frames * self.decoder.frame_bytes());
+        let mut rgb = Vec::with_capacity(self.sampling.frames * self.decoder().frame_bytes());
         let mut times_s = Vec::with_capacity(self.sampling.frames);
         for index in 0..self.sampling.frames {
             let index = match self.padding {
@@ -177,32 +170,6 @@ impl<F: Frames> ClipReader<F> {
         self.ready.drain(..drop);
         self.skip = self.sampling.stride_frames - drop;
         Ok(Some(Clip { rgb, start_s, end_s, times_s, read_frames }))
-    }
-
-    /// Moves the decoder to the next sampled frame. Times are those of the samples, not of the frames behind them.
-    fn sample(&mut self) -> Result<Option<FrameTime>, MediaError> {
-        let sampled = match self.sampling.fps {
-            None => self.decoder.advance()?,
-            Some(fps) => self.sample_grid(fps)?,
-        };
-        let last_s = self.grid.end_s - self.decoder.tolerance_s();
-        let sampled = sampled.filter(|frame| frame.time_s < last_s);
-        self.frames += u64::from(sampled.is_some());
-        Ok(sampled)
-    }
-
-    fn sample_grid(&mut self, fps: f64) -> Result<Option<FrameTime>, MediaError> {
-        let time_s = self.grid.start_s + self.grid.index as f64 / fps;
-        let tolerance_s = self.decoder.tolerance_s();
-        // The frame on screen is the last one not after the grid time: stop at the first that lasts beyond it.
-        while self.grid.current.is_none_or(|frame| frame.time_s + frame.duration_s <= time_s + tolerance_s) {
-            self.grid.current = self.decoder.advance()?;
-            if self.grid.current.is_none() {
-                return Ok(None);
-            }
-        }
-        self.grid.index += 1;
-        Ok(Some(FrameTime { time_s, duration_s: 1.0 / fps }))
     }
 }
 

@@ -6,7 +6,8 @@
 //! 2. [`probe`] reads the header and checks it against [`Limits`] before anything is decoded.
 //! 3. [`Decoder`] gives one RGB frame after another with its time in seconds. Scaling and cropping ([`View`]) happen in
 //!    the one pass that converts to RGB, and rotation is applied to the small picture.
-//! 4. [`ClipReader`] groups frames into clips, by frame or on a grid of times, from the start or from any moment.
+//! 4. [`Sampler`] goes through them by frame or on a grid of times, from the start or from any moment, and
+//!    [`ClipReader`] groups what it finds into clips.
 //!
 //! [`Pictures`] stands for a decoder where a video was unpacked into a folder; [`Frames`] is what both can do.
 //! [`Encoder`] goes the other way, from RGB frames to an MP4 file.
@@ -21,6 +22,7 @@ mod frames;
 mod interleave;
 mod pictures;
 mod probe;
+mod sampler;
 mod seek;
 mod source;
 mod view;
@@ -32,5 +34,6 @@ pub use error::{LimitKind, MediaError};
 pub use frames::Frames;
 pub use pictures::{Pictures, is_picture};
 pub use probe::{Limits, VideoInfo, probe};
+pub use sampler::{Sample, Sampler};
 pub use source::Source;
 pub use view::{Region, View};

@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamInit};
 
+use crate::manifest::LocalizeInfo;
 use crate::r3d::{ModelError, R3dArch, check_width, r3d_base, r3d_stage};
 
 /// Which R-C3D, for which buffers and how many classes. The defaults are those of the release on THUMOS14.
@@ -146,6 +147,19 @@ impl Rc3dConfig {
     /// As [`Rc3dConfig::graph`].
     pub fn head_graph(&self) -> Result<Graph, ModelError> {
         self.record(false, true)
+    }
+
+    /// What a bundle's manifest says about the model.
+    ///
+    /// # Errors
+    /// As [`Rc3dConfig::graph`].
+    pub fn localize_info(&self) -> Result<LocalizeInfo, ModelError> {
+        Ok(LocalizeInfo {
+            anchors: self.anchors.clone(),
+            step_frames: self.step_frames()?,
+            offset_deviations: OFFSET_DEVIATIONS,
+            rule: self.rule,
+        })
     }
 
     /// Frames from one step of the features to the next.

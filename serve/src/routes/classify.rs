@@ -1,39 +1,20 @@
 //! `POST /v1/classify`: a video in, the actions in it out.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use serde::{Serialize, Serializer};
 use unscene_draw::{Canvas, heat_over};
-use unscene_engine::{Classification, ClassifyOptions, Explanation, Model, Prediction};
+use unscene_engine::{Classification, ClassifyOptions, Explanation, Model, Prediction, Progress, Timing, VideoSummary};
+use unscene_media::{Limits, Source};
+use unscene_models::manifest::Task;
 
-use crate::admission::{Slot, Ticket};
+use super::video::{Work, take};
 use crate::error::ApiError;
-use crate::metrics::Metrics;
+use crate::loaded::Loaded;
 use crate::params::{ClassifyParams, Explain};
 use crate::state::State;
-use crate::upload::{Upload, UploadRules, receive};
-
-/// Tells the decoding thread to stop when nobody waits for its answer any more: the client left, or time ran out.
-/// Actix drops a handler's future in the first case and [`tokio::time::timeout`] in the second.
-struct CancelOnDrop {
-    flag: Arc<AtomicBool>,
-    metrics: Metrics,
-    done: bool,
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.flag.store(true, Ordering::Release);
-        if !self.done {
-            self.metrics.cancelled.inc();
-        }
-    }
-}
 
 /// Takes the video as the body or as the multipart field `video`; parameters from the query or the form.
 pub async fn classify(
@@ -41,27 +22,8 @@ pub async fn classify(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    if state.is_draining() {
-        return Err(ApiError::Draining);
-    }
-    let ticket = state.admission.enter().ok_or_else(|| ApiError::Busy(state.admission.capacity()))?;
-    let timeout = state.options.request_timeout();
-    let work = answer(state.clone(), request, payload, ticket);
-    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(ApiError::Timeout(timeout.as_secs_f64())))
-}
-
-async fn answer(
-    state: web::Data<State>,
-    request: HttpRequest,
-    payload: web::Payload,
-    ticket: Ticket,
-) -> Result<HttpResponse, ApiError> {
-    let mut cancel =
-        CancelOnDrop { flag: Arc::new(AtomicBool::new(false)), metrics: state.metrics.clone(), done: false };
     let wants_picture = accepts_png(&request);
-    let result = classify_upload(&state, request, payload, ticket, Arc::clone(&cancel.flag)).await;
-    cancel.done = true;
-    let mut answer = result?;
+    let mut answer = take::<ClassifyParams>(state, request, payload).await?;
     let best = answer.explanations.iter_mut().flatten().next();
     match best.filter(|_| wants_picture) {
         Some(best) => Ok(HttpResponse::Ok().content_type("image/png").body(std::mem::take(&mut best.picture))),
@@ -78,7 +40,7 @@ fn accepts_png(request: &HttpRequest) -> bool {
 
 /// What was found, and where.
 #[derive(Serialize)]
-struct Answer {
+pub struct Answer {
     #[serde(flatten)]
     classification: Classification,
     /// One for each prediction, when asked for.
@@ -88,7 +50,7 @@ struct Answer {
 
 /// An explanation as clients get it.
 #[derive(Serialize)]
-struct Shown {
+pub struct Shown {
     #[serde(flatten)]
     prediction: Prediction,
     /// The clip that speaks for the class most.
@@ -119,81 +81,48 @@ impl Shown {
     }
 }
 
-async fn classify_upload(
-    state: &web::Data<State>,
-    request: HttpRequest,
-    payload: web::Payload,
-    ticket: Ticket,
-    cancelled: Arc<AtomicBool>,
-) -> Result<Answer, ApiError> {
-    let mut params = ClassifyParams::from_query(request.query_string())?;
-    // Before the upload, so that a wrong name costs no upload; once more after it, for a name in the form.
-    state.model(params.model.as_deref())?;
-    let rules = UploadRules {
-        max_bytes: state.options.max_body_bytes(),
-        spool_dir: state.options.spool_dir.clone(),
-        received: state.metrics.received_bytes.clone(),
-    };
-    let upload = receive(&request, payload, &rules, &mut params).await?;
-    let model = state.model(params.model.as_deref())?.clone();
-    if params.explain.is_some() && !model.has_maps() {
-        return Err(ApiError::BadParameter(format!(
-            "`explain`: the model `{}` cannot say where it looks; export its bundle with --maps",
-            model.name()
-        )));
+impl Work for ClassifyParams {
+    type Model = Model;
+    type Answer = Answer;
+
+    fn find<'a>(&self, state: &'a State) -> Result<&'a Model, ApiError> {
+        let model = state.model(self.model.as_deref(), Task::Classify, Loaded::classifier)?;
+        if self.explain.is_some() && !model.has_maps() {
+            return Err(ApiError::BadParameter(format!(
+                "`explain`: the model `{}` cannot say where it looks; export its bundle with --maps",
+                model.name()
+            )));
+        }
+        Ok(model)
     }
 
-    let waiting = Instant::now();
-    let slot = state.admission.slot().await;
-    state.metrics.wait_seconds.observe(waiting.elapsed().as_secs_f64());
-
-    let options = ClassifyOptions {
-        top_k: params.top_k.unwrap_or(ClassifyOptions::default().top_k),
-        stride_frames: params.stride_frames,
-        clips: params.clips.unwrap_or(false),
-        limits: state.options.limits(),
-        ..ClassifyOptions::default()
-    };
-    let name = model.name().to_owned();
-    let explain = params.explain;
-    let answer = web::block(move || run(&model, &upload, &options, explain, &cancelled, ticket, slot))
-        .await
-        .map_err(|error| ApiError::Internal(format!("the decoding thread of a request failed: {error}")))??;
-    count(&state.metrics, &name, &answer.classification);
-    Ok(answer)
-}
-
-/// Runs on a blocking thread. The places are given back when the work has really ended, which is later than the
-/// request's own end when that was cancelled.
-fn run(
-    model: &Model,
-    upload: &Upload,
-    options: &ClassifyOptions,
-    explain: Option<Explain>,
-    cancelled: &AtomicBool,
-    _ticket: Ticket,
-    _slot: Slot,
-) -> Result<Answer, ApiError> {
-    let mut control = |_| {
-        if cancelled.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let failed = |error| ApiError::from(error).map_detail(|text| upload.rename(&text));
-    match explain {
-        None => {
-            let classification = model.classify(&upload.source(), options, &mut control).map_err(failed)?;
-            Ok(Answer { classification, explanations: None })
-        }
-        Some(Explain::Cam) => {
-            let (classification, found) = model.explain(&upload.source(), options, &mut control).map_err(failed)?;
-            let explanations = found.into_iter().map(Shown::new).collect::<Result<_, _>>()?;
-            Ok(Answer { classification, explanations: Some(explanations) })
+    fn run(
+        self,
+        model: &Model,
+        source: &Source,
+        limits: Limits,
+        control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Answer, ApiError> {
+        let defaults = ClassifyOptions::default();
+        let options = ClassifyOptions {
+            top_k: self.top_k.unwrap_or(defaults.top_k),
+            stride_frames: self.stride_frames,
+            clips: self.clips.unwrap_or(false),
+            limits,
+            ..defaults
+        };
+        match self.explain {
+            None => Ok(Answer { classification: model.classify(source, &options, control)?, explanations: None }),
+            Some(Explain::Cam) => {
+                let (classification, found) = model.explain(source, &options, control)?;
+                let explanations = found.into_iter().map(Shown::new).collect::<Result<_, _>>()?;
+                Ok(Answer { classification, explanations: Some(explanations) })
+            }
         }
     }
-}
 
-fn count(metrics: &Metrics, model: &str, classification: &Classification) {
-    let timing = &classification.timing;
-    metrics.decode_seconds.with_label_values(&[model]).observe(timing.decode_s);
-    metrics.inference_seconds.with_label_values(&[model]).observe(timing.inference_s);
-    metrics.clips.with_label_values(&[model]).inc_by(classification.video.clips as u64);
+    fn counts(answer: &Answer) -> (&str, &VideoSummary, &Timing) {
+        let Classification { model, video, timing, .. } = &answer.classification;
+        (model, video, timing)
+    }
 }

@@ -2,9 +2,11 @@
 
 mod classify;
 mod livez;
+mod localize;
 mod metrics;
 mod models;
 mod readyz;
+mod video;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,9 +16,8 @@ use crate::error::{ApiError, not_found};
 /// Registers every route, and problem documents for what no route takes.
 pub fn configure(config: &mut ServiceConfig) {
     config
-        .service(
-            web::resource("/v1/classify").route(web::post().to(classify::classify)).default_service(web::to(only_post)),
-        )
+        .service(post("/v1/classify").route(web::post().to(classify::classify)))
+        .service(post("/v1/localize").route(web::post().to(localize::localize)))
         .service(get("/v1/models").route(web::get().to(models::models)))
         .service(get("/livez").route(web::get().to(livez::livez)))
         .service(get("/readyz").route(web::get().to(readyz::readyz)))
@@ -26,6 +27,10 @@ pub fn configure(config: &mut ServiceConfig) {
 
 fn get(path: &str) -> actix_web::Resource {
     web::resource(path).default_service(web::to(only_get))
+}
+
+fn post(path: &str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(only_post))
 }
 
 async fn only_get(request: HttpRequest) -> Result<HttpResponse, ApiError> {

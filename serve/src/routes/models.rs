@@ -2,20 +2,22 @@
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
+use unscene_engine::Model;
 
 use crate::state::State;
 
-/// Every model with its task, engine, device, labels, input and limits.
+/// Every model with its task, whether it is the first of it, engine, device, labels, input and limits.
 pub async fn models(state: web::Data<State>) -> HttpResponse {
     let models: Vec<Value> = state
         .models
         .iter()
-        .enumerate()
-        .map(|(index, model)| {
+        .map(|model| {
             let manifest = model.manifest();
+            let first = state.models.iter().find(|other| other.task() == model.task());
+            let can_explain = model.classifier().is_some_and(Model::has_maps);
             json!({
                 "name": model.name(),
-                "default": index == 0,
+                "default": first.is_some_and(|first| first.name() == model.name()),
                 "task": manifest.task,
                 "engine": model.engine_name(),
                 "device": model.device_name(),
@@ -23,7 +25,7 @@ pub async fn models(state: web::Data<State>) -> HttpResponse {
                 "input": manifest.input,
                 "stride_frames": manifest.stride_frames,
                 "fps": manifest.fps,
-                "explain": if model.has_maps() { vec!["cam"] } else { vec![] },
+                "explain": if can_explain { vec!["cam"] } else { vec![] },
                 "parity": manifest.parity,
                 "labels": manifest.labels,
             })

@@ -1,0 +1,157 @@
+//! A video in, the segments in it that show an action out.
+//!
+//! Windows slide over the video ([`windows`]) and are scored while the next is decoded ([`slide`]); what windows found is
+//! merged ([`merge`]). [`Localizer`] does it with an exported model, [`localize_with`] with any [`LocalizeGraphs`].
+
+mod merge;
+mod result;
+mod slide;
+mod windows;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use unscene_media::Source;
+use unscene_models::manifest::{Manifest, Task};
+
+use crate::bundle::Bundle;
+use crate::error::Result;
+use crate::graphs::Graphs;
+use crate::options::EngineOptions;
+use crate::result::Progress;
+
+pub use result::{FoundProposal, FoundSegment, Localization, LocalizeForm, LocalizeOptions, SegmentNms};
+pub use slide::{LocalizeGraphs, localize_with};
+
+/// Positions of a localizer's graphs in its bundle.
+const PROPOSAL: usize = 0;
+const HEAD: usize = 1;
+
+/// A loaded localizer: its graphs live on a thread of their own, behind a bounded queue. Clones share both.
+///
+/// The thread ends when the last clone is dropped.
+#[derive(Clone)]
+pub struct Localizer(Arc<Inner>);
+
+struct Inner {
+    graphs: Graphs,
+    form: LocalizeForm,
+}
+
+impl Localizer {
+    /// Loads the bundle's graphs and runs each once.
+    ///
+    /// # Errors
+    /// When the bundle is of another task, the engine or device asked for cannot be had, or the engine refuses a graph.
+    pub fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Self> {
+        bundle.expect_task(Task::Localize)?;
+        let form = LocalizeForm::of_bundle(bundle)?;
+        Ok(Self(Arc::new(Inner { graphs: Graphs::load(bundle, options)?, form })))
+    }
+
+    /// The bundle folder's name.
+    pub fn name(&self) -> &str {
+        self.0.graphs.name()
+    }
+
+    /// The bundle's description.
+    pub fn manifest(&self) -> &Manifest {
+        self.0.graphs.manifest()
+    }
+
+    /// Name and version of the engine that really runs, such as `onnxruntime 1.32.0`.
+    pub fn engine_name(&self) -> &str {
+        self.0.graphs.engine_name()
+    }
+
+    /// The device that the model really runs on, such as `cpu` or `cuda:0`.
+    pub fn device_name(&self) -> &str {
+        self.0.graphs.device_name()
+    }
+
+    /// Windows per run.
+    pub fn batch(&self) -> usize {
+        self.0.graphs.batch()
+    }
+
+    /// Batches waiting for the model's thread.
+    pub fn queue_depth(&self) -> usize {
+        self.0.graphs.queue_depth()
+    }
+
+    /// Finds the actions of a video.
+    ///
+    /// Blocks. A thread decodes while the model runs; whatever the video's length, memory is that of two batches of windows.
+    /// `control` is called after every batch, and while the model is busy; `Break` ends the work.
+    ///
+    /// # Errors
+    /// When the video cannot be decoded or is over a limit, an option is out of range, the engine fails, or `control`
+    /// says `Break`.
+    pub fn localize(
+        &self,
+        source: &Source,
+        options: &LocalizeOptions,
+        control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Localization> {
+        let mut graphs = OnSession { graphs: &self.0.graphs, inference: Duration::ZERO };
+        let mut found = localize_with(&mut graphs, &self.0.form, source, options, control)?;
+        // Without the time that other requests took.
+        found.timing.inference_s = graphs.inference.as_secs_f64();
+        Ok(found)
+    }
+}
+
+/// One video's use of the graphs.
+struct OnSession<'a> {
+    graphs: &'a Graphs,
+    inference: Duration,
+}
+
+impl OnSession<'_> {
+    fn run<const OUTPUTS: usize>(
+        &mut self,
+        graph: usize,
+        input: Arc<Vec<f32>>,
+        rows: usize,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<[Vec<f32>; OUTPUTS]> {
+        let (outputs, inference) = self.graphs.run_shared(graph, input, rows, keep_waiting)?;
+        self.inference += inference;
+        outputs.try_into().map_err(|outputs: Vec<_>| {
+            self.graphs.session().error(format!("the graph gave {} outputs, expected {OUTPUTS}", outputs.len()))
+        })
+    }
+}
+
+impl LocalizeGraphs for OnSession<'_> {
+    fn engine_name(&self) -> &str {
+        self.graphs.engine_name()
+    }
+
+    fn device_name(&self) -> &str {
+        self.graphs.device_name()
+    }
+
+    fn batch(&self) -> usize {
+        self.graphs.batch()
+    }
+
+    fn propose(
+        &mut self,
+        buffers: &Arc<Vec<f32>>,
+        windows: usize,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<[Vec<f32>; 3]> {
+        self.run(PROPOSAL, buffers.clone(), windows, keep_waiting)
+    }
+
+    fn label(
+        &mut self,
+        regions: Vec<f32>,
+        count: usize,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<[Vec<f32>; 2]> {
+        self.run(HEAD, Arc::new(regions), count, keep_waiting)
+    }
+}

@@ -1,0 +1,352 @@
+//! Windows over a video of any length: one thread decodes, the calling thread runs the graphs and makes segments of what they
+//! say. At most two buffers go round between them, and a third of one window's features is what is left of it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use unscene_media::{DecodeOptions, Decoder, Frames, Source, VideoInfo};
+use unscene_models::manifest::Task;
+use unscene_models::rc3d::POOLED;
+use unscene_vision::{Proposal, ProposalRule, Segment, anchors, label_segments, pool_segments, propose};
+
+use super::merge::{Candidate, best_first, thin_out};
+use super::result::{FoundProposal, FoundSegment, Localization, LocalizeForm, LocalizeOptions, SegmentNms};
+use super::windows::{Batch, Window, Windows};
+use crate::crops::center;
+use crate::error::{EngineError, Result};
+use crate::result::{Progress, Timing, VideoSummary};
+use crate::session::POLL;
+
+/// Buffers of one video: one is run while the other is filled.
+const BUFFERS: usize = 2;
+
+/// The two graphs of R-C3D on whatever runs them. Shapes and order are those of `unscene_models::rc3d`.
+pub trait LocalizeGraphs {
+    /// Name and version of what runs them.
+    fn engine_name(&self) -> &str;
+
+    /// The device that they run on.
+    fn device_name(&self) -> &str;
+
+    /// Windows per run that suit it.
+    fn batch(&self) -> usize;
+
+    /// Scores of anchors, offsets of anchors and features of `windows` windows.
+    ///
+    /// `keep_waiting` is there for what shares its graphs with other callers: to be asked now and then, and to be obeyed.
+    ///
+    /// # Errors
+    /// When the graph cannot be run; [`EngineError::Cancelled`] when `keep_waiting` says no.
+    fn propose(
+        &mut self,
+        buffers: &Arc<Vec<f32>>,
+        windows: usize,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<[Vec<f32>; 3]>;
+
+    /// Class scores and offsets of `count` pooled segments.
+    ///
+    /// # Errors
+    /// As [`LocalizeGraphs::propose`].
+    fn label(
+        &mut self,
+        regions: Vec<f32>,
+        count: usize,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<[Vec<f32>; 2]>;
+}
+
+/// Asked between batches, and while the graphs are busy, whether to go on.
+type Control<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// Finds the actions of a video with graphs that run anywhere; see [`Localizer::localize`](super::Localizer::localize).
+///
+/// # Errors
+/// As there.
+pub fn localize_with(
+    graphs: &mut dyn LocalizeGraphs,
+    form: &LocalizeForm,
+    source: &Source,
+    options: &LocalizeOptions,
+    control: &mut Control<'_>,
+) -> Result<Localization> {
+    options.check()?;
+    let start = Instant::now();
+    let decode = DecodeOptions { view: center(&form.input), threads: 0, limits: options.limits };
+    let decoder = Decoder::open(source, &decode)?;
+    let info = decoder.info().clone();
+    let stride = options.stride_frames.unwrap_or(form.stride_frames);
+    let windows = Windows::new(decoder, form, stride, graphs.batch().max(1))?;
+    let mut run = Run::new(graphs, form, options, info.duration_s);
+    let read = slide(windows, &mut run, control)?;
+    if run.progress.clips == 0 {
+        return Err(EngineError::NoFrames { name: source.name() });
+    }
+    Ok(run.finish(&info, &read, start))
+}
+
+/// What the decoding thread did.
+struct Read {
+    decode: Duration,
+    frames: u64,
+    /// When the last frame leaves the screen.
+    end_s: f64,
+    damaged_packets: u64,
+}
+
+/// Decodes on a thread of its own while this one runs the graphs.
+fn slide<F: Frames + Send>(windows: Windows<F>, run: &mut Run<'_>, control: &mut Control<'_>) -> Result<Read> {
+    let (filled, batches) = bounded(1);
+    let (emptied, free) = bounded(BUFFERS);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| read(windows, filled, free, &stop));
+        let done = run.take_all(batches, emptied, control);
+        // If that ended early, the reader need not go on.
+        stop.store(true, Ordering::Relaxed);
+        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        done.and(read)
+    })
+}
+
+/// The decoding thread: fills buffers until the video ends or nobody takes them.
+fn read<F: Frames>(
+    mut windows: Windows<F>,
+    filled: Sender<Batch>,
+    free: Receiver<Arc<Vec<f32>>>,
+    stop: &AtomicBool,
+) -> Result<Read> {
+    let mut decode = Duration::ZERO;
+    let keep_on = || !stop.load(Ordering::Relaxed);
+    for number in 0.. {
+        let buffer = match number < BUFFERS {
+            true => Vec::new(),
+            // Both others let go of it before it comes back.
+            false => match free.recv() {
+                Ok(buffer) => Arc::into_inner(buffer).unwrap_or_default(),
+                Err(_) => break,
+            },
+        };
+        let start = Instant::now();
+        let batch = windows.fill(buffer, &keep_on);
+        decode += start.elapsed();
+        let Some(batch) = batch? else { break };
+        if filled.send(batch).is_err() {
+            break;
+        }
+    }
+    let sampler = windows.sampler();
+    let (frames, damaged_packets) = (sampler.count(), sampler.source().errors());
+    Ok(Read { decode, frames, end_s: sampler.shown_until_s(), damaged_packets })
+}
+
+/// One video's way through the graphs.
+struct Run<'a> {
+    graphs: &'a mut dyn LocalizeGraphs,
+    form: &'a LocalizeForm,
+    options: &'a LocalizeOptions,
+    rule: ProposalRule,
+    /// Of a whole window.
+    anchors: Vec<Segment>,
+    /// tIoU of segments of a class that is too much; none keeps all.
+    max_tiou: Option<f64>,
+    min_score: f32,
+    progress: Progress,
+    /// In seconds.
+    segments: Vec<Candidate>,
+    proposals: Vec<Candidate>,
+    inference: Duration,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        graphs: &'a mut dyn LocalizeGraphs,
+        form: &'a LocalizeForm,
+        options: &'a LocalizeOptions,
+        duration_s: Option<f64>,
+    ) -> Self {
+        let (info, rule) = (&form.info, &form.info.rule);
+        let steps = form.input.frames / info.step_frames;
+        Self {
+            graphs,
+            form,
+            options,
+            rule: ProposalRule { before_nms: rule.before_nms, max_tiou: rule.proposal_tiou, most: rule.proposals },
+            anchors: anchors(steps, info.step_frames, &info.anchors),
+            max_tiou: match options.nms {
+                SegmentNms::Rule => Some(rule.segment_tiou),
+                SegmentNms::Above(tiou) => Some(tiou),
+                SegmentNms::Off => None,
+            },
+            min_score: options.threshold.unwrap_or(rule.min_score),
+            progress: Progress { clips: 0, time_s: 0.0, duration_s },
+            segments: Vec::new(),
+            proposals: Vec::new(),
+            inference: Duration::ZERO,
+        }
+    }
+
+    /// Takes batches until there are no more, and gives their buffers back.
+    fn take_all(
+        &mut self,
+        batches: Receiver<Batch>,
+        emptied: Sender<Arc<Vec<f32>>>,
+        control: &mut Control<'_>,
+    ) -> Result<()> {
+        loop {
+            match batches.recv_timeout(POLL) {
+                Ok(batch) => self.take(batch, &emptied, control)?,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if control(self.progress).is_break() {
+                return Err(EngineError::Cancelled);
+            }
+        }
+    }
+
+    fn take(&mut self, batch: Batch, emptied: &Sender<Arc<Vec<f32>>>, control: &mut Control<'_>) -> Result<()> {
+        let Batch { buffers, windows } = batch;
+        let progress = self.progress;
+        let mut keep_waiting = || control(progress).is_continue();
+        let start = Instant::now();
+        let [scores, offsets, features] = self.graphs.propose(&buffers, windows.len(), &mut keep_waiting)?;
+        self.inference += start.elapsed();
+        // The reader may have ended.
+        let _ = emptied.send(buffers);
+        self.check_finite(&scores)?;
+
+        let (steps, step_frames) = (self.steps(), self.form.info.step_frames);
+        let cells = POOLED[1] * POOLED[2];
+        let channels = features.len() / (windows.len() * steps * cells);
+        let (mut all, mut regions) = (Vec::new(), Vec::new());
+        let rows = windows.iter().enumerate();
+        for (row, window) in rows {
+            let [scores, offsets, features] =
+                [&scores, &offsets, &features].map(|values| part(values, row, windows.len()));
+            let found = propose(scores, offsets, &self.anchors, steps, window.frames as f64, &self.rule);
+            let segments: Vec<Segment> = found.iter().map(|one| one.segment).collect();
+            let sides = [channels, steps, cells];
+            regions.extend(pool_segments::<{ POOLED[0] }>(features, sides, &segments, step_frames));
+            self.note_proposals(window, &found);
+            all.push(segments);
+        }
+        let count = all.iter().map(Vec::len).sum();
+        if count > 0 {
+            let start = Instant::now();
+            let [scores, offsets] = self.graphs.label(regions, count, &mut keep_waiting)?;
+            self.inference += start.elapsed();
+            self.check_finite(&scores)?;
+            self.note_segments(&windows, &all, &scores, &offsets);
+        }
+        self.progress.clips += windows.len();
+        if let Some(last) = windows.last() {
+            self.progress.time_s = (last.start_frame + last.frames as u64) as f64 / self.form.fps;
+        }
+        Ok(())
+    }
+
+    fn steps(&self) -> usize {
+        self.form.input.frames / self.form.info.step_frames
+    }
+
+    fn check_finite(&self, scores: &[f32]) -> Result<()> {
+        if scores.iter().all(|score| score.is_finite()) {
+            return Ok(());
+        }
+        let engine = format!("{} on {}", self.graphs.engine_name(), self.graphs.device_name());
+        let reason = "the scores are not finite; check the weights, or export without --fp16".into();
+        Err(EngineError::Inference { engine, reason })
+    }
+
+    fn note_proposals(&mut self, window: &Window, found: &[Proposal]) {
+        if self.options.proposals > 0 {
+            let best = found.iter().take(self.options.proposals);
+            let noted = best.map(|one| self.candidate(window, one.segment, 0, one.score)).collect::<Vec<_>>();
+            self.proposals.extend(noted);
+        }
+    }
+
+    /// Makes segments of what the head says about the proposals of each window, and leaves out what a better one of the same
+    /// window says.
+    fn note_segments(&mut self, windows: &[Window], proposals: &[Vec<Segment>], scores: &[f32], offsets: &[f32]) {
+        let outputs = 1 + self.form.labels.len();
+        let (mut scores, mut offsets) = (scores, offsets);
+        for (window, proposals) in windows.iter().zip(proposals) {
+            let (own_scores, own_offsets);
+            (own_scores, scores) = scores.split_at(proposals.len() * outputs);
+            (own_offsets, offsets) = offsets.split_at(2 * proposals.len() * outputs);
+            let (frames, deviations) = (window.frames as f64, self.form.info.offset_deviations);
+            let found = label_segments(own_scores, own_offsets, proposals, frames, deviations, self.min_score);
+            let found = found.iter().map(|one| self.candidate(window, one.segment, one.label, one.score)).collect();
+            self.segments.extend(match self.max_tiou {
+                Some(max_tiou) => thin_out(found, max_tiou),
+                None => found,
+            });
+        }
+    }
+
+    /// A segment of a window in seconds of the video.
+    fn candidate(&self, window: &Window, segment: Segment, label: usize, score: f32) -> Candidate {
+        let second = |frame: f64| (window.start_frame as f64 + frame) / self.form.fps;
+        Candidate { segment: Segment::new(second(segment.start), second(segment.end)), label, score }
+    }
+
+    fn finish(self, info: &VideoInfo, read: &Read, start: Instant) -> Localization {
+        // The last sample may last beyond the video.
+        let within = |found: Vec<Candidate>| {
+            let clipped = found.into_iter().map(|one| Candidate { segment: one.segment.clipped(read.end_s), ..one });
+            clipped.filter(|one| one.segment.length() > 0.0).collect::<Vec<_>>()
+        };
+        let segments = match self.max_tiou {
+            Some(max_tiou) => thin_out(within(self.segments), max_tiou),
+            None => within(self.segments),
+        };
+        let segments = best_first(segments, self.options.max_segments);
+        let proposals = thin_out(within(self.proposals), self.form.info.rule.proposal_tiou);
+        let proposals = best_first(proposals, Some(self.options.proposals));
+        let found = |one: Candidate| FoundSegment {
+            label: self.form.labels[one.label].clone(),
+            index: one.label,
+            score: one.score,
+            start_s: one.segment.start,
+            end_s: one.segment.end,
+        };
+        let proposed = |one: Candidate| {
+            let Segment { start: start_s, end: end_s } = one.segment;
+            FoundProposal { score: one.score, start_s, end_s }
+        };
+        Localization {
+            model: self.form.model.clone(),
+            task: Task::Localize,
+            engine: self.graphs.engine_name().into(),
+            device: self.graphs.device_name().into(),
+            video: VideoSummary {
+                duration_s: info.duration_s.unwrap_or(read.end_s),
+                width: info.width,
+                height: info.height,
+                fps: info.fps,
+                frames: read.frames,
+                clips: self.progress.clips,
+                damaged_packets: read.damaged_packets,
+            },
+            segments: segments.into_iter().map(found).collect(),
+            proposals: proposals.into_iter().map(proposed).collect(),
+            timing: Timing {
+                decode_s: read.decode.as_secs_f64(),
+                inference_s: self.inference.as_secs_f64(),
+                total_s: start.elapsed().as_secs_f64(),
+            },
+        }
+    }
+}
+
+/// One of `of` equal parts.
+fn part(values: &[f32], index: usize, of: usize) -> &[f32] {
+    let size = values.len() / of;
+    &values[index * size..][..size]
+}

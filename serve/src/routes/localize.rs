@@ -1,0 +1,57 @@
+//! `POST /v1/localize`: a long video in, the segments of it that show an action out.
+
+use std::ops::ControlFlow;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use unscene_engine::{Localization, LocalizeOptions, Localizer, Progress, SegmentNms, Timing, VideoSummary};
+use unscene_media::{Limits, Source};
+use unscene_models::manifest::Task;
+
+use super::video::{Work, take};
+use crate::error::ApiError;
+use crate::loaded::Loaded;
+use crate::params::LocalizeParams;
+use crate::state::State;
+
+/// Segments in an answer unless more are asked for: as many as ActivityNet's protocol lets a video have.
+const SEGMENTS: usize = 100;
+
+/// Takes the video as the body or as the multipart field `video`; parameters from the query or the form.
+pub async fn localize(
+    state: web::Data<State>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(take::<LocalizeParams>(state, request, payload).await?))
+}
+
+impl Work for LocalizeParams {
+    type Model = Localizer;
+    type Answer = Localization;
+
+    fn find<'a>(&self, state: &'a State) -> Result<&'a Localizer, ApiError> {
+        state.model(self.model.as_deref(), Task::Localize, Loaded::localizer)
+    }
+
+    fn run(
+        self,
+        localizer: &Localizer,
+        source: &Source,
+        limits: Limits,
+        control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Localization, ApiError> {
+        let options = LocalizeOptions {
+            stride_frames: self.stride_frames,
+            threshold: self.threshold,
+            nms: self.tiou_nms.map_or(SegmentNms::Rule, SegmentNms::Above),
+            max_segments: Some(self.max_segments.unwrap_or(SEGMENTS)),
+            limits,
+            ..LocalizeOptions::default()
+        };
+        Ok(localizer.localize(source, &options, control)?)
+    }
+
+    fn counts(answer: &Localization) -> (&str, &VideoSummary, &Timing) {
+        (&answer.model, &answer.video, &answer.timing)
+    }
+}
