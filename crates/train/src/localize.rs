@@ -11,7 +11,7 @@ mod pool;
 use std::time::Instant;
 
 use tch::{Device, Tensor};
-use unscene_data::untrimmed::{Buffer, BufferSpec, Untrimmed, buffer_items, buffers};
+use unscene_data::untrimmed::{Buffer, Untrimmed, buffer_items, buffers};
 use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Loader, LoaderOptions};
 use unscene_models::rc3d::names;
 use unscene_models::run::RunConfig;
@@ -315,15 +315,7 @@ fn clip_form(config: &LocalizeConfig) -> ClipForm {
     let size = config.model.size;
     // Tests cut the middle out of a picture of 8/7 of the size, 112 of 128.
     let short_side = size * 8 / 7;
-    ClipForm {
-        frames,
-        height: size,
-        width: size,
-        short_side,
-        fps: Some(config.fps),
-        normalization,
-        ..Default::default()
-    }
+    config.buffers().form(ClipForm { height: size, width: size, short_side, normalization, ..ClipForm::default() })
 }
 
 /// The tensors that were asked for.

@@ -113,8 +113,7 @@ fn one_step_equals_pytorch() {
         })
         .collect();
     let truths = record.truths();
-    let [anchor, moved] =
-        anchor_losses(&scores.get(0), &offsets.get(0), &targets, &all_anchors(), &truths).unwrap();
+    let [anchor, moved] = anchor_losses(&scores.get(0), &offsets.get(0), &targets, &all_anchors(), &truths).unwrap();
 
     let regions = record.regions();
     let segments: Vec<Segment> = regions.iter().map(|one| one.segment).collect();
@@ -125,8 +124,7 @@ fn one_step_equals_pytorch() {
         model.compute(&[(names::REGIONS, &pooled)], &outputs, Mode::Train).unwrap().try_into().unwrap();
     assert_close("class_scores", &numbers(&class_scores), &record.class_scores);
     assert_close("class_offsets", &numbers(&class_offsets), &record.class_offsets);
-    let [class, corrected] =
-        region_losses(&class_scores, &class_offsets, &regions, &truths, &record.labels()).unwrap();
+    let [class, corrected] = region_losses(&class_scores, &class_offsets, &regions, &truths, &record.labels()).unwrap();
 
     let losses = [anchor, moved, class, corrected];
     for (found, expected) in losses.iter().zip(record.losses) {
@@ -211,11 +209,13 @@ fn pooling_for_training_equals_that_for_inference() {
 
 #[test]
 fn gradients_of_pooling_go_to_the_largest_values() {
-    let features = Tensor::arange(2 * 6 * 4, (Kind::Float, tch::Device::Cpu)).view([2, 6, 2, 2]).set_requires_grad(true);
+    let features =
+        Tensor::arange(2 * 6 * 4, (Kind::Float, tch::Device::Cpu)).view([2, 6, 2, 2]).set_requires_grad(true);
     let segments = [Segment::new(0.0, 48.0), Segment::new(0.0, 8.0)];
     pool_segments(&features, &segments, 8).unwrap().sum(Kind::Float).backward();
     // In rising features the last step of each part is the largest: steps 1, 2, 4, 5 of the whole, and 0 four times.
-    let by_step: Vec<f32> = Vec::try_from(features.grad().sum_dim_intlist([0, 2, 3].as_slice(), false, Kind::Float)).unwrap();
+    let by_step: Vec<f32> =
+        Vec::try_from(features.grad().sum_dim_intlist([0, 2, 3].as_slice(), false, Kind::Float)).unwrap();
     assert_eq!(by_step, [32.0, 8.0, 8.0, 0.0, 8.0, 8.0]);
 }
 
