@@ -120,7 +120,7 @@ fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, o
                 bar.set_message(format!("lr {lr:.2e}, {}", shown.join(", ")));
             }
             Event::Epoch(line) if args.json => failed.set(writeln!(std::io::stdout(), "{line}").err()),
-            Event::Epoch(line) => bar.println(describe(line)),
+            Event::Epoch(line) => say(describe(line)),
         }
         match failed.take() {
             Some(error) => {
