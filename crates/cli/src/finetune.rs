@@ -57,11 +57,16 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
             );
         }
     }
+    // What people ask for, and not what a preset fills in.
+    let asked = config::read(None, file, &args.training.settings)?;
+    let asked = asked.get("model").and_then(Value::as_table);
     if let Some(from) = &args.from {
         let run = RunFolder::new(from).read_config()?;
         // The form of clips is what the weights were trained with.
         let model = run.model.classifier().with_context(|| from.display().to_string())?;
-        table.insert("model".into(), Table::try_from(model)?.into());
+        let model = Table::try_from(model)?;
+        check_model(asked, &model).with_context(|| from.display().to_string())?;
+        table.insert("model".into(), model.into());
         if let Some(fps) = run.fps {
             table.entry("fps").or_insert(fps.into());
         }
@@ -76,9 +81,25 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let data = table.get("data").cloned().context("the config has no [data], which names the dataset")?;
     let data: DatasetSpec = data.try_into().context("[data]")?;
     if let Some(model) = table.get_mut("model").and_then(Value::as_table_mut) {
-        model.insert("classes".into(), Value::try_from(data.load()?.labels.len())?);
+        let classes = Value::try_from(data.load()?.labels.len())?;
+        if let Some(found) = asked.and_then(|asked| asked.get("classes")).filter(|found| **found != classes) {
+            bail!("model.classes is {found}, and the dataset has {classes} labels; leave it out");
+        }
+        model.insert("classes".into(), classes);
     }
     train_run(config::parse(table, file)?, &args.training, "finetune classify")
+}
+
+/// What is asked of the model must be what the run has, its classes apart.
+fn check_model(asked: Option<&Table>, run: &Table) -> Result<()> {
+    for (name, found) in asked.into_iter().flatten().filter(|(name, _)| *name != "classes") {
+        let number = |value: &Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
+        let Some(own) = run.get(name) else { bail!("there is no setting model.{name}") };
+        if own != found && (number(own).is_none() || number(own) != number(found)) {
+            bail!("model.{name} is {found}, and the run's is {own}; a transfer keeps the run's model: leave it out");
+        }
+    }
+    Ok(())
 }
 
 /// The paper counts conv1 to conv5; parameters are called conv1 and layer1 to layer4.

@@ -109,10 +109,16 @@ fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, o
         if args.json { ProgressBar::hidden() } else { ProgressBar::new((task.steps() * config.fit.epochs) as u64) };
     let style = "epoch {prefix} {wide_bar} {msg}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+    // Without a terminal there is no bar to write above.
+    let say = |line: String| match bar.is_hidden() {
+        true if args.json => {}
+        true => eprintln!("{line}"),
+        false => bar.println(line),
+    };
     let failed = Cell::new(None);
     let outcome = fit(task, &config.fit, &json!(config), out, &|event| {
         match event {
-            Event::Resumed { epoch, step } => bar.println(format!("going on with epoch {}, step {step}", epoch + 1)),
+            Event::Resumed { epoch, step } => say(format!("going on with epoch {}, step {step}", epoch + 1)),
             Event::Step { epoch, step, steps, lr, metrics } => {
                 bar.set_position((epoch * steps + step) as u64);
                 bar.set_prefix(format!("{}/{}", epoch + 1, config.fit.epochs));
@@ -120,7 +126,7 @@ fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, o
                 bar.set_message(format!("lr {lr:.2e}, {}", shown.join(", ")));
             }
             Event::Epoch(line) if args.json => failed.set(writeln!(std::io::stdout(), "{line}").err()),
-            Event::Epoch(line) => bar.println(describe(line)),
+            Event::Epoch(line) => say(describe(line)),
         }
         match failed.take() {
             Some(error) => {
@@ -137,18 +143,19 @@ fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, o
     Ok(outcome?)
 }
 
-/// An epoch in one line.
+/// An epoch in one line, with the loss of every adversary that it names.
 fn describe(line: &Value) -> String {
     let number = |of: &str, name: &str| line[of][name].as_f64();
+    let mut shown = vec![
+        ("train loss".to_string(), number("train", "action_loss")),
+        ("accuracy".to_string(), number("train", "accuracy")),
+    ];
+    shown.extend(adversaries(line).map(|name| (format!("{name} loss"), number("train", &format!("{name}_loss")))));
+    shown.push(("entropy".to_string(), number("train", "entropy")));
+    shown.push(("val loss".to_string(), number("val", "loss")));
+    shown.push(("val accuracy".to_string(), number("val", "accuracy")));
     let mut text = format!("epoch {}", line["epoch"].as_u64().unwrap_or(0) + 1);
-    for (what, value) in [
-        ("train loss", number("train", "action_loss")),
-        ("accuracy", number("train", "accuracy")),
-        ("scene loss", number("train", "scene_loss")),
-        ("entropy", number("train", "entropy")),
-        ("val loss", number("val", "loss")),
-        ("val accuracy", number("val", "accuracy")),
-    ] {
+    for (what, value) in shown {
         if let Some(value) = value {
             text += &format!(", {what} {value:.3}");
         }
@@ -156,4 +163,29 @@ fn describe(line: &Value) -> String {
     let seconds = line["seconds"].as_f64().unwrap_or(0.0);
     let waited = line["waited_s"].as_f64().unwrap_or(0.0) / seconds.max(1e-9) * 100.0;
     text + &format!(", {seconds:.0} s, {waited:.1} % of it waiting for data")
+}
+
+/// Names of the adversaries whose losses a line of `metrics.jsonl` has.
+pub fn adversaries(line: &Value) -> impl Iterator<Item = &str> {
+    let names = line["train"].as_object().into_iter().flat_map(|losses| losses.keys());
+    names.filter_map(|name| name.strip_suffix("_loss")).filter(|name| *name != "action")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_names_every_adversary() {
+        let line = json!({
+            "epoch": 2, "seconds": 8.0, "waited_s": 0.5,
+            "train": {"action_loss": 1.5, "accuracy": 0.25, "scene_loss": 2.0, "object_loss": 3.25, "waited_s": 0.1},
+            "val": {"loss": 1.75},
+        });
+        assert_eq!(
+            describe(&line),
+            "epoch 3, train loss 1.500, accuracy 0.250, object loss 3.250, scene loss 2.000, val loss 1.750, 8 s, 6.2 % of it \
+             waiting for data"
+        );
+    }
 }

@@ -63,6 +63,24 @@ fn a_model_is_trained_exported_and_used() {
 }
 
 #[test]
+fn each_epoch_is_told_without_a_terminal_and_each_adversary_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    done(["stage", "--preset", "tiny", "--train", "20", "--val", "10", "--test", "0", "--out", text(&path("stage"))]);
+    done(["annotate", "truth", "--stage", text(&path("stage")), "--scenes", text(&path("scenes"))]);
+    // Any cache of labels makes an adversary: the same one, under another name.
+    let adversary = |name: &str| format!("{{name='{name}', cache='{}'}}", path("scenes").display());
+    let adversaries = format!("adversary=[{}, {}]", adversary("scene"), adversary("object"));
+    let ended = run(pretrain(folder.path(), &["--set", &adversaries, "--out", text(&path("run"))]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let epochs: Vec<&str> = ended.err.lines().filter(|line| line.starts_with("epoch ")).collect();
+    assert_eq!(epochs.len(), 2, "{ended:?}");
+    for part in ["train loss", "object loss", "scene loss", "val accuracy", "waiting for data"] {
+        assert!(epochs[1].contains(part), "{part}: {ended:?}");
+    }
+}
+
+#[test]
 fn a_config_that_makes_no_sense_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
