@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use serde_json::{Value, json};
-use unscene_train::fit::{Event, Outcome, Task, fit};
-use unscene_train::pretrain::{PretrainConfig, Pretraining};
-use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, finish_run, load_snapshot, open_device};
+use unscene_train::fit::{Event, FitConfig, Outcome, Task, Training, fit};
+use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, TrainError, finish_run, load_snapshot, open_device};
 
 use crate::config::Preset;
 use crate::failure::Interrupted;
@@ -49,12 +49,19 @@ pub struct TrainingArgs {
     json: bool,
 }
 
-/// Trains by a config, and writes the run folder. `command` is what was called.
-pub fn train_run(config: PretrainConfig, args: &TrainingArgs, command: &str) -> Result<()> {
+/// Trains by a config, and writes the run folder. `command` is what was called, and `make` gets the task ready for a number of
+/// reading threads and a device.
+pub fn train_run<T: Training>(
+    config: &impl Serialize,
+    fit: &FitConfig,
+    args: &TrainingArgs,
+    command: &str,
+    make: impl FnOnce(usize, Device) -> Result<T, TrainError>,
+) -> Result<()> {
     let out = match &args.out {
         Some(out) if !args.print_config => out,
         _ => {
-            write!(std::io::stdout(), "{}", toml::to_string(&config)?)?;
+            write!(std::io::stdout(), "{}", toml::to_string(config)?)?;
             return Ok(());
         }
     };
@@ -67,7 +74,7 @@ pub fn train_run(config: PretrainConfig, args: &TrainingArgs, command: &str) -> 
         _ => {}
     }
     open_device(args.device)?;
-    let mut task = Pretraining::new(config.clone(), args.workers, args.device)?;
+    let mut task = make(args.workers, args.device)?;
     for doubt in task.doubts() {
         eprintln!("warning: {doubt}");
     }
@@ -75,15 +82,15 @@ pub fn train_run(config: PretrainConfig, args: &TrainingArgs, command: &str) -> 
         writeln!(std::io::stdout(), "{}", started.describe(&task.nets()))?;
     }
     interrupt::listen()?;
-    let outcome = train(&mut task, &config, args, out)?;
+    let outcome = train(&mut task, &json!(config), fit, args, out)?;
     let (best_loss, best_epoch) = match outcome {
         Outcome::Finished { best_loss, best_epoch } => (best_loss, best_epoch),
         Outcome::Interrupted { epoch, .. } => {
-            return Err(Interrupted { done: epoch, of: config.fit.epochs, what: "epochs" }.into());
+            return Err(Interrupted { done: epoch, of: fit.epochs, what: "epochs" }.into());
         }
     };
     let best = Snapshots::open(&out.join(CHECKPOINT))?.best();
-    load_snapshot(&best, &task.nets(), &mut Sgd::new(config.fit.sgd))?;
+    load_snapshot(&best, &task.nets(), &mut Sgd::new(fit.sgd))?;
     finish_run(out, &task.run_config(command), task.model())?;
     if !args.json {
         let out = out.display();
@@ -104,9 +111,14 @@ fn device(text: &str) -> Result<Device, String> {
     }
 }
 
-fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, out: &Path) -> Result<Outcome> {
-    let bar =
-        if args.json { ProgressBar::hidden() } else { ProgressBar::new((task.steps() * config.fit.epochs) as u64) };
+fn train(
+    task: &mut dyn Task,
+    config: &Value,
+    settings: &FitConfig,
+    args: &TrainingArgs,
+    out: &Path,
+) -> Result<Outcome> {
+    let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new((task.steps() * settings.epochs) as u64) };
     let style = "epoch {prefix} {wide_bar} {msg}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
     // Without a terminal there is no bar to write above.
@@ -116,12 +128,12 @@ fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, o
         false => bar.println(line),
     };
     let failed = Cell::new(None);
-    let outcome = fit(task, &config.fit, &json!(config), out, &|event| {
+    let outcome = fit(task, settings, config, out, &|event| {
         match event {
             Event::Resumed { epoch, step } => say(format!("going on with epoch {}, step {step}", epoch + 1)),
             Event::Step { epoch, step, steps, lr, metrics } => {
                 bar.set_position((epoch * steps + step) as u64);
-                bar.set_prefix(format!("{}/{}", epoch + 1, config.fit.epochs));
+                bar.set_prefix(format!("{}/{}", epoch + 1, settings.epochs));
                 let shown: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
                 bar.set_message(format!("lr {lr:.2e}, {}", shown.join(", ")));
             }

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use unscene_data::json_differences;
+use unscene_models::run::RunConfig;
 
 use crate::events::EventFile;
 use crate::schedule::Schedule;
 use crate::sgd::Rate;
 use crate::snapshot::{CHECKPOINT, Progress, Snapshots, load, read_progress};
+use crate::start::Started;
 use crate::weights::write_whole;
 use crate::{Net, Precision, Sgd, SgdConfig, TrainError};
 
@@ -50,6 +52,22 @@ pub trait Task {
     /// # Errors
     /// When the data cannot be read.
     fn validate(&mut self) -> Result<Metrics, TrainError>;
+}
+
+/// A task whose result is a run folder.
+pub trait Training: Task {
+    /// What is doubtful about the data, for people.
+    fn doubts(&self) -> &[String];
+
+    /// What was taken over from the run to begin with.
+    fn started(&self) -> Option<&Started>;
+
+    /// The model that the run folder holds.
+    fn model(&self) -> &Net;
+
+    /// The run's description, for exporting what was trained: videos are prepared as training prepared them. `command` is what
+    /// was called.
+    fn run_config(&self, command: &str) -> RunConfig;
 }
 
 /// Settings of the loop. The defaults are the paper's.
