@@ -81,7 +81,7 @@ impl Plan {
     }
 }
 
-/// In every tenth or so of the videos somebody begins a movement and breaks it off.
+/// In one video of so many somebody begins a movement and breaks it off.
 const BROKEN_OFF_EVERY: usize = 5;
 
 fn plan_part(settings: &Settings, part: Part, count: usize, rng: &mut Pcg64, videos: &mut Vec<Video>) {
