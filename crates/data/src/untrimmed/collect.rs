@@ -35,13 +35,16 @@ pub enum Kind {
     Ambiguous,
 }
 
+/// Part, video, kind, and the times' bits.
+type Annotated = (String, String, Kind, [u64; 2]);
+
 /// Annotations in the making.
 pub struct Collected {
     labels: Vec<String>,
     class_ids: Vec<u32>,
     parts: BTreeMap<String, BTreeMap<String, UntrimmedVideo>>,
-    /// What was annotated where, by part, video, kind and times.
-    seen: HashMap<(String, String, Kind, [u64; 2]), (PathBuf, Option<u64>)>,
+    /// Where each annotation stands.
+    seen: HashMap<Annotated, (PathBuf, Option<u64>)>,
     doubts: Vec<Doubt>,
 }
 
