@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use unscene_media::{
-    Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, FrameTime, Frames, Limits, Pictures, Region, Source, View,
+    Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, FrameTime, Frames, Limits, Padding, Pictures, Region,
+    Source, View,
 };
 use unscene_vision::{ClipDims, Normalization, cut_clip, normalize_clip, scaled_to, three_crops};
 
@@ -32,6 +33,8 @@ pub struct ClipForm {
     pub pictures_fps: f64,
     /// From bytes to numbers.
     pub normalization: Normalization,
+    /// What fills a clip that the video ends in.
+    pub padding: Padding,
 }
 
 impl Default for ClipForm {
@@ -45,6 +48,7 @@ impl Default for ClipForm {
             // What UCF101, and most datasets that were unpacked into pictures, have.
             pictures_fps: 25.0,
             normalization: Normalization::default(),
+            padding: Padding::default(),
         }
     }
 }
@@ -135,8 +139,8 @@ impl Sample {
 
 /// Reads the clip that a draw says.
 ///
-/// A video that is shorter than a clip is repeated, as in the release of 3D-ResNets. One whose header claims more than
-/// there is gives the clip that its true length says.
+/// A video that is shorter than a clip is filled as [`ClipForm::padding`] says. One whose header claims more than there is
+/// gives the clip that its true length says. An item that is as long as a clip has one clip, whatever is drawn.
 ///
 /// # Errors
 /// When the video cannot be decoded there.
@@ -220,6 +224,10 @@ pub(crate) fn open(media: &Media, form: &ClipForm) -> Result<Opened> {
     })
 }
 
+fn clips_of<F: Frames>(frames: F, form: &ClipForm) -> Result<ClipReader<F>> {
+    Ok(ClipReader::new(frames, form.sampling())?.padded(form.padding))
+}
+
 fn draw_from<F: Frames>(mut frames: F, span: Span, form: &ClipForm, draw: &Draw) -> Result<Sample> {
     let picture_size = frames.picture_size();
     let part = draw.part(picture_size, (form.width as u32, form.height as u32));
@@ -227,14 +235,16 @@ fn draw_from<F: Frames>(mut frames: F, span: Span, form: &ClipForm, draw: &Draw)
     frames.set_view(view)?;
     let step_s = 1.0 / form.fps.unwrap_or(frames.fps()).max(1e-3);
     let span_s = bounds(&frames, span);
-    let mut reader = ClipReader::new(frames, form.sampling())?;
+    let mut reader = clips_of(frames, form)?;
 
     // A clip of n frames lasts n steps, and the last moment to start is n - 1 steps before the end: any frame may be
     // the first, but for those of which fewer than n follow.
     let start_s = |end_s: f64| {
         // A millisecond less, because times that close count as the same.
         let latest_s = end_s - span_s.start - (form.frames as f64 - 1.0) * step_s - 1e-3;
-        span_s.start + draw.start * latest_s.max(0.0)
+        // On a grid of times, less than a step is no choice: an item that is as long as a clip starts where it starts.
+        let least_s = if form.fps.is_some() { step_s } else { 0.0 };
+        if latest_s < least_s { span_s.start } else { span_s.start + draw.start * latest_s }
     };
     let end_s = match span_s.end.is_finite() {
         true => span_s.end,
@@ -268,7 +278,7 @@ fn test_from<F: Frames>(
     frames.set_view(view)?;
     let part = view.part(picture_size.0, picture_size.1);
     let span_s = bounds(&frames, span);
-    let mut reader = ClipReader::new(frames, form.sampling())?;
+    let mut reader = clips_of(frames, form)?;
     reader.seek(span_s.start, if span == Span::Whole { f64::INFINITY } else { span_s.end })?;
     let mut any = false;
     while let Some(clip) = reader.next_clip()? {
@@ -298,7 +308,7 @@ fn ten_by_three<F: Frames>(
     })?;
     let step_s = 1.0 / form.fps.unwrap_or(frames.fps()).max(1e-3);
     let span_s = bounds(&frames, span);
-    let mut reader = ClipReader::new(frames, form.sampling())?;
+    let mut reader = clips_of(frames, form)?;
     let limit_s = if span == Span::Whole { f64::INFINITY } else { span_s.end };
     let latest_s = |end_s: f64| (end_s - (form.frames as f64 - 1.0) * step_s - 1e-3).max(span_s.start);
     let mut last_s = match span_s.end.is_finite() {

@@ -2,11 +2,11 @@
 
 mod csv_list;
 mod diving48;
-mod files;
+pub(crate) mod files;
 mod hmdb51;
 mod json;
 mod kinetics;
-mod part;
+pub(crate) mod part;
 mod table;
 mod ucf101;
 

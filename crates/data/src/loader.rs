@@ -220,7 +220,7 @@ fn input(item: &Item, mut sample: Sample, options: &LoaderOptions) -> Result<Vec
 }
 
 /// A panic while reading one video is that video's failure.
-fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(DataError::Internal { problem: text.unwrap_or("a panic").to_string() })

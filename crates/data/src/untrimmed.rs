@@ -1,8 +1,20 @@
 //! Videos in which actions begin and end: what temporal localization is trained and tested on.
 
+mod activitynet;
+mod buffers;
+mod collect;
+mod lengths;
+mod spec;
+mod thumos14;
+
 use std::path::PathBuf;
 
 use crate::dataset::Media;
+
+pub use buffers::{Buffer, BufferSegment, BufferSpec, Buffers, buffer_augmentation, buffer_items, buffers};
+pub use collect::OVERRUN_S;
+pub use lengths::measure;
+pub use spec::{UntrimmedFormat, UntrimmedSpec};
 
 /// An action in a video, from one time to another.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::decode::{Decoder, FrameTime};
 use crate::error::MediaError;
 use crate::frames::Frames;
@@ -24,6 +26,17 @@ impl Default for ClipSampling {
     }
 }
 
+/// What fills a clip that the video ends in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// Its own frames from its first, over and over, as the release of 3D-ResNets does: an action goes on.
+    #[default]
+    Loop,
+    /// Its last frame, as R-C3D does: where actions have a begin and an end, none may happen again.
+    Last,
+}
+
 /// Some consecutive sampled frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clip {
@@ -42,10 +55,11 @@ pub struct Clip {
 /// Reads a video as clips, one at a time. Memory is that of one clip.
 ///
 /// Clips start at every `stride_frames`-th sampled frame up to the end of the video. A clip that the video ends in is
-/// filled by repeating its own frames from its first, as the release of 3D-ResNets does.
+/// filled as [`Padding`] says.
 pub struct ClipReader<F = Decoder> {
     decoder: F,
     sampling: ClipSampling,
+    padding: Padding,
     /// Frames from the start of the next clip on that are decoded already, oldest first.
     ready: VecDeque<(FrameTime, Vec<u8>)>,
     /// Sampled frames to pass over before the next clip starts.
@@ -83,12 +97,18 @@ impl<F: Frames> ClipReader<F> {
         Ok(ClipReader {
             decoder,
             sampling,
+            padding: Padding::default(),
             ready: VecDeque::new(),
             skip: 0,
             grid: Grid { start_s: 0.0, end_s: f64::INFINITY, index: 0, current: None },
             ended: false,
             frames: 0,
         })
+    }
+
+    /// Fills clips that the video ends in with this.
+    pub fn padded(self, padding: Padding) -> Self {
+        ClipReader { padding, ..self }
     }
 
     /// Goes on with the frames from `start_s` to before `end_s`: the first is the one on screen at `start_s`.
@@ -144,7 +164,11 @@ impl<F: Frames> ClipReader<F> {
         let mut rgb = Vec::with_capacity(self.sampling.frames * self.decoder.frame_bytes());
         let mut times_s = Vec::with_capacity(self.sampling.frames);
         for index in 0..self.sampling.frames {
-            let (time, frame) = &self.ready[index % self.ready.len()];
+            let index = match self.padding {
+                Padding::Loop => index % self.ready.len(),
+                Padding::Last => index.min(self.ready.len() - 1),
+            };
+            let (time, frame) = &self.ready[index];
             rgb.extend_from_slice(frame);
             times_s.push(time.time_s);
         }

@@ -25,7 +25,7 @@ mod seek;
 mod source;
 mod view;
 
-pub use clips::{Clip, ClipReader, ClipSampling};
+pub use clips::{Clip, ClipReader, ClipSampling, Padding};
 pub use decode::{DecodeOptions, Decoder, FrameTime};
 pub use encode::{EncodeOptions, Encoder};
 pub use error::{LimitKind, MediaError};

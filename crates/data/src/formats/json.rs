@@ -3,18 +3,17 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::files::Files;
-use super::part::{PartBuilder, check_labels, format_error, read_json};
+use super::part::{Entries, PartBuilder, check_labels, format_error, read_json};
 use crate::dataset::{Dataset, Span};
 use crate::error::Result;
 
 #[derive(Deserialize)]
 struct File {
     labels: Vec<String>,
-    database: Database,
+    database: Entries<Entry>,
 }
 
 #[derive(Deserialize)]
@@ -28,31 +27,6 @@ struct Entry {
 #[derive(Deserialize, Default)]
 struct Annotations {
     label: Option<String>,
-}
-
-/// The entries in the order of the file, repeated ones too.
-struct Database(Vec<(String, Entry)>);
-
-impl<'de> Deserialize<'de> for Database {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Database;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("a map from video to subset and annotations")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Database, M::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Database(entries))
-            }
-        }
-        deserializer.deserialize_map(Entries)
-    }
 }
 
 /// The parts by the names that the file gives them.

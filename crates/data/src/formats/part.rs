@@ -1,8 +1,12 @@
 //! What the readers have in common: building a part, and reading lists line by line.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::fs;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use super::files::{Files, id};
 use crate::dataset::{Item, Media, Part, Span};
@@ -104,7 +108,32 @@ pub fn check_labels(path: &Path, labels: &[String]) -> Result<()> {
 }
 
 /// Parses JSON.
-pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path, expected: &str) -> Result<T> {
+pub fn read_json<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<T> {
     serde_json::from_str(&read(path)?)
         .map_err(|error| format_error(path, Some(error.line() as u64), format!("{error}; expected {expected}")))
+}
+
+/// The entries of a JSON map in the order of the file, repeated ones too.
+pub struct Entries<T>(pub Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Map<T> {
+            type Value = Entries<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map from videos to what is known about them")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Entries<T>, M::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(Map(PhantomData))
+    }
 }

@@ -1,0 +1,66 @@
+//! How long the videos of a part are, where their annotations do not say.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use unscene_media::Frames;
+
+use super::UntrimmedPart;
+use crate::clip::{ClipForm, Opened, open};
+use crate::dataset::Media;
+use crate::error::Result;
+use crate::loader::{Failure, guarded};
+
+/// Reads the lengths of the videos that are there and do not have one, on all cores, and keeps them in the part. Gives the
+/// videos that could not be read.
+///
+/// Lengths are those of the headers. A video whose header does not say is decoded to its end.
+pub fn measure(part: &mut UntrimmedPart) -> Vec<Failure> {
+    let unknown: Vec<(usize, &Media)> = part
+        .videos
+        .iter()
+        .enumerate()
+        .filter(|(_, video)| video.duration_s.is_none())
+        .filter_map(|(at, video)| Some((at, video.media.as_ref()?)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let (sender, lengths) = crossbeam_channel::unbounded();
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(unknown.len());
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some((at, media)) = unknown.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let _ = sender.send((*at, guarded(|| duration_s(media))));
+                }
+            });
+        }
+    });
+    drop(sender);
+    let mut lengths: Vec<(usize, Result<f64>)> = lengths.iter().collect();
+    lengths.sort_by_key(|(at, _)| *at);
+    let mut failures = Vec::new();
+    for (at, length) in lengths {
+        match length {
+            Ok(duration_s) => part.videos[at].duration_s = Some(duration_s),
+            Err(error) => failures.push(Failure { id: part.videos[at].id.clone(), reason: error.to_string() }),
+        }
+    }
+    failures
+}
+
+fn duration_s(media: &Media) -> Result<f64> {
+    fn of(frames: &mut impl Frames) -> Result<f64> {
+        if let Some(duration_s) = frames.duration_s() {
+            return Ok(duration_s);
+        }
+        let mut end_s = 0.0;
+        while let Some(frame) = frames.advance()? {
+            end_s = frame.time_s + frame.duration_s;
+        }
+        Ok(end_s)
+    }
+    match open(media, &ClipForm::default())? {
+        Opened::Video(mut frames) => of(&mut *frames),
+        Opened::Pictures(mut frames) => of(&mut *frames),
+    }
+}
