@@ -135,13 +135,18 @@ impl EngineArgs {
         }
     }
 
+    /// How an engine is to run a bundle.
+    pub fn options(&self) -> EngineOptions {
+        EngineOptions { engine: self.engine, device: self.device, ..EngineOptions::default() }
+    }
+
     fn open_bundle(&self, dir: &Path, outputs: &[&str]) -> Result<Subject> {
         let bundle = Bundle::open(dir)?;
         let given = &bundle.manifest.graphs[0].outputs;
         if let Some(missing) = outputs.iter().find(|name| !given.iter().any(|output| output.name == **name)) {
             bail!("{}: it gives no {missing}; export it with --{missing}", dir.display());
         }
-        let options = EngineOptions { engine: self.engine, device: self.device, ..EngineOptions::default() };
+        let options = self.options();
         let form = form(&bundle.manifest.input, bundle.manifest.fps);
         let network = Network::load(&bundle.model_path(), &[3, form.frames, form.height, form.width], &options)?;
         let name = format!("{} by {} on {}", dir.display(), network.engine_name(), network.device_name());
@@ -171,7 +176,7 @@ impl EngineArgs {
     }
 
     /// Where libtorch runs a run: with `auto`, on the first GPU that it can use.
-    fn libtorch_device(&self) -> Result<unscene_train::Device> {
+    pub fn libtorch_device(&self) -> Result<unscene_train::Device> {
         use unscene_train::{Device, open_device};
         let device = match self.device {
             DeviceChoice::Auto if open_device(Device::Cuda(0)).is_ok() => Device::Cuda(0),
