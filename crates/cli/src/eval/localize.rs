@@ -1,5 +1,8 @@
 //! `unscene eval localize`: how well actions are found in untrimmed videos.
 
+#[cfg(feature = "train")]
+mod libtorch;
+mod model;
 mod plot;
 
 use std::io::Write;
@@ -8,15 +11,18 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use comfy_table::Table;
+use serde::Serialize;
 use serde_json::json;
 use unscene_data::untrimmed::{Doubt, Untrimmed, UntrimmedFormat, UntrimmedPart, UntrimmedSpec};
 use unscene_eval::localize::{
     ByTiou, Evaluation, FromFile, Known, LocalizeOptions, LocalizeReport, Proposal, ProposalReport, Protocol,
-    SegmentDetection, evaluate, proposal_recall,
+    SegmentDetection, activitynet_json, evaluate, proposal_recall, thumos_text,
 };
 
 use crate::files::whole;
+use crate::subject::EngineArgs;
 use crate::tables::{percent, table};
+use model::{Finder, FinderArgs};
 
 /// Names shown of what was left out; `--json` has all.
 const SHOWN: usize = 5;
@@ -27,16 +33,20 @@ const SHOWN: usize = 5;
 Protocols:
   thumos14     the official kit at tIoU 0.1 to 0.7; ambiguous moments count neither way
   activitynet  the official evaluation at tIoU 0.5 to 0.95, with interpolated precision
-Detections are THUMOS14's text (video start_s end_s class_id score, a line each) or ActivityNet's JSON, whichever the file is. They are scored as they are unless --nms is given.
+What a --run or its --bundle finds is scored with class-wise NMS at the tIoU less 0.1, as R-C3D is, on the dataset that it was trained for unless --annotations names another; --save keeps it. The proposals are measured as well. A run and its bundle give the same numbers up to the rounding of the engines.
+Detections in a file are THUMOS14's text (video start_s end_s class_id score, a line each) or ActivityNet's JSON, whichever the file is. They are scored as they are unless --nms is given.
 
 Examples:
+  unscene eval localize --run runs/localize --part test
+  unscene eval localize --bundle bundles/localize --annotations annotation_test --videos videos --save found.json --json
   unscene eval localize --detections found.txt --annotations annotation_test --protocol thumos14
   unscene eval localize --detections found.json --annotations activity_net.v1-3.min.json --part validation --protocol activitynet
   unscene eval localize --detections found.txt --annotations annotation_test --nms --proposals proposed.json --plot curves.svg")]
 pub struct LocalizeArgs {
-    /// File of detections
-    #[arg(long, value_name = "FILE")]
-    detections: PathBuf,
+    #[command(flatten)]
+    finder: FinderArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
     #[command(flatten)]
     truth: TruthArgs,
     #[command(flatten)]
@@ -46,9 +56,12 @@ pub struct LocalizeArgs {
 /// Arguments that name the truth.
 #[derive(Args)]
 struct TruthArgs {
-    /// THUMOS14's folder of text files, or ActivityNet's JSON
+    /// THUMOS14's folder of text files, or ActivityNet's JSON [default: those that the model was trained for]
     #[arg(long, value_name = "PATH")]
-    annotations: PathBuf,
+    annotations: Option<PathBuf>,
+    /// Folder of the videos, for a run or a bundle [default: as in training]
+    #[arg(long, value_name = "DIR", conflicts_with = "detections")]
+    videos: Option<PathBuf>,
     /// Of the annotations: thumos14 or activitynet [default: thumos14 for a folder, activitynet for a file]
     #[arg(long)]
     format: Option<UntrimmedFormat>,
@@ -58,6 +71,9 @@ struct TruthArgs {
     /// Leave out annotations, detections and proposals that make no sense, and name them, instead of refusing the file
     #[arg(long)]
     skip_bad: bool,
+    /// Share of the videos that a run or bundle may fail to read
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
+    max_failed: f64,
 }
 
 /// Arguments that say how detections are scored, and how the result is told.
@@ -67,15 +83,19 @@ struct MeasureArgs {
     #[arg(long, default_value_t = Protocol::Thumos14)]
     protocol: Protocol,
     /// Before scoring at a tIoU, leave out detections that overlap a better one of their class by more than that tIoU less this
-    /// [default: none; 0.1 where the number is left out]
+    /// [default: 0.1 for a run or bundle and none for a file; 0.1 where the number is left out]
     #[arg(long, value_name = "TIOU_OFFSET", num_args = 0..=1, default_missing_value = "0.1")]
     nms: Option<f64>,
     /// File of proposals, as of detections but without classes: measures average recall against their number
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "detections")]
     proposals: Option<PathBuf>,
     /// Mean number of proposals per video at which their curve ends
     #[arg(long, default_value_t = 100.0, value_name = "N")]
     proposals_per_video: f64,
+    /// Write what a run or bundle finds, for this command and others: ActivityNet's JSON, or THUMOS14's text where the name ends in
+    /// .txt
+    #[arg(long, value_name = "FILE", conflicts_with = "detections")]
+    save: Option<PathBuf>,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
@@ -84,18 +104,53 @@ struct MeasureArgs {
     plot: Option<PathBuf>,
 }
 
-/// Reads, measures and prints.
+/// Reads or finds, measures and prints.
 pub fn run(args: &LocalizeArgs) -> Result<()> {
-    let LocalizeArgs { detections, truth, measure } = args;
+    let LocalizeArgs { finder, engine, truth, measure } = args;
     measure.check()?;
-    let dataset = truth.load()?;
-    let part = truth.part(&dataset)?;
-    let known = Known::new(&dataset, part);
-    let found = Found {
-        detections: known.detections(detections, truth.skip_bad)?,
-        proposals: measure.proposals.as_ref().map(|path| known.proposals(path, truth.skip_bad)).transpose()?,
+    let Some(mut model) = finder.open(engine)? else {
+        let Some(path) = &finder.detections else { bail!("name --detections, a run or a bundle") };
+        let dataset = truth.load(None)?;
+        let part = truth.part(&dataset)?;
+        let known = Known::new(&dataset, part);
+        let found = Found {
+            detections: known.detections(path, truth.skip_bad)?,
+            proposals: measure.proposals.as_ref().map(|path| known.proposals(path, truth.skip_bad)).transpose()?,
+        };
+        let options = LocalizeOptions { protocol: measure.protocol, nms_offset: measure.nms };
+        return print(measure, &dataset, &found, &score(measure, options, &dataset, part, &found)?, None);
     };
-    print(measure, &dataset, &found, &score(measure, &dataset, part, &found)?)
+    let dataset = truth.load(Some(&model))?;
+    model.check_labels(&dataset)?;
+    let whole_part = truth.part(&dataset)?;
+    let looked = model.find(whole_part, measure.proposals_per_video.ceil() as usize, truth.max_failed, measure.json)?;
+    // What nobody looked at is not missed.
+    let failed: Vec<&str> = looked.failures.iter().map(|failure| failure.id.as_str()).collect();
+    let mut part = whole_part.clone();
+    part.videos.retain(|video| video.media.is_some() && !failed.contains(&video.id.as_str()));
+    for (count, what) in [(whole_part.missing.len(), "are not on disk"), (failed.len(), "cannot be read")] {
+        let first = if what == "cannot be read" { failed.first().copied() } else { whole_part.missing.first().map(String::as_str) };
+        if let Some(first) = first {
+            eprintln!("warning: {count} videos {what} and count nowhere, {first} for one");
+        }
+    }
+    let from_model = |kept| FromFile { kept, skipped: vec![], reversed: vec![] };
+    let proposals = looked.proposals;
+    let found = Found {
+        detections: from_model(looked.detections),
+        proposals: Some(FromFile { kept: proposals, skipped: vec![], reversed: vec![] }),
+    };
+    if let Some(path) = &measure.save {
+        let text = match path.extension().is_some_and(|extension| extension == "txt") {
+            true => thumos_text(&found.detections.kept, &dataset.class_ids)?,
+            false => activitynet_json(&found.detections.kept, &dataset.labels)?,
+        };
+        whole(path, text.as_bytes())?;
+    }
+    let options = LocalizeOptions { protocol: measure.protocol, nms_offset: Some(measure.nms.unwrap_or(0.1)) };
+    let report = score(measure, options, &dataset, &part, &found)?;
+    let speed = Speed { model: model.name.clone(), frames: looked.frames, elapsed_s: looked.elapsed.as_secs_f64() };
+    print(measure, &dataset, &found, &report, Some(&speed))
 }
 
 /// What is scored.
@@ -104,18 +159,33 @@ struct Found {
     proposals: Option<FromFile<Proposal>>,
 }
 
+/// How fast a model looked.
+#[derive(Serialize)]
+struct Speed {
+    model: String,
+    frames: u64,
+    elapsed_s: f64,
+}
+
 impl TruthArgs {
-    fn load(&self) -> Result<Untrimmed> {
-        let by_kind = match self.annotations.is_dir() {
-            true => UntrimmedFormat::Thumos14,
-            false => UntrimmedFormat::Activitynet,
+    /// Reads the annotations; those that a model was trained for, where no others are named.
+    fn load(&self, model: Option<&Finder>) -> Result<Untrimmed> {
+        let trained_on = model.and_then(Finder::trained_on);
+        let mut spec = match (&self.annotations, trained_on) {
+            (Some(annotations), trained_on) => {
+                let by_kind =
+                    if annotations.is_dir() { UntrimmedFormat::Thumos14 } else { UntrimmedFormat::Activitynet };
+                // Without a folder of videos nothing is looked for on disk, as is right for files of detections.
+                let beside = || annotations.parent().map(PathBuf::from);
+                let videos = model.and_then(|_| trained_on.and_then(|spec| spec.videos).or_else(beside));
+                UntrimmedSpec { format: by_kind, annotations: annotations.clone(), videos, skip_bad: false }
+            }
+            (None, Some(spec)) => spec,
+            (None, None) => bail!("--annotations: found none, expected the truth that detections are compared with"),
         };
-        let spec = UntrimmedSpec {
-            format: self.format.unwrap_or(by_kind),
-            annotations: self.annotations.clone(),
-            videos: None,
-            skip_bad: self.skip_bad,
-        };
+        spec.format = self.format.unwrap_or(spec.format);
+        spec.videos = self.videos.clone().or(spec.videos);
+        spec.skip_bad |= self.skip_bad;
         Ok(spec.load()?)
     }
 
@@ -124,8 +194,7 @@ impl TruthArgs {
         match dataset.part(&self.part) {
             Some(part) => Ok(part),
             None => {
-                let path = self.annotations.display();
-                bail!("{path}: there is no part {:?}; it has {}; choose one with --part", self.part, names())
+                bail!("there is no part {:?}; the annotations have {}; choose one with --part", self.part, names())
             }
         }
     }
@@ -149,8 +218,13 @@ impl MeasureArgs {
 }
 
 /// Measures, and draws what is asked for.
-fn score(args: &MeasureArgs, dataset: &Untrimmed, part: &UntrimmedPart, found: &Found) -> Result<LocalizeReport> {
-    let options = LocalizeOptions { protocol: args.protocol, nms_offset: args.nms };
+fn score(
+    args: &MeasureArgs,
+    options: LocalizeOptions,
+    dataset: &Untrimmed,
+    part: &UntrimmedPart,
+    found: &Found,
+) -> Result<LocalizeReport> {
     let Evaluation { mut report, curves } = evaluate(part, &dataset.labels, &found.detections.kept, options)?;
     report.skipped = found.detections.skipped.len();
     if let Some(FromFile { kept, skipped, .. }) = &found.proposals {
@@ -163,7 +237,13 @@ fn score(args: &MeasureArgs, dataset: &Untrimmed, part: &UntrimmedPart, found: &
     Ok(report)
 }
 
-fn print(args: &MeasureArgs, dataset: &Untrimmed, found: &Found, report: &LocalizeReport) -> Result<()> {
+fn print(
+    args: &MeasureArgs,
+    dataset: &Untrimmed,
+    found: &Found,
+    report: &LocalizeReport,
+    speed: Option<&Speed>,
+) -> Result<()> {
     let Found { detections, proposals } = found;
     if let Some(first) = detections.reversed.first() {
         let (count, protocol) = (detections.reversed.len(), report.protocol);
@@ -184,11 +264,18 @@ fn print(args: &MeasureArgs, dataset: &Untrimmed, found: &Found, report: &Locali
             .iter()
             .map(|(what, doubts)| (what.to_string() + "s", json!(doubts.iter().map(told).collect::<Vec<_>>())))
             .collect();
+        if let Some(speed) = speed {
+            result["speed"] = json!(speed);
+        }
         writeln!(out, "{result:#}")?;
         return Ok(());
     }
     let LocalizeReport { protocol, part, videos, actions, detections, skipped: left_out, .. } = report;
-    let nms = args.nms.map_or(String::new(), |offset| format!(", class-wise NMS at tIoU - {offset}"));
+    if let Some(Speed { model, frames, elapsed_s }) = speed {
+        let per_second = *frames as f64 / elapsed_s.max(1e-9);
+        writeln!(out, "{model}: {frames} frames in {elapsed_s:.1} s, {per_second:.0} frames/s")?;
+    }
+    let nms = report.nms_offset.map_or(String::new(), |offset| format!(", class-wise NMS at tIoU - {offset}"));
     writeln!(
         out,
         "{protocol}{nms}, {part}: {videos} videos, {actions} actions, {detections} detections, {left_out} skipped"

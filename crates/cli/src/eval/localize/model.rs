@@ -137,7 +137,7 @@ impl Finder {
                 Err(EngineError::Cancelled) => {
                     return Err(Interrupted { done, of: there.len(), what: "videos" }.into());
                 }
-                Err(error) if error.is_bad_input() => {
+                Err(error @ (EngineError::Media(_) | EngineError::NoFrames { .. })) => {
                     failures.push(Failure { id: video.id.clone(), reason: error.to_string() });
                     if failures.len() as f64 > max_failed * there.len() as f64 {
                         let (failed, of) = (failures.len(), there.len());
