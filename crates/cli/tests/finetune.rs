@@ -73,6 +73,18 @@ fn a_run_is_transferred_to_a_dataset_with_other_classes() {
         (&by_run["runs"][0]["top1"], &0.0.into())
     );
     assert!(files.join("out.csv").is_file() && files.join("out.confusion.png").is_file());
+    // Another model of the same name does not write over the first one's files.
+    let (twin, both) = (path("twin/out"), path("both"));
+    std::fs::create_dir_all(&twin).unwrap();
+    for file in ["config.json", "weights.safetensors"] {
+        std::fs::copy(out.join(file), twin.join(file)).unwrap();
+    }
+    let found = classify(&["--run", text(&out), "--run", text(&twin), "--files", text(&both)]);
+    let first = folder.path().file_name().unwrap().to_string_lossy();
+    assert_eq!(found["runs"][1]["name"], "twin/out");
+    for name in [format!("{first}_out"), "twin_out".into()] {
+        assert!(both.join(format!("{name}.csv")).is_file() && both.join(format!("{name}.confusion.png")).is_file());
+    }
     for views in ["paper", "10x3"] {
         let by_run = classify(&["--run", text(&out), "--views", views]);
         let batched = classify(&["--run", text(&out), "--views", views, "--batch", "3", "--workers", "3"]);
