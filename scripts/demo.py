@@ -27,6 +27,20 @@ def say(text):
     print(f"\n[{minutes:d}:{seconds:02d}] {text}", flush=True)
 
 
+def finish(command, **options):
+    """Runs a program to its end, and gives what it printed. Ctrl-C reaches it as well: a training makes its snapshot then, for
+    which it has the time that it needs."""
+    program = subprocess.Popen(command, **options)
+    try:
+        printed, _ = program.communicate()
+    except KeyboardInterrupt:
+        program.wait()
+        raise
+    if program.returncode:
+        raise subprocess.CalledProcessError(program.returncode, command)
+    return printed
+
+
 class Demo:
     def __init__(self, unscene, folder):
         self.unscene, self.folder = Path(unscene).resolve(), folder
@@ -36,11 +50,11 @@ class Demo:
         command = [str(part) for part in command]
         print("$ unscene", " ".join(command) + (f" > {into}" if into else ""), flush=True)
         if into is None:
-            subprocess.run([self.unscene, *command], check=True)
+            finish([self.unscene, *command])
             return
-        done = subprocess.run([self.unscene, *command], check=True, stdout=subprocess.PIPE)
+        printed = finish([self.unscene, *command], stdout=subprocess.PIPE)
         partial = into.with_name(into.name + ".partial")
-        partial.write_bytes(done.stdout)
+        partial.write_bytes(printed)
         partial.rename(into)
 
     def train(self, run, config, *settings):
