@@ -88,8 +88,9 @@ class Demo:
         example, data = ROOT / "examples/pretrain_stage.toml", f"data.annotations='{stage}'"
         self.train(runs / "baseline", example, data)
 
-        say("4 of 7: the debiased model learns the same actions, and not to know them where nobody is (four minutes).")
-        self.train(runs / "debiased", example, data,
+        say("4 of 7: the debiased model learns the same actions, not to know them where nobody is, and to hide the scene from an "
+            "adversary (four minutes).")
+        self.train(runs / "debiased", example, data, f"adversary=[{{name='scene', cache='{scenes}', lambda=0.1}}]",
                    f"confusion={{people='{people}', weight=0.5, fill={{videos='{stage / 'empty'}'}}}}")
 
         say("5 of 7: what both have learned (a minute).")
