@@ -65,12 +65,17 @@ pub fn train_run<T: Training>(
             return Ok(());
         }
     };
-    let has_snapshots = out.join(CHECKPOINT).is_dir();
+    // A training that ended before its first snapshot leaves an empty folder for them: it begins again, with or without --resume.
+    let checkpoint = out.join(CHECKPOINT);
+    let is_begun = checkpoint.is_dir();
+    let has_snapshots = is_begun && !Snapshots::open(&checkpoint)?.list()?.is_empty();
     let holds_something = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
-    match (args.resume, has_snapshots, holds_something) {
-        (false, true, _) => bail!("{} holds a run already; go on with --resume, or name another folder", out.display()),
-        (false, false, true) => bail!("{} is not empty; name another folder", out.display()),
-        (true, false, _) => bail!("{} holds no snapshot to resume; leave out --resume", out.display()),
+    match (args.resume, is_begun) {
+        (false, true) if has_snapshots => {
+            bail!("{} holds a run already; go on with --resume, or name another folder", out.display())
+        }
+        (false, false) if holds_something => bail!("{} is not empty; name another folder", out.display()),
+        (true, false) => bail!("{} holds no snapshot to resume; leave out --resume", out.display()),
         _ => {}
     }
     open_device(args.device)?;
@@ -89,7 +94,7 @@ pub fn train_run<T: Training>(
             return Err(Interrupted { done: epoch, of: fit.epochs, what: "epochs" }.into());
         }
     };
-    let best = Snapshots::open(&out.join(CHECKPOINT))?.best();
+    let best = Snapshots::open(&checkpoint)?.best();
     load_snapshot(&best, &task.nets(), &mut Sgd::new(fit.sgd))?;
     finish_run(out, &task.run_config(command), task.model())?;
     if !args.json {

@@ -49,6 +49,15 @@ fn a_model_is_trained_exported_and_used() {
         serde_json::from_str(&std::fs::read_to_string(bundle.join("manifest.json")).unwrap()).unwrap();
     assert_eq!((manifest["fps"].as_f64(), manifest["input"]["frames"].as_u64()), (Some(4.0), Some(8)));
 
+    // A training that diverges before its first snapshot says when, and leaves its folder to the next attempt.
+    let again = folder.path().join("again");
+    let ended = run(pretrain(&["--out", text(&again), "--set", "fit.sgd.lr=1e30"]));
+    assert!(ended.code == Some(2) && ended.err.contains("error: epoch 1, step "), "{ended:?}");
+    for more in [&["--set", "fit.epochs=1"][..], &["--set", "fit.epochs=1", "--resume"]] {
+        let ended = run(pretrain(&[&["--out", text(&again)], more].concat()));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+
     // A finished run is not trained over, and has nothing left to do.
     for (args, part) in [
         (vec!["--out", text(&out)], "go on with --resume"),

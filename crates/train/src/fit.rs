@@ -198,7 +198,7 @@ pub fn fit(
         sgd.rates = task.rates(epoch);
         let start = Instant::now();
         while progress.step < steps {
-            let metrics = task.step(&mut sgd)?;
+            let metrics = task.step(&mut sgd).map_err(|error| error.at(epoch, progress.step + 1))?;
             progress.step += 1;
             for (name, value) in &metrics {
                 *progress.sums.entry(name.clone()).or_default() += value;
@@ -207,7 +207,7 @@ pub fn fit(
             let step = progress.step;
             let stop = watch(Event::Step { epoch, step, steps, lr, metrics: &metrics }).is_break();
             if stop || saved.elapsed() > Duration::from_secs_f64(config.snapshot_every_s) {
-                snapshots.save(&task.nets(), &sgd, &progress)?;
+                snapshots.save(&task.nets(), &sgd, &progress).map_err(|error| error.at(epoch, step))?;
                 saved = Instant::now();
             }
             if stop {
@@ -218,7 +218,7 @@ pub fn fit(
         let validated = task.validate()?;
         let loss = validated.get("loss").copied().unwrap_or(f64::NAN);
         if !loss.is_finite() {
-            return Err(TrainError::Diverged { what: "validation", value: loss });
+            return Err(TrainError::Diverged { what: "validation", value: loss }.at(epoch, steps));
         }
         let means: Metrics =
             progress.sums.iter().map(|(name, sum)| (name.clone(), sum / steps.max(1) as f64)).collect();
@@ -241,9 +241,9 @@ pub fn fit(
         progress.sums.clear();
         if is_best {
             progress.best = Some((loss, epoch));
-            snapshots.save_best(&task.nets(), &progress)?;
+            snapshots.save_best(&task.nets(), &progress).map_err(|error| error.at(epoch, steps))?;
         }
-        snapshots.save(&task.nets(), &sgd, &progress)?;
+        snapshots.save(&task.nets(), &sgd, &progress).map_err(|error| error.at(epoch, steps))?;
         saved = Instant::now();
         if watch(Event::Epoch(&line)).is_break() && progress.epoch < config.epochs {
             return Ok(Outcome::Interrupted { epoch: progress.epoch, step: 0 });
