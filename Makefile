@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Where cargo builds; looked up only when needed.
 TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test lint doc check-links bench
+.PHONY: help deps demo demo-localize test lint doc check-links bench
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,3 +36,7 @@ bench: deps ## Remakes benchmarks/results (20 minutes; the peers take 5 GB in .d
 demo: deps ## Ten minutes from nothing to a debiased model in service, and demo/report.html (FOLDER=path)
 	$(CARGO) build --quiet --package unscene
 	@python3 scripts/demo.py "$(TARGET)/debug/unscene" "$(FOLDER)"
+
+demo-localize: deps ## A quarter of an hour more: finds actions in long videos (FOLDER=path)
+	$(CARGO) build --quiet --package unscene
+	@python3 scripts/demo_localize.py "$(TARGET)/debug/unscene" "$(FOLDER)"

@@ -27,6 +27,20 @@ def say(text):
     print(f"\n[{minutes:d}:{seconds:02d}] {text}", flush=True)
 
 
+def finish(command, **options):
+    """Runs a program to its end, and gives what it printed. Ctrl-C reaches it as well: a training makes its snapshot then, for
+    which it has the time that it needs."""
+    program = subprocess.Popen(command, **options)
+    try:
+        printed, _ = program.communicate()
+    except KeyboardInterrupt:
+        program.wait()
+        raise
+    if program.returncode:
+        raise subprocess.CalledProcessError(program.returncode, command)
+    return printed
+
+
 class Demo:
     def __init__(self, unscene, folder):
         self.unscene, self.folder = Path(unscene).resolve(), folder
@@ -36,20 +50,20 @@ class Demo:
         command = [str(part) for part in command]
         print("$ unscene", " ".join(command) + (f" > {into}" if into else ""), flush=True)
         if into is None:
-            subprocess.run([self.unscene, *command], check=True)
+            finish([self.unscene, *command])
             return
-        done = subprocess.run([self.unscene, *command], check=True, stdout=subprocess.PIPE)
+        printed = finish([self.unscene, *command], stdout=subprocess.PIPE)
         partial = into.with_name(into.name + ".partial")
-        partial.write_bytes(done.stdout)
+        partial.write_bytes(printed)
         partial.rename(into)
 
-    def train(self, run, config, *settings):
+    def train(self, run, config, *settings, command=("pretrain",)):
         if (run / "config.json").exists():
             print(f"{run} is there already")
             return
         resume = ["--resume"] if (run / "checkpoint").exists() else []
         given = [part for setting in settings for part in ("--set", setting)]
-        self.call("pretrain", "--config", config, *given, "--out", run, *resume)
+        self.call(*command, "--config", config, *given, "--out", run, *resume)
 
     def run(self):
         here = self.folder
@@ -74,8 +88,9 @@ class Demo:
         example, data = ROOT / "examples/pretrain_stage.toml", f"data.annotations='{stage}'"
         self.train(runs / "baseline", example, data)
 
-        say("4 of 7: the debiased model learns the same actions, and not to know them where nobody is (four minutes).")
-        self.train(runs / "debiased", example, data,
+        say("4 of 7: the debiased model learns the same actions, not to know them where nobody is, and to hide the scene from an "
+            "adversary (four minutes).")
+        self.train(runs / "debiased", example, data, f"adversary=[{{name='scene', cache='{scenes}', lambda=0.1}}]",
                    f"confusion={{people='{people}', weight=0.5, fill={{videos='{stage / 'empty'}'}}}}")
 
         say("5 of 7: what both have learned (a minute).")
@@ -95,7 +110,8 @@ class Demo:
         if not (bundles / "debiased").exists():
             self.call("export", "--onnx", "--run", runs / "debiased", "--out", bundles / "debiased")
         say("7 of 7: the bundle in service, asked about a video in which the action is not in its own scene.")
-        self.serve(bundles / "debiased", stage)
+        video = sorted((stage / "videos").glob("*/*_swapped_*.mp4"))[0]
+        self.serve(bundles / "debiased", video, "classify?top_k=3")
         say(f"done: open {here / 'report.html'}")
 
     @staticmethod
@@ -117,14 +133,14 @@ class Demo:
         for row in rows:
             print("  ".join(cell.ljust(widths[0]) if at == 0 else cell.rjust(widths[at]) for at, cell in enumerate(row)))
 
-    def serve(self, bundle, stage):
-        video = sorted((stage / "videos").glob("*/*_swapped_*.mp4"))[0]
+    def serve(self, bundle, video, question):
+        """Serves a bundle, asks it about a video, and prints the answer."""
         command = [str(self.unscene), "serve", "--bundle", str(bundle), "--addr", ADDRESS]
         print("$ unscene", " ".join(command[1:]), flush=True)
         server = subprocess.Popen(command)
         try:
             wait_until_ready(server)
-            url = f"http://{ADDRESS}/v1/classify?top_k=3"
+            url = f"http://{ADDRESS}/v1/{question}"
             print(f"$ curl --data-binary @{video} '{url}'", flush=True)
             request = urllib.request.Request(url, data=video.read_bytes(), method="POST",
                                              headers={"Content-Type": "application/octet-stream"})
@@ -148,17 +164,18 @@ def wait_until_ready(server):
     sys.exit("demo: the service was not ready within a minute")
 
 
-def main():
+def main(demo=Demo, name="demo", minutes="ten"):
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else ROOT / "demo"
-    print(f"About ten minutes on {len(os.sched_getaffinity(0))} cores; everything goes into {folder}. Ctrl-C loses nothing: call it again.")
+    print(f"About {minutes} minutes on {len(os.sched_getaffinity(0))} cores; everything goes into {folder}. Ctrl-C loses nothing: call it again.")
     try:
-        Demo(sys.argv[1], folder).run()
+        demo(sys.argv[1], folder).run()
     except urllib.error.HTTPError as error:
-        sys.exit(f"demo: the service answered {error.code}: {error.read().decode()}")
+        sys.exit(f"{name}: the service answered {error.code}: {error.read().decode()}")
     except subprocess.CalledProcessError as error:
-        sys.exit(f"demo: the command above failed with exit code {error.returncode}; call the demo again to go on")
+        sys.exit(f"{name}: the command above failed with exit code {error.returncode}; call the demo again to go on")
     except KeyboardInterrupt:
-        sys.exit("\ndemo: stopped; call it again to go on")
+        sys.exit(f"\n{name}: stopped; call it again to go on")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,10 @@ pub enum Preset {
     Release,
     /// Its second stage: both losses, from the run of the first
     ReleaseSecond,
+    /// Localization as R-C3D's release does it on THUMOS14
+    Thumos14,
+    /// Localization as R-C3D's release does it on ActivityNet
+    Activitynet,
 }
 
 impl Preset {
@@ -25,6 +29,8 @@ impl Preset {
             Preset::Paper => include_str!("presets/paper.toml"),
             Preset::Release => include_str!("presets/release.toml"),
             Preset::ReleaseSecond => include_str!("presets/release-second.toml"),
+            Preset::Thumos14 => include_str!("presets/thumos14.toml"),
+            Preset::Activitynet => include_str!("presets/activitynet.toml"),
         }
     }
 }

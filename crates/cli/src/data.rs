@@ -1,7 +1,11 @@
 //! `unscene data`: looks at a dataset before weeks of training on it.
 
+mod untrimmed;
+
+use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -9,6 +13,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use unscene_data::formats::{DatasetSpec, Format};
+use unscene_data::untrimmed::{UntrimmedFormat, UntrimmedSpec};
 use unscene_data::{CheckOptions, CheckReport, ClipForm, Dataset, PartReport, check, videos_to_check};
 
 use crate::interrupt;
@@ -16,12 +21,41 @@ use crate::interrupt;
 /// Lines of names shown of each kind; `--json` has all.
 const SHOWN: usize = 5;
 
+/// How a dataset is listed: labelled clips, or long videos in which actions begin and end.
+#[derive(Clone, Copy)]
+enum AnyFormat {
+    Clips(Format),
+    Untrimmed(UntrimmedFormat),
+}
+
+impl fmt::Display for AnyFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AnyFormat::Clips(format) => format.fmt(f),
+            AnyFormat::Untrimmed(format) => format.fmt(f),
+        }
+    }
+}
+
+impl FromStr for AnyFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let untrimmed = text.parse().map(AnyFormat::Untrimmed);
+        let names = UntrimmedFormat::ALL.map(UntrimmedFormat::name).join(", ");
+        untrimmed.or_else(|_| {
+            text.parse().map(AnyFormat::Clips).map_err(|error| format!("{error}, or of untrimmed videos {names}"))
+        })
+    }
+}
+
 /// Arguments that name a dataset.
 #[derive(Args)]
 pub struct DatasetArgs {
-    /// csv, ucf101, hmdb51, diving48, kinetics, mini-kinetics or json (3D-ResNets-PyTorch)
-    #[arg(long, default_value_t = Format::Csv)]
-    format: Format,
+    /// csv, ucf101, hmdb51, diving48, kinetics, mini-kinetics or json (3D-ResNets-PyTorch); for localization thumos14 or
+    /// activitynet
+    #[arg(long, default_value_t = AnyFormat::Clips(Format::Csv))]
+    format: AnyFormat,
     /// The list, or the folder of lists
     #[arg(long, value_name = "PATH")]
     annotations: PathBuf,
@@ -40,17 +74,34 @@ impl DatasetArgs {
     /// Reads the lists.
     pub fn load(&self) -> Result<Dataset> {
         let DatasetArgs { format, annotations, videos, split, parts } = self;
-        let spec =
-            DatasetSpec { format: *format, annotations: annotations.clone(), videos: videos.clone(), split: *split };
+        let AnyFormat::Clips(format) = *format else {
+            bail!(
+                "{format} lists untrimmed videos, which are for localization; this needs a dataset of labelled clips"
+            );
+        };
+        let spec = DatasetSpec { format, annotations: annotations.clone(), videos: videos.clone(), split: *split };
         let mut dataset = spec.load()?;
-        let names: Vec<String> = dataset.parts.iter().map(|part| part.name.clone()).collect();
-        if let Some(unknown) = parts.iter().find(|part| !names.contains(part)) {
-            bail!("{}: there is no part {unknown:?}; it has {}", annotations.display(), names.join(", "));
-        }
+        self.check_parts(dataset.parts.iter().map(|part| part.name.as_str()))?;
         if !parts.is_empty() {
             dataset.parts.retain(|part| parts.contains(&part.name));
         }
         Ok(dataset)
+    }
+
+    /// The dataset, when it is one of untrimmed videos.
+    fn untrimmed(&self, skip_bad: bool) -> Option<UntrimmedSpec> {
+        let AnyFormat::Untrimmed(format) = self.format else { return None };
+        let (annotations, videos) = (self.annotations.clone(), self.videos.clone());
+        Some(UntrimmedSpec { format, annotations, videos, skip_bad })
+    }
+
+    /// All parts that are asked for must be there.
+    fn check_parts<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<()> {
+        let names: Vec<&str> = names.collect();
+        if let Some(unknown) = self.parts.iter().find(|part| !names.contains(&part.as_str())) {
+            bail!("{}: there is no part {unknown:?}; it has {}", self.annotations.display(), names.join(", "));
+        }
+        Ok(())
     }
 }
 
@@ -76,12 +127,13 @@ Examples:
   unscene data check --annotations my-videos.csv
   unscene data check --format ucf101 --annotations ucfTrainTestlist --videos UCF-101 --split 1
   unscene data check --format kinetics --annotations kinetics400 --videos k400 --sample 500
+  unscene data check --format thumos14 --annotations thumos14/annotations --videos thumos14/videos
 
 docs/datasets.md says for every format where to get it and how to lay it out.")]
 struct CheckArgs {
     #[command(flatten)]
     dataset: DatasetArgs,
-    /// Frames of a clip; shorter videos are counted
+    /// Frames of a clip; shorter videos are counted. Not for untrimmed videos
     #[arg(long, default_value_t = 16, value_name = "N")]
     frames: usize,
     /// Read about this many videos of each part, spread over it [default: all]
@@ -93,6 +145,10 @@ struct CheckArgs {
     /// Share of the videos that may be unreadable
     #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
     max_failed: f64,
+    /// Leave out and count annotations that cannot be right, such as segments that end before they begin; otherwise they are
+    /// an error. For thumos14 and activitynet
+    #[arg(long)]
+    skip_bad: bool,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
@@ -104,6 +160,9 @@ pub fn run(args: DataArgs) -> Result<()> {
     if args.frames == 0 || !(0.0..=1.0).contains(&args.max_failed) {
         bail!("--frames must be at least 1 and --max-failed from 0 to 1");
     }
+    if let Some(spec) = args.dataset.untrimmed(args.skip_bad) {
+        return untrimmed::check(&spec, &args);
+    }
     let dataset = args.dataset.load()?;
     let options = CheckOptions {
         form: ClipForm { frames: args.frames, ..ClipForm::default() },
@@ -112,9 +171,7 @@ pub fn run(args: DataArgs) -> Result<()> {
         max_failed: args.max_failed,
     };
     interrupt::listen()?;
-    let bar = ProgressBar::new(videos_to_check(&dataset, &options) as u64);
-    let style = "reading {wide_bar} {pos}/{len} videos, {per_sec:0}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+    let bar = progress(videos_to_check(&dataset, &options));
     let report = check(&dataset, &options, &|done| {
         bar.set_position(done as u64);
         interrupt::control()
@@ -144,6 +201,22 @@ pub fn run(args: DataArgs) -> Result<()> {
         true => Ok(()),
         false => bail!("training would fail: {}", report.problems.join("; ")),
     }
+}
+
+fn progress(videos: usize) -> ProgressBar {
+    let style = "reading {wide_bar} {pos}/{len} videos, {per_sec:0}, {eta} left";
+    ProgressBar::new(videos as u64).with_style(ProgressStyle::with_template(style).expect("a valid template"))
+}
+
+/// Some of the names of a kind, a line each.
+fn names(out: &mut impl Write, part: &str, what: &str, names: &[String]) -> Result<()> {
+    for name in names.iter().take(SHOWN) {
+        writeln!(out, "  {part} {what}: {name}")?;
+    }
+    if names.len() > SHOWN {
+        writeln!(out, "  {part} {what}: and {} more (--json names all)", names.len() - SHOWN)?;
+    }
+    Ok(())
 }
 
 fn print(out: &mut impl Write, dataset: &Dataset, report: &CheckReport) -> Result<()> {
@@ -190,14 +263,9 @@ fn print(out: &mut impl Write, dataset: &Dataset, report: &CheckReport) -> Resul
     }
     for part in &report.parts {
         let unreadable: Vec<String> = part.unreadable.iter().map(|failure| failure.reason.clone()).collect();
-        for (what, names) in [("missing", &part.missing), ("unreadable", &unreadable), ("too short", &part.too_short)] {
-            for name in names.iter().take(SHOWN) {
-                writeln!(out, "  {} {what}: {name}", part.name)?;
-            }
-            if names.len() > SHOWN {
-                writeln!(out, "  {} {what}: and {} more (--json names all)", part.name, names.len() - SHOWN)?;
-            }
-        }
+        names(out, &part.name, "missing", &part.missing)?;
+        names(out, &part.name, "unreadable", &unreadable)?;
+        names(out, &part.name, "too short", &part.too_short)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `unscene eval`: what a run or a bundle has learned.
 
 mod classify;
+mod localize;
 mod scores;
 
 use std::io::Write;
@@ -37,6 +38,8 @@ enum EvalCommand {
     Action(ActionArgs),
     /// Transfers on the datasets they were trained for, split by split, and their mean
     Classify(classify::ClassifyArgs),
+    /// How well actions are found in untrimmed videos: mAP over tIoU, recall of proposals
+    Localize(localize::LocalizeArgs),
     /// What the features tell about the scene: a linear probe, trained afresh
     Scene(SceneArgs),
     /// What is said of clips whose people are masked out: accuracy should fall, entropy rise
@@ -146,6 +149,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
     match args.command {
         EvalCommand::Action(args) => action(&args),
         EvalCommand::Classify(args) => classify::run(&args),
+        EvalCommand::Localize(args) => localize::run(&args),
         EvalCommand::Scene(args) => scene(&args),
         EvalCommand::Masked(args) => masked(&args),
     }

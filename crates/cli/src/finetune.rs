@@ -1,15 +1,13 @@
-//! `unscene finetune`: what a run has learned, on another dataset.
+//! `unscene finetune`: what a run has learned, on another dataset; a subcommand per task.
 
-use std::path::PathBuf;
+mod classify;
+mod localize;
+
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use toml::{Table, Value};
-use unscene_data::formats::DatasetSpec;
-use unscene_models::run::RunFolder;
-
-use crate::config;
-use crate::training::{TrainingArgs, train_run};
 
 /// Arguments of `unscene finetune`.
 #[derive(Args)]
@@ -21,68 +19,43 @@ pub struct FinetuneArgs {
 #[derive(Subcommand)]
 enum FinetuneCommand {
     /// Trains a classifier of actions
-    Classify(ClassifyArgs),
-}
-
-/// Arguments of `unscene finetune classify`.
-#[derive(Args)]
-#[command(after_help = "\
-The classifier of the run and its adversaries are dropped, everything before is taken over, and what was loaded is printed. The model's form (architecture, frames, size, fps) is the run's; its classes are the dataset's. Without --from it begins with random weights, and the config says the form ([model]).
-The config is that of `unscene pretrain`, without adversaries and confusion: [data], [augmentation], [fit]. start.old_lr_factor gives layers that are taken over a learning rate of their own.
-
-Examples:
-  unscene finetune classify --from runs/debiased --preset paper --set data.format=ucf101 --set data.annotations=ucfTrainTestlist \\
-      --set data.videos=UCF-101 --set val_part=test --out runs/ucf101-1
-  unscene finetune classify --from runs/debiased --from-layer layer4 --config my.toml --out runs/mine")]
-struct ClassifyArgs {
-    /// Run to begin with, from `unscene pretrain` or `unscene import` [default: random weights]
-    #[arg(long, value_name = "RUN")]
-    from: Option<PathBuf>,
-    /// Train only from this layer on, such as layer4 (the paper's conv5) or fc
-    #[arg(long, value_name = "LAYER", requires = "from")]
-    from_layer: Option<String>,
-    #[command(flatten)]
-    training: TrainingArgs,
+    Classify(classify::ClassifyArgs),
+    /// Trains a localizer: where in long videos an action begins and ends
+    Localize(localize::LocalizeArgs),
 }
 
 /// Trains, and writes the run folder.
 pub fn run(args: FinetuneArgs) -> Result<()> {
-    let FinetuneCommand::Classify(args) = args.command;
-    let file = args.training.config.as_deref();
-    let mut table = config::read(args.training.preset, file, &args.training.settings)?;
-    for part in ["adversary", "confusion"] {
-        if table.contains_key(part) {
-            bail!(
-                "[{part}] belongs to `unscene pretrain`: a transfer trains with the cross-entropy of its labels alone"
-            );
-        }
+    match args.command {
+        FinetuneCommand::Classify(args) => classify::run(args),
+        FinetuneCommand::Localize(args) => localize::run(args),
     }
-    if let Some(from) = &args.from {
-        let run = RunFolder::new(from).read_config()?;
-        // The form of clips is what the weights were trained with.
-        let model = run.model.classifier().with_context(|| from.display().to_string())?;
-        table.insert("model".into(), Table::try_from(model)?.into());
-        if let Some(fps) = run.fps {
-            table.entry("fps").or_insert(fps.into());
-        }
-        let start = table.entry("start").or_insert_with(|| Table::new().into());
-        let start = start.as_table_mut().context("start: expected a table")?;
-        start.insert("run".into(), from.to_str().with_context(|| format!("{}: not Unicode", from.display()))?.into());
-        start.entry("new_layers").or_insert_with(|| vec!["fc"].into());
-        if let Some(layer) = &args.from_layer {
-            start.insert("from_layer".into(), by_parameter(layer).into());
-        }
-    }
-    let data = table.get("data").cloned().context("the config has no [data], which names the dataset")?;
-    let data: DatasetSpec = data.try_into().context("[data]")?;
-    if let Some(model) = table.get_mut("model").and_then(Value::as_table_mut) {
-        model.insert("classes".into(), Value::try_from(data.load()?.labels.len())?);
-    }
-    train_run(config::parse(table, file)?, &args.training, "finetune classify")
 }
 
-/// The paper counts conv1 to conv5; parameters are called conv1 and layer1 to layer4.
-fn by_parameter(layer: &str) -> String {
-    let number = layer.strip_prefix("conv").and_then(|number| number.parse::<usize>().ok());
-    number.filter(|number| *number > 1).map_or(layer.to_string(), |number| format!("layer{}", number - 1))
+/// An error for parts of a config that only pretraining has.
+fn refuse_parts(config: &Table, how: &str) -> Result<()> {
+    match ["adversary", "confusion"].into_iter().find(|part| config.contains_key(*part)) {
+        Some(part) => bail!("[{part}] belongs to `unscene pretrain`: a transfer trains {how}"),
+        None => Ok(()),
+    }
+}
+
+/// The config's [start], which begins with a run.
+fn start_with<'a>(config: &'a mut Table, from: &Path) -> Result<&'a mut Table> {
+    let start = config.entry("start").or_insert_with(|| Table::new().into());
+    let start = start.as_table_mut().context("start: expected a table")?;
+    start.insert("run".into(), from.to_str().with_context(|| format!("{}: not Unicode", from.display()))?.into());
+    Ok(start)
+}
+
+/// What is asked of the model must be what the run has, its classes apart.
+fn check_model(asked: Option<&Table>, run: &Table) -> Result<()> {
+    for (name, found) in asked.into_iter().flatten().filter(|(name, _)| *name != "classes") {
+        let number = |value: &Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
+        let Some(own) = run.get(name) else { bail!("there is no setting model.{name}") };
+        if own != found && (number(own).is_none() || number(own) != number(found)) {
+            bail!("model.{name} is {found}, and the run's is {own}; a transfer keeps the run's model: leave it out");
+        }
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use unscene_train::pretrain::{PretrainConfig, Pretraining};
 
 use crate::config;
 use crate::training::{TrainingArgs, train_run};
@@ -26,5 +27,8 @@ pub struct PretrainArgs {
 /// Trains, and writes the run folder.
 pub fn run(args: PretrainArgs) -> Result<()> {
     let table = config::read(args.training.preset, args.training.config.as_deref(), &args.training.settings)?;
-    train_run(config::parse(table, args.training.config.as_deref())?, &args.training, "pretrain")
+    let config: PretrainConfig = config::parse(table, args.training.config.as_deref())?;
+    train_run(&config, &config.fit, &args.training, "pretrain", |workers, device| {
+        Pretraining::new(config.clone(), workers, device)
+    })
 }

@@ -11,6 +11,7 @@ use plotters::prelude::*;
 use serde_json::Value;
 
 use crate::files;
+use crate::training::adversaries;
 
 /// Arguments of `unscene report`.
 #[derive(Args)]
@@ -166,15 +167,24 @@ fn columns(runs: &[Run]) -> Vec<Column> {
     columns
 }
 
-/// Curves: heading, part of the line, name, and whether 0 to 1 is meant.
-const CURVES: [(&str, &str, &str); 6] = [
-    ("Action loss in training", "train", "action_loss"),
-    ("Accuracy in training", "train", "accuracy"),
-    ("Validation loss", "val", "loss"),
-    ("Validation accuracy", "val", "accuracy"),
-    ("Loss of the scene adversary", "train", "scene_loss"),
-    ("Entropy without people", "train", "entropy"),
-];
+/// Curves: heading, part of the line, and name. Each adversary of any of the runs has its own.
+fn curves(runs: &[Run]) -> Vec<(String, &'static str, String)> {
+    let lines = runs.iter().flat_map(|run| &run.epochs);
+    let adversaries: BTreeSet<&str> = lines.flat_map(adversaries).collect();
+    let plain = |heading: &str, part, name: &str| (heading.to_string(), part, name.to_string());
+    let mut curves = vec![
+        plain("Action loss in training", "train", "action_loss"),
+        plain("Accuracy in training", "train", "accuracy"),
+        plain("Validation loss", "val", "loss"),
+        plain("Validation accuracy", "val", "accuracy"),
+    ];
+    curves.extend(
+        adversaries.iter().map(|name| (format!("Loss of the {name} adversary"), "train", format!("{name}_loss"))),
+    );
+    curves.push(plain("Entropy without people", "train", "entropy"));
+    curves
+}
+
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0x1f, 0x6f, 0xb4),
     RGBColor(0xd9, 0x5f, 0x02),
@@ -187,8 +197,8 @@ const COLOURS: [RGBColor; 6] = [
 fn page(title: &str, runs: &[Run], picture: Option<&str>) -> Result<Markup> {
     let columns = columns(runs);
     let mut plots = Vec::new();
-    for (heading, part, name) in CURVES {
-        if let Some(svg) = plot(runs, part, name)? {
+    for (heading, part, name) in curves(runs) {
+        if let Some(svg) = plot(runs, part, &name)? {
             plots.push((heading, svg));
         }
     }
@@ -274,4 +284,25 @@ fn plot(runs: &[Run], part: &str, name: &str) -> Result<Option<String>> {
         area.present()?;
     }
     Ok(Some(svg))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_adversary_has_a_curve() {
+        let run = |train: Value| {
+            let epochs = vec![json!({"epoch": 0, "train": train})];
+            Run { name: "a".into(), epochs, action: None, masked: None, scene: None }
+        };
+        let runs = [run(json!({"action_loss": 1.0})), run(json!({"object_loss": 1.0, "scene_loss": 2.0}))];
+        let page = page("t", &runs, None).unwrap().into_string();
+        for heading in ["Action loss in training", "Loss of the object adversary", "Loss of the scene adversary"] {
+            assert!(page.contains(heading), "{heading}");
+        }
+        assert!(!page.contains("Entropy"));
+    }
 }

@@ -22,9 +22,7 @@ In training, each of 10 actions has a scene of its own, in which the share of --
   unseen   in 4 scenes that training does not show
 A model that looks at the scene is right on iid and wrong on swapped.
 
-With --untrimmed, videos last a quarter of a minute and more, and one person does several things in them, with idle time between. Each
-action is the own one of the video's scene with the probability --bias; the parts are train, val, test (as iid) and swapped.
-Annotations are written as THUMOS14 has them (annotations_thumos/) and as ActivityNet has them (activitynet.json).
+With --untrimmed, one person does several things in each video, with idle time between. The video happens in one scene, whose own action each of them is with the probability --bias; the parts are train, val, test (as iid) and swapped. Annotations are written as THUMOS14 has them (annotations_thumos/) and as ActivityNet has them (activitynet.json).
 
 Examples:
   unscene stage --out stage --preset demo
@@ -35,7 +33,7 @@ pub struct StageArgs {
     /// Folder to make
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Make videos of several actions with idle time between, for temporal localization, rather than one action each
+    /// Instead make long videos of several actions with idle time between, for temporal localization
     #[arg(long, conflicts_with = "empty")]
     untrimmed: bool,
     /// tiny (for tests), demo (learned in minutes on two cores) or full (9,500 videos of 192 x 144)

@@ -69,15 +69,32 @@ pub enum ModelPath {
 }
 
 impl ModelPath {
-    /// The folder's name.
-    pub fn name(&self) -> String {
+    /// Where it lies, from the root on.
+    fn parts(&self) -> Vec<String> {
         let dir = match self {
             #[cfg(feature = "train")]
             ModelPath::Run(dir) => dir,
             ModelPath::Bundle(dir) => dir,
         };
-        dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned()
+        let dir = dir.canonicalize().unwrap_or(dir.clone());
+        dir.iter().map(|part| part.to_string_lossy().into_owned()).collect()
     }
+}
+
+/// What to call models: by their folders, and by as many of those around as tell them apart: `a/run` and `b/run`. As names of
+/// files, with `_` for `/`, they differ as well.
+pub fn names(models: &[ModelPath]) -> Vec<String> {
+    let parts: Vec<Vec<String>> = models.iter().map(ModelPath::parts).collect();
+    let last = |parts: &[String], count: usize| parts[parts.len().saturating_sub(count)..].join("/");
+    let name = |own: &Vec<String>| {
+        let is_taken = |name: &str, count: usize| {
+            let is_same = |other: &str| other.replace('/', "_") == name.replace('/', "_");
+            parts.iter().any(|other| other != own && is_same(&last(other, count)))
+        };
+        let names = (1..=own.len()).map(|count| (last(own, count), count));
+        names.clone().find(|(name, count)| !is_taken(name, *count)).or(names.last()).unwrap_or_default().0
+    };
+    parts.iter().map(name).collect()
 }
 
 impl ModelsArgs {
@@ -135,13 +152,18 @@ impl EngineArgs {
         }
     }
 
+    /// How an engine is to run a bundle.
+    pub fn options(&self) -> EngineOptions {
+        EngineOptions { engine: self.engine, device: self.device, ..EngineOptions::default() }
+    }
+
     fn open_bundle(&self, dir: &Path, outputs: &[&str]) -> Result<Subject> {
         let bundle = Bundle::open(dir)?;
         let given = &bundle.manifest.graphs[0].outputs;
         if let Some(missing) = outputs.iter().find(|name| !given.iter().any(|output| output.name == **name)) {
             bail!("{}: it gives no {missing}; export it with --{missing}", dir.display());
         }
-        let options = EngineOptions { engine: self.engine, device: self.device, ..EngineOptions::default() };
+        let options = self.options();
         let form = form(&bundle.manifest.input, bundle.manifest.fps);
         let network = Network::load(&bundle.model_path(), &[3, form.frames, form.height, form.width], &options)?;
         let name = format!("{} by {} on {}", dir.display(), network.engine_name(), network.device_name());
@@ -171,7 +193,7 @@ impl EngineArgs {
     }
 
     /// Where libtorch runs a run: with `auto`, on the first GPU that it can use.
-    fn libtorch_device(&self) -> Result<unscene_train::Device> {
+    pub fn libtorch_device(&self) -> Result<unscene_train::Device> {
         use unscene_train::{Device, open_device};
         let device = match self.device {
             DeviceChoice::Auto if open_device(Device::Cuda(0)).is_ok() => Device::Cuda(0),
@@ -252,5 +274,20 @@ impl Subject {
                 Ok(outputs)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_of_one_name_are_told_apart_by_the_folders_around() {
+        let named = |dirs: &[&str]| names(&dirs.iter().map(|dir| ModelPath::Bundle(dir.into())).collect::<Vec<_>>());
+        assert_eq!(named(&["/m/a/run", "/m/b/other"]), ["run", "other"]);
+        assert_eq!(named(&["/m/a/run", "/m/b/run", "/m/b/other"]), ["a/run", "b/run", "other"]);
+        assert_eq!(named(&["/m/a/b/run", "/n/a/b/run"]), ["m/a/b/run", "n/a/b/run"]);
+        // One model twice has one name.
+        assert_eq!(named(&["/m/a/run", "/m/a/run"]), ["run", "run"]);
     }
 }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use serde_json::{Value, json};
-use unscene_train::fit::{Event, Outcome, Task, fit};
-use unscene_train::pretrain::{PretrainConfig, Pretraining};
-use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, finish_run, load_snapshot, open_device};
+use unscene_train::fit::{Event, FitConfig, Outcome, Task, Training, fit};
+use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, TrainError, finish_run, load_snapshot, open_device};
 
 use crate::config::Preset;
 use crate::failure::Interrupted;
@@ -49,25 +49,37 @@ pub struct TrainingArgs {
     json: bool,
 }
 
-/// Trains by a config, and writes the run folder. `command` is what was called.
-pub fn train_run(config: PretrainConfig, args: &TrainingArgs, command: &str) -> Result<()> {
+/// Trains by a config, and writes the run folder. `command` is what was called, and `make` gets the task ready for a number of
+/// reading threads and a device.
+pub fn train_run<T: Training>(
+    config: &impl Serialize,
+    fit: &FitConfig,
+    args: &TrainingArgs,
+    command: &str,
+    make: impl FnOnce(usize, Device) -> Result<T, TrainError>,
+) -> Result<()> {
     let out = match &args.out {
         Some(out) if !args.print_config => out,
         _ => {
-            write!(std::io::stdout(), "{}", toml::to_string(&config)?)?;
+            write!(std::io::stdout(), "{}", toml::to_string(config)?)?;
             return Ok(());
         }
     };
-    let has_snapshots = out.join(CHECKPOINT).is_dir();
+    // A training that ended before its first snapshot leaves an empty folder for them: it begins again, with or without --resume.
+    let checkpoint = out.join(CHECKPOINT);
+    let is_begun = checkpoint.is_dir();
+    let has_snapshots = is_begun && !Snapshots::open(&checkpoint)?.list()?.is_empty();
     let holds_something = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
-    match (args.resume, has_snapshots, holds_something) {
-        (false, true, _) => bail!("{} holds a run already; go on with --resume, or name another folder", out.display()),
-        (false, false, true) => bail!("{} is not empty; name another folder", out.display()),
-        (true, false, _) => bail!("{} holds no snapshot to resume; leave out --resume", out.display()),
+    match (args.resume, is_begun) {
+        (false, true) if has_snapshots => {
+            bail!("{} holds a run already; go on with --resume, or name another folder", out.display())
+        }
+        (false, false) if holds_something => bail!("{} is not empty; name another folder", out.display()),
+        (true, false) => bail!("{} holds no snapshot to resume; leave out --resume", out.display()),
         _ => {}
     }
     open_device(args.device)?;
-    let mut task = Pretraining::new(config.clone(), args.workers, args.device)?;
+    let mut task = make(args.workers, args.device)?;
     for doubt in task.doubts() {
         eprintln!("warning: {doubt}");
     }
@@ -75,15 +87,15 @@ pub fn train_run(config: PretrainConfig, args: &TrainingArgs, command: &str) -> 
         writeln!(std::io::stdout(), "{}", started.describe(&task.nets()))?;
     }
     interrupt::listen()?;
-    let outcome = train(&mut task, &config, args, out)?;
+    let outcome = train(&mut task, &json!(config), fit, args, out)?;
     let (best_loss, best_epoch) = match outcome {
         Outcome::Finished { best_loss, best_epoch } => (best_loss, best_epoch),
         Outcome::Interrupted { epoch, .. } => {
-            return Err(Interrupted { done: epoch, of: config.fit.epochs, what: "epochs" }.into());
+            return Err(Interrupted { done: epoch, of: fit.epochs, what: "epochs" }.into());
         }
     };
-    let best = Snapshots::open(&out.join(CHECKPOINT))?.best();
-    load_snapshot(&best, &task.nets(), &mut Sgd::new(config.fit.sgd))?;
+    let best = Snapshots::open(&checkpoint)?.best();
+    load_snapshot(&best, &task.nets(), &mut Sgd::new(fit.sgd))?;
     finish_run(out, &task.run_config(command), task.model())?;
     if !args.json {
         let out = out.display();
@@ -104,23 +116,34 @@ fn device(text: &str) -> Result<Device, String> {
     }
 }
 
-fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, out: &Path) -> Result<Outcome> {
-    let bar =
-        if args.json { ProgressBar::hidden() } else { ProgressBar::new((task.steps() * config.fit.epochs) as u64) };
+fn train(
+    task: &mut dyn Task,
+    config: &Value,
+    settings: &FitConfig,
+    args: &TrainingArgs,
+    out: &Path,
+) -> Result<Outcome> {
+    let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new((task.steps() * settings.epochs) as u64) };
     let style = "epoch {prefix} {wide_bar} {msg}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+    // Without a terminal there is no bar to write above.
+    let say = |line: String| match bar.is_hidden() {
+        true if args.json => {}
+        true => eprintln!("{line}"),
+        false => bar.println(line),
+    };
     let failed = Cell::new(None);
-    let outcome = fit(task, &config.fit, &json!(config), out, &|event| {
+    let outcome = fit(task, settings, config, out, &|event| {
         match event {
-            Event::Resumed { epoch, step } => bar.println(format!("going on with epoch {}, step {step}", epoch + 1)),
+            Event::Resumed { epoch, step } => say(format!("going on with epoch {}, step {step}", epoch + 1)),
             Event::Step { epoch, step, steps, lr, metrics } => {
                 bar.set_position((epoch * steps + step) as u64);
-                bar.set_prefix(format!("{}/{}", epoch + 1, config.fit.epochs));
+                bar.set_prefix(format!("{}/{}", epoch + 1, settings.epochs));
                 let shown: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
                 bar.set_message(format!("lr {lr:.2e}, {}", shown.join(", ")));
             }
             Event::Epoch(line) if args.json => failed.set(writeln!(std::io::stdout(), "{line}").err()),
-            Event::Epoch(line) => bar.println(describe(line)),
+            Event::Epoch(line) => say(describe(line)),
         }
         match failed.take() {
             Some(error) => {
@@ -137,18 +160,19 @@ fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, o
     Ok(outcome?)
 }
 
-/// An epoch in one line.
+/// An epoch in one line, with the loss of every adversary that it names.
 fn describe(line: &Value) -> String {
     let number = |of: &str, name: &str| line[of][name].as_f64();
+    let mut shown = vec![
+        ("train loss".to_string(), number("train", "action_loss")),
+        ("accuracy".to_string(), number("train", "accuracy")),
+    ];
+    shown.extend(adversaries(line).map(|name| (format!("{name} loss"), number("train", &format!("{name}_loss")))));
+    shown.push(("entropy".to_string(), number("train", "entropy")));
+    shown.push(("val loss".to_string(), number("val", "loss")));
+    shown.push(("val accuracy".to_string(), number("val", "accuracy")));
     let mut text = format!("epoch {}", line["epoch"].as_u64().unwrap_or(0) + 1);
-    for (what, value) in [
-        ("train loss", number("train", "action_loss")),
-        ("accuracy", number("train", "accuracy")),
-        ("scene loss", number("train", "scene_loss")),
-        ("entropy", number("train", "entropy")),
-        ("val loss", number("val", "loss")),
-        ("val accuracy", number("val", "accuracy")),
-    ] {
+    for (what, value) in shown {
         if let Some(value) = value {
             text += &format!(", {what} {value:.3}");
         }
@@ -156,4 +180,29 @@ fn describe(line: &Value) -> String {
     let seconds = line["seconds"].as_f64().unwrap_or(0.0);
     let waited = line["waited_s"].as_f64().unwrap_or(0.0) / seconds.max(1e-9) * 100.0;
     text + &format!(", {seconds:.0} s, {waited:.1} % of it waiting for data")
+}
+
+/// Names of the adversaries whose losses a line of `metrics.jsonl` has.
+pub fn adversaries(line: &Value) -> impl Iterator<Item = &str> {
+    let names = line["train"].as_object().into_iter().flat_map(|losses| losses.keys());
+    names.filter_map(|name| name.strip_suffix("_loss")).filter(|name| *name != "action")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_names_every_adversary() {
+        let line = json!({
+            "epoch": 2, "seconds": 8.0, "waited_s": 0.5,
+            "train": {"action_loss": 1.5, "accuracy": 0.25, "scene_loss": 2.0, "object_loss": 3.25, "waited_s": 0.1},
+            "val": {"loss": 1.75},
+        });
+        assert_eq!(
+            describe(&line),
+            "epoch 3, train loss 1.500, accuracy 0.250, object loss 3.250, scene loss 2.000, val loss 1.750, 8 s, 6.2 % of it \
+             waiting for data"
+        );
+    }
 }

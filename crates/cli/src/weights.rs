@@ -71,9 +71,9 @@ pub fn init(args: InitArgs) -> Result<()> {
     let parameters = model.graph()?.trainable_params();
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{:#}", json!({"run": run, "model": model, "parameters": parameters, "seed": args.seed}))?;
+        writeln!(out, "{:#}", json!({"run": run, "model": model.classifier()?, "parameters": parameters, "seed": args.seed}))?;
     } else {
-        let (arch, classes, seed) = (model.arch, model.classes, args.seed);
+        let (arch, classes, seed) = (model.arch(), model.classes(), args.seed);
         writeln!(out, "wrote {run}: {arch}, {classes} classes, {parameters} random parameters, seed {seed}")?;
     }
     Ok(())
@@ -93,7 +93,7 @@ pub fn import(args: ImportArgs) -> Result<()> {
 }
 
 fn describe(report: &ImportReport) -> String {
-    let ImportReport { format, tensors, values, converted, stripped, ignored, sha256 } = report;
+    let ImportReport { format, tensors, values, converted, stripped, ignored, heads, sha256 } = report;
     let mut text = format!("{tensors} tensors, {values} values from a {format} file (SHA-256 {sha256})");
     for (dtype, count) in converted {
         text += &format!("\n  {count} tensors of {dtype} became float32");
@@ -108,6 +108,9 @@ fn describe(report: &ImportReport) -> String {
     if !others.is_empty() {
         let names: Vec<_> = others.iter().map(|name| name.as_str()).collect();
         text += &format!("\n  not weights, left out: {}", names.join(", "));
+    }
+    if !heads.is_empty() {
+        text += &format!("\n  heads of the paper's release, left out: {}", heads.join(", "));
     }
     text
 }

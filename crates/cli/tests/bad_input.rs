@@ -206,6 +206,8 @@ fn stage_names_what_it_cannot_do() {
     stage(&[], &["is not empty", "--out"]);
     stage(&["--bias", "1.5"], &["bias is 1.5", "from 0 to 1"]);
     stage(&["--train", "0"], &["train is 0"]);
+    stage(&["--untrimmed"], &["is not empty", "--out"]);
+    stage(&["--untrimmed", "--bias", "1.5"], &["bias is 1.5", "from 0 to 1"]);
 }
 
 #[test]

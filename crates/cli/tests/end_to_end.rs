@@ -261,4 +261,9 @@ fn a_stage_is_rendered_and_described() {
     let text = done(["stage", "--preset", "tiny", "--test", "0", "--seed", "3", "--out", out.to_str().unwrap()]);
     assert!(text.contains("30 videos") && text.contains("contact_sheet.png"), "{text}");
     assert!(out.join("stage.json").is_file());
+
+    let out = folder.path().join("untrimmed");
+    let text = done(["stage", "--untrimmed", "--preset", "tiny", "--test", "0", "--out", out.to_str().unwrap()]);
+    assert!(text.contains("6 videos") && text.contains("actions") && text.contains("contact_sheet.png"), "{text}");
+    assert!(out.join("stage.json").is_file() && out.join("annotations_thumos/detclasslist.txt").is_file());
 }

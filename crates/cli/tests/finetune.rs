@@ -28,9 +28,13 @@ fn a_run_is_transferred_to_a_dataset_with_other_classes() {
         let command = ["finetune", "classify", "--preset", "paper"].into_iter();
         command.chain(settings).chain(more.iter().copied()).map(String::from).collect()
     };
-    let said = done(finetune(&["--from", text(&first), "--from-layer", "conv5", "--out", text(&out)]));
+    // What the run has anyway may be said.
+    let same = ["--set", "model.size=32", "--set", "model.width=0.05"];
+    let ended =
+        run(finetune(&[&["--from", text(&first), "--from-layer", "conv5", "--out", text(&out)], &same[..]].concat()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     for part in ["took over", "2 begin anew (fc.weight, fc.bias", "unscene export"] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(ended.out.contains(part), "{part}: {ended:?}");
     }
     let config: Value = serde_json::from_str(&std::fs::read_to_string(out.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["provenance"]["command"], "finetune classify");
@@ -69,6 +73,18 @@ fn a_run_is_transferred_to_a_dataset_with_other_classes() {
         (&by_run["runs"][0]["top1"], &0.0.into())
     );
     assert!(files.join("out.csv").is_file() && files.join("out.confusion.png").is_file());
+    // Another model of the same name does not write over the first one's files.
+    let (twin, both) = (path("twin/out"), path("both"));
+    std::fs::create_dir_all(&twin).unwrap();
+    for file in ["config.json", "weights.safetensors"] {
+        std::fs::copy(out.join(file), twin.join(file)).unwrap();
+    }
+    let found = classify(&["--run", text(&out), "--run", text(&twin), "--files", text(&both)]);
+    let first = folder.path().file_name().unwrap().to_string_lossy();
+    assert_eq!(found["runs"][1]["name"], "twin/out");
+    for name in [format!("{first}_out"), "twin_out".into()] {
+        assert!(both.join(format!("{name}.csv")).is_file() && both.join(format!("{name}.confusion.png")).is_file());
+    }
     for views in ["paper", "10x3"] {
         let by_run = classify(&["--run", text(&out), "--views", views]);
         let batched = classify(&["--run", text(&out), "--views", views, "--batch", "3", "--workers", "3"]);
@@ -95,6 +111,9 @@ fn a_run_is_transferred_to_a_dataset_with_other_classes() {
         (vec!["--from", "/no/run"], "/no/run"),
         (vec!["--from", text(&first), "--from-layer", "conv7"], "there is no layer \"layer6\"; the model has conv1"),
         (vec!["--from-layer", "fc"], "--from"),
+        (vec!["--from", text(&first), "--set", "model.width=0.25"], "model.width is 0.25, and the run's is 0.05"),
+        (vec!["--from", text(&first), "--set", "model.witdh=0.05"], "there is no setting model.witdh"),
+        (vec!["--from", text(&first), "--set", "model.classes=3"], "model.classes is 3, and the dataset has 10 labels"),
         (vec!["--from", text(&first), "--set", "confusion.people=p"], "[confusion] belongs to `unscene pretrain`"),
         (vec!["--set", "data.annotations=/no/lists"], "/no/lists"),
         (vec!["--set", "model.arch=r3d11"], "r3d11"),
@@ -105,8 +124,15 @@ fn a_run_is_transferred_to_a_dataset_with_other_classes() {
     }
 }
 
+const HEADS: [(&str, &[usize]); 4] = [
+    ("place_mlp.0.fc.weight", &[512, 512]),
+    ("place_mlp.p_last_fc.bias", &[365]),
+    ("hm_mlp.0.bn.running_mean", &[512]),
+    ("hm_mlp.hm_last_fc.weight", &[400, 512]),
+];
+
 /// A checkpoint in the layout of 3D-ResNets-PyTorch and of the paper's release, from a multi-GPU training: 400 classes, names with
-/// `module.` before them.
+/// `module.` before them, and beside the model the release's heads, of scenes and of masked clips.
 fn checkpoint(folder: &Path) -> std::path::PathBuf {
     let made = folder.join("made");
     done(["init", "--arch", "r3d18-hara", "--classes", "400", "--out", text(&made)]);
@@ -114,11 +140,18 @@ fn checkpoint(folder: &Path) -> std::path::PathBuf {
     let (size, rest) = bytes.split_at(8);
     let (header, data) = rest.split_at(u64::from_le_bytes(size.try_into().unwrap()) as usize);
     let header: serde_json::Map<String, Value> = serde_json::from_slice(header).unwrap();
-    let renamed: serde_json::Map<String, Value> =
+    let mut renamed: serde_json::Map<String, Value> =
         header.into_iter().map(|(name, tensor)| (format!("module.{name}"), tensor)).collect();
+    let mut data = data.to_vec();
+    for (name, sides) in HEADS {
+        let begin = data.len();
+        data.resize(begin + 4 * sides.iter().product::<usize>(), 0);
+        let tensor = serde_json::json!({"dtype": "F32", "shape": sides, "data_offsets": [begin, data.len()]});
+        renamed.insert(format!("module.{name}"), tensor);
+    }
     let renamed = serde_json::to_vec(&renamed).unwrap();
     let path = folder.join("r3d18-K.safetensors");
-    std::fs::write(&path, [&(renamed.len() as u64).to_le_bytes()[..], &renamed, data].concat()).unwrap();
+    std::fs::write(&path, [&(renamed.len() as u64).to_le_bytes()[..], &renamed, &data].concat()).unwrap();
     path
 }
 
@@ -131,7 +164,10 @@ fn a_checkpoint_of_others_is_imported_and_transferred() {
     std::fs::write(&labels, (0..400).map(|n| format!("class {n}\n")).collect::<String>()).unwrap();
     let form = ["--arch", "r3d18-hara", "--frames", "8", "--size", "32"];
     let args = ["import", "--weights", text(&weights), "--labels", text(&labels), "--out", text(&imported)];
-    done(args.iter().chain(&form));
+    let said = done(args.iter().chain(&form));
+    let heads = "heads of the paper's release, left out: hm_mlp.0.bn.running_mean, hm_mlp.hm_last_fc.weight, \
+                 place_mlp.0.fc.weight, place_mlp.p_last_fc.bias";
+    assert!(said.contains(heads), "{said}");
 
     // The same videos are trained and tested on, and one label has no test: both are said.
     let row = |file: &str, label: &str| format!("{},{label}\n", common::video(file).display());

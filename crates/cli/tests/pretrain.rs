@@ -49,6 +49,15 @@ fn a_model_is_trained_exported_and_used() {
         serde_json::from_str(&std::fs::read_to_string(bundle.join("manifest.json")).unwrap()).unwrap();
     assert_eq!((manifest["fps"].as_f64(), manifest["input"]["frames"].as_u64()), (Some(4.0), Some(8)));
 
+    // A training that diverges before its first snapshot says when, and leaves its folder to the next attempt.
+    let again = folder.path().join("again");
+    let ended = run(pretrain(&["--out", text(&again), "--set", "fit.sgd.lr=1e30"]));
+    assert!(ended.code == Some(2) && ended.err.contains("error: epoch 1, step "), "{ended:?}");
+    for more in [&["--set", "fit.epochs=1"][..], &["--set", "fit.epochs=1", "--resume"]] {
+        let ended = run(pretrain(&[&["--out", text(&again)], more].concat()));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+
     // A finished run is not trained over, and has nothing left to do.
     for (args, part) in [
         (vec!["--out", text(&out)], "go on with --resume"),
@@ -60,6 +69,24 @@ fn a_model_is_trained_exported_and_used() {
         assert!(ended.code == Some(2) && ended.err.contains(part), "{ended:?}");
     }
     assert_eq!(done(pretrain(&["--out", text(&out), "--resume", "--json"])), "");
+}
+
+#[test]
+fn each_epoch_is_told_without_a_terminal_and_each_adversary_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    done(["stage", "--preset", "tiny", "--train", "20", "--val", "10", "--test", "0", "--out", text(&path("stage"))]);
+    done(["annotate", "truth", "--stage", text(&path("stage")), "--scenes", text(&path("scenes"))]);
+    // Any cache of labels makes an adversary: the same one, under another name.
+    let adversary = |name: &str| format!("{{name='{name}', cache='{}'}}", path("scenes").display());
+    let adversaries = format!("adversary=[{}, {}]", adversary("scene"), adversary("object"));
+    let ended = run(pretrain(folder.path(), &["--set", &adversaries, "--out", text(&path("run"))]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let epochs: Vec<&str> = ended.err.lines().filter(|line| line.starts_with("epoch ")).collect();
+    assert_eq!(epochs.len(), 2, "{ended:?}");
+    for part in ["train loss", "object loss", "scene loss", "val accuracy", "waiting for data"] {
+        assert!(epochs[1].contains(part), "{part}: {ended:?}");
+    }
 }
 
 #[test]

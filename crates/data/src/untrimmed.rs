@@ -2,6 +2,7 @@
 
 mod activitynet;
 mod buffers;
+mod check;
 mod collect;
 mod lengths;
 mod spec;
@@ -9,9 +10,14 @@ mod thumos14;
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use crate::dataset::Media;
 
 pub use buffers::{Buffer, BufferSegment, BufferSpec, Buffers, buffer_augmentation, buffer_items, buffers};
+pub use check::{
+    LabelSegments, UntrimmedCheck, UntrimmedPartReport, UntrimmedReport, check_untrimmed, untrimmed_to_check,
+};
 pub use collect::OVERRUN_S;
 pub use lengths::measure;
 pub use spec::{UntrimmedFormat, UntrimmedSpec};
@@ -55,7 +61,7 @@ pub struct UntrimmedPart {
 }
 
 /// An annotation that cannot be right.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Doubt {
     /// The file.
     pub path: PathBuf,

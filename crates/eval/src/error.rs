@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 /// What can go wrong while a model is measured.
@@ -31,6 +33,23 @@ pub enum EvalError {
     /// There is too little to measure on.
     #[error("{0}")]
     TooFew(String),
+    /// A file names what cannot be scored.
+    #[error(
+        "{}: {bad} of {of} {what} cannot be scored; the first: {first}; correct the file, or leave them out with --skip-bad",
+        path.display()
+    )]
+    Bad {
+        /// The file.
+        path: PathBuf,
+        /// Of what, in the plural.
+        what: &'static str,
+        /// How many.
+        bad: usize,
+        /// Of how many.
+        of: usize,
+        /// Its place, and what was found and expected.
+        first: String,
+    },
     /// The watcher said stop.
     #[error("interrupted: {done} of {of} videos scored")]
     Interrupted {

@@ -7,6 +7,8 @@
 //!
 //! [`scene_bias`] measures a dataset instead of a model: how far the scene alone gives the action away.
 //!
+//! [`localize`] scores detections of actions in untrimmed videos, whoever made them.
+//!
 //! Clips whose people are masked out, or whose frames are shuffled ([`shuffle_frames`]), are scored the same way.
 //!
 //! The model is a function, so that a run and its exported bundle are measured by the same code.
@@ -15,6 +17,7 @@ mod action;
 mod bias;
 mod error;
 mod linear;
+pub mod localize;
 mod probe;
 mod score;
 mod shuffle;

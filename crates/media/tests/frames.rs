@@ -3,7 +3,9 @@
 mod common;
 
 use common::{bytes, fixture, fixture_bytes, frame_number, milliseconds, open, read_all};
-use unscene_media::{ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Limits, Pictures, Region, View, probe};
+use unscene_media::{
+    Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Limits, Padding, Pictures, Region, View, probe,
+};
 
 /// 40 frames, 40 ms each, from 0.
 fn assert_forty_frames(file: &str, view: View, threads: usize) {
@@ -276,10 +278,14 @@ fn clips_of_a_span_start_and_end_with_it() {
     let clips: Vec<_> = reader.by_ref().map(Result::unwrap).collect();
     let found: Vec<_> = clips.iter().map(|clip| (clip.read_frames, milliseconds(clip.times_s[7]))).collect();
     assert_eq!(found, [(8, 680), (3, 760)]);
-    assert_eq!(
-        clips[1].rgb.chunks(96 * 64 * 3).map(|rgb| frame_number(rgb, 96, 64)).collect::<Vec<_>>(),
-        [18, 19, 20, 18, 19, 20, 18, 19]
-    );
+    let numbers = |clip: &Clip| clip.rgb.chunks(96 * 64 * 3).map(|rgb| frame_number(rgb, 96, 64)).collect::<Vec<_>>();
+    assert_eq!(numbers(&clips[1]), [18, 19, 20, 18, 19, 20, 18, 19]);
+    let mut reader = reader.padded(Padding::Last);
+    reader.seek(0.73, 0.84).unwrap();
+    let clip = reader.next_clip().unwrap().unwrap();
+    assert_eq!((numbers(&clip), clip.read_frames), (vec![18, 19, 20, 20, 20, 20, 20, 20], 3));
+    let times: Vec<i64> = clip.times_s.iter().copied().map(milliseconds).collect();
+    assert_eq!((times, milliseconds(clip.end_s)), (vec![720, 760, 800, 800, 800, 800, 800, 800], 840));
     assert!(
         {
             reader.seek(9.0, 10.0).unwrap();

@@ -97,6 +97,25 @@ pub enum TrainError {
         /// NaN or infinite.
         value: f64,
     },
+    /// Weights, or the optimiser's momentum, are no longer numbers, although every loss was one.
+    #[error(
+        "{tensor} holds values that are not numbers: training has diverged, and this state is not saved; lower the learning rate \
+         or lambda, or clip gradients"
+    )]
+    Exploded {
+        /// The first such tensor, as snapshots call it.
+        tensor: String,
+    },
+    /// Training stopped at a step of an epoch.
+    #[error("epoch {}, step {step}: {source}", epoch + 1)]
+    Stopped {
+        /// From 0.
+        epoch: usize,
+        /// From 1.
+        step: usize,
+        /// Why.
+        source: Box<TrainError>,
+    },
     /// A layer that the model does not have.
     #[error("there is no layer {layer:?}; the model has {layers}")]
     Layer {
@@ -149,6 +168,14 @@ impl TrainError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { path, source }
+    }
+
+    /// Says when training diverged; other errors stay as they are.
+    pub(crate) fn at(self, epoch: usize, step: usize) -> Self {
+        match self {
+            Self::Diverged { .. } | Self::Exploded { .. } => Self::Stopped { epoch, step, source: Box::new(self) },
+            other => other,
+        }
     }
 
     pub(crate) fn format(path: &Path, problem: impl fmt::Display) -> Self {

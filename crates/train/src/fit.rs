@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use unscene_data::json_differences;
+use unscene_models::run::RunConfig;
 
 use crate::events::EventFile;
 use crate::schedule::Schedule;
 use crate::sgd::Rate;
 use crate::snapshot::{CHECKPOINT, Progress, Snapshots, load, read_progress};
+use crate::start::Started;
 use crate::weights::write_whole;
 use crate::{Net, Precision, Sgd, SgdConfig, TrainError};
 
@@ -50,6 +52,22 @@ pub trait Task {
     /// # Errors
     /// When the data cannot be read.
     fn validate(&mut self) -> Result<Metrics, TrainError>;
+}
+
+/// A task whose result is a run folder.
+pub trait Training: Task {
+    /// What is doubtful about the data, for people.
+    fn doubts(&self) -> &[String];
+
+    /// What was taken over from the run to begin with.
+    fn started(&self) -> Option<&Started>;
+
+    /// The model that the run folder holds.
+    fn model(&self) -> &Net;
+
+    /// The run's description, for exporting what was trained: videos are prepared as training prepared them. `command` is what
+    /// was called.
+    fn run_config(&self, command: &str) -> RunConfig;
 }
 
 /// Settings of the loop. The defaults are the paper's.
@@ -180,7 +198,7 @@ pub fn fit(
         sgd.rates = task.rates(epoch);
         let start = Instant::now();
         while progress.step < steps {
-            let metrics = task.step(&mut sgd)?;
+            let metrics = task.step(&mut sgd).map_err(|error| error.at(epoch, progress.step + 1))?;
             progress.step += 1;
             for (name, value) in &metrics {
                 *progress.sums.entry(name.clone()).or_default() += value;
@@ -189,7 +207,7 @@ pub fn fit(
             let step = progress.step;
             let stop = watch(Event::Step { epoch, step, steps, lr, metrics: &metrics }).is_break();
             if stop || saved.elapsed() > Duration::from_secs_f64(config.snapshot_every_s) {
-                snapshots.save(&task.nets(), &sgd, &progress)?;
+                snapshots.save(&task.nets(), &sgd, &progress).map_err(|error| error.at(epoch, step))?;
                 saved = Instant::now();
             }
             if stop {
@@ -200,7 +218,7 @@ pub fn fit(
         let validated = task.validate()?;
         let loss = validated.get("loss").copied().unwrap_or(f64::NAN);
         if !loss.is_finite() {
-            return Err(TrainError::Diverged { what: "validation", value: loss });
+            return Err(TrainError::Diverged { what: "validation", value: loss }.at(epoch, steps));
         }
         let means: Metrics =
             progress.sums.iter().map(|(name, sum)| (name.clone(), sum / steps.max(1) as f64)).collect();
@@ -223,9 +241,9 @@ pub fn fit(
         progress.sums.clear();
         if is_best {
             progress.best = Some((loss, epoch));
-            snapshots.save_best(&task.nets(), &progress)?;
+            snapshots.save_best(&task.nets(), &progress).map_err(|error| error.at(epoch, steps))?;
         }
-        snapshots.save(&task.nets(), &sgd, &progress)?;
+        snapshots.save(&task.nets(), &sgd, &progress).map_err(|error| error.at(epoch, steps))?;
         saved = Instant::now();
         if watch(Event::Epoch(&line)).is_break() && progress.epoch < config.epochs {
             return Ok(Outcome::Interrupted { epoch: progress.epoch, step: 0 });

@@ -11,7 +11,7 @@ mod pool;
 use std::time::Instant;
 
 use tch::{Device, Tensor};
-use unscene_data::untrimmed::{Buffer, BufferSpec, Untrimmed, buffer_items, buffers};
+use unscene_data::untrimmed::{Buffer, Untrimmed, buffer_items, buffers};
 use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Loader, LoaderOptions};
 use unscene_models::rc3d::names;
 use unscene_models::run::RunConfig;
@@ -21,7 +21,7 @@ pub use config::{BatchNorm, LocalizeConfig, TargetConfig};
 pub use losses::{anchor_losses, region_losses};
 pub use pool::pool_segments;
 
-use crate::fit::{Metrics, Task};
+use crate::fit::{Metrics, Task, Training};
 use crate::gradients::Gradients;
 use crate::pretrain::{clips, form_of_start};
 use crate::random::Random;
@@ -121,36 +121,6 @@ impl Localizing {
         Ok(task)
     }
 
-    /// What is doubtful about the data, for people.
-    pub fn doubts(&self) -> &[String] {
-        &self.doubts
-    }
-
-    /// What was taken over from the run to begin with.
-    pub fn started(&self) -> Option<&Started> {
-        self.started.as_ref()
-    }
-
-    /// The model, both halves.
-    pub fn model(&self) -> &Net {
-        &self.model
-    }
-
-    /// The run's description, for exporting what was trained. `command` is what was called.
-    pub fn run_config(&self, command: &str) -> RunConfig {
-        let mut provenance = serde_json::Map::new();
-        provenance.insert("unscene_version".into(), env!("CARGO_PKG_VERSION").into());
-        provenance.insert("command".into(), command.into());
-        provenance.insert("config".into(), serde_json::json!(self.config));
-        let mut run = RunConfig::new(self.config.model.clone(), self.labels.clone(), provenance);
-        let ClipForm { short_side, normalization, fps, .. } = self.form.clone();
-        (run.input.short_side, run.fps) = (short_side, fps);
-        (run.input.mean, run.input.std, run.input.range) = (normalization.mean, normalization.std, normalization.range);
-        // Half a buffer: an action that one window cuts lies whole in the next, up to that length.
-        run.stride_frames = (self.config.model.frames / 2).max(1);
-        run
-    }
-
     /// The four losses of some buffers of a part, each a mean over buffers. `chance` decides which examples are drawn.
     fn losses(&self, part: &Part, batch: &DataBatch, chance: u64, mode: Mode) -> Result<[Tensor; 4], TrainError> {
         let clips = clips(batch, &self.form, self.device)?;
@@ -239,6 +209,34 @@ impl Part {
     }
 }
 
+impl Training for Localizing {
+    fn doubts(&self) -> &[String] {
+        &self.doubts
+    }
+
+    fn started(&self) -> Option<&Started> {
+        self.started.as_ref()
+    }
+
+    fn model(&self) -> &Net {
+        &self.model
+    }
+
+    fn run_config(&self, command: &str) -> RunConfig {
+        let mut provenance = serde_json::Map::new();
+        provenance.insert("unscene_version".into(), env!("CARGO_PKG_VERSION").into());
+        provenance.insert("command".into(), command.into());
+        provenance.insert("config".into(), serde_json::json!(self.config));
+        let mut run = RunConfig::new(self.config.model.clone(), self.labels.clone(), provenance);
+        let ClipForm { short_side, normalization, fps, .. } = self.form.clone();
+        (run.input.short_side, run.fps) = (short_side, fps);
+        (run.input.mean, run.input.std, run.input.range) = (normalization.mean, normalization.std, normalization.range);
+        // Half a buffer: an action that one window cuts lies whole in the next, up to that length.
+        run.stride_frames = (self.config.model.frames / 2).max(1);
+        run
+    }
+}
+
 impl Task for Localizing {
     fn nets(&self) -> Vec<(&str, &Net)> {
         vec![("model", &self.model)]
@@ -315,15 +313,7 @@ fn clip_form(config: &LocalizeConfig) -> ClipForm {
     let size = config.model.size;
     // Tests cut the middle out of a picture of 8/7 of the size, 112 of 128.
     let short_side = size * 8 / 7;
-    ClipForm {
-        frames,
-        height: size,
-        width: size,
-        short_side,
-        fps: Some(config.fps),
-        normalization,
-        ..Default::default()
-    }
+    config.buffers().form(ClipForm { height: size, width: size, short_side, normalization, ..ClipForm::default() })
 }
 
 /// The tensors that were asked for.

@@ -260,6 +260,22 @@ impl Net {
         outputs.iter().map(values).collect()
     }
 
+    /// As [`Net::infer`], for some outputs of one of the graph's inputs; see [`Net::compute`].
+    ///
+    /// # Errors
+    /// As [`Net::compute`].
+    pub fn infer_outputs(
+        &self,
+        name: &str,
+        input: &[f32],
+        sides: &[usize],
+        outputs: &[&str],
+    ) -> Result<Vec<Vec<f32>>, TrainError> {
+        let input = Tensor::from_slice(input).f_reshape(sizes(sides))?;
+        let outputs = tch::no_grad(|| self.compute(&[(name, &input)], outputs, Mode::Eval))?;
+        outputs.iter().map(values).collect()
+    }
+
     /// The position of the last node that reads each node that `wanted` ones need; the wanted stay to the end. Without this,
     /// evaluation would hold every activation at once.
     fn last_uses(&self, wanted: &[usize]) -> Vec<Option<usize>> {

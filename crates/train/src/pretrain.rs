@@ -16,7 +16,7 @@ use unscene_vision::Normalization;
 pub use config::{AdversarySpec, ConfusionSpec, PretrainConfig, Statistics};
 use streams::{check_labels, masked_loader, read_attributes};
 
-use crate::fit::{Metrics, Task};
+use crate::fit::{Metrics, Task, Training};
 use crate::method::{Adversary, Batch, masked_step, ordinary_step};
 use crate::sgd::Rate;
 use crate::start::{StartSpec, Started, start};
@@ -127,38 +127,9 @@ impl Pretraining {
         Ok(task)
     }
 
-    /// What is doubtful about the data, for people: videos that are trained and tested on, labels without tests.
-    pub fn doubts(&self) -> &[String] {
-        &self.doubts
-    }
-
-    /// What was taken over from the run to begin with.
-    pub fn started(&self) -> Option<&Started> {
-        self.started.as_ref()
-    }
-
     /// Names of the classes.
     pub fn labels(&self) -> &[String] {
         &self.labels
-    }
-
-    /// The model, with the outputs `logits` and `features`.
-    pub fn model(&self) -> &Net {
-        &self.model
-    }
-
-    /// The run's description, for exporting what was trained: clips are prepared as training prepared them. `command` is what
-    /// was called.
-    pub fn run_config(&self, command: &str) -> RunConfig {
-        let mut provenance = serde_json::Map::new();
-        provenance.insert("unscene_version".into(), env!("CARGO_PKG_VERSION").into());
-        provenance.insert("command".into(), command.into());
-        provenance.insert("config".into(), serde_json::json!(self.config));
-        let mut run = RunConfig::new(self.config.model.clone(), self.labels.clone(), provenance);
-        let ClipForm { short_side, normalization, fps, .. } = self.form.clone();
-        (run.input.short_side, run.fps) = (short_side, fps);
-        (run.input.mean, run.input.std, run.input.range) = (normalization.mean, normalization.std, normalization.range);
-        run
     }
 
     fn tensor(&self, batch: &DataBatch) -> Result<Tensor, TrainError> {
@@ -213,6 +184,32 @@ fn features_of(model: &Net) -> Result<usize, TrainError> {
     let features =
         graph.outputs.iter().find(|(name, _)| name == "features").map(|(_, node)| graph.node(*node).shape[0]);
     features.ok_or_else(|| TrainError::Data("the model gives no features".into()))
+}
+
+impl Training for Pretraining {
+    fn doubts(&self) -> &[String] {
+        &self.doubts
+    }
+
+    fn started(&self) -> Option<&Started> {
+        self.started.as_ref()
+    }
+
+    fn model(&self) -> &Net {
+        &self.model
+    }
+
+    fn run_config(&self, command: &str) -> RunConfig {
+        let mut provenance = serde_json::Map::new();
+        provenance.insert("unscene_version".into(), env!("CARGO_PKG_VERSION").into());
+        provenance.insert("command".into(), command.into());
+        provenance.insert("config".into(), serde_json::json!(self.config));
+        let mut run = RunConfig::new(self.config.model.clone(), self.labels.clone(), provenance);
+        let ClipForm { short_side, normalization, fps, .. } = self.form.clone();
+        (run.input.short_side, run.fps) = (short_side, fps);
+        (run.input.mean, run.input.std, run.input.range) = (normalization.mean, normalization.std, normalization.range);
+        run
+    }
 }
 
 impl Task for Pretraining {

@@ -39,12 +39,17 @@ pub const CHECKPOINT: &str = "checkpoint";
 pub(crate) const BEST: &str = "best.safetensors";
 
 impl Snapshots {
-    /// In a folder, which is made.
+    /// In a folder, which is made. What a killed program was writing there is removed.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be made or read.
     pub fn open(dir: &Path) -> Result<Self, TrainError> {
         std::fs::create_dir_all(dir).map_err(TrainError::io(dir))?;
+        for entry in std::fs::read_dir(dir).map_err(TrainError::io(dir))?.flatten() {
+            if entry.file_name().to_string_lossy().contains(".safetensors.partial-") {
+                std::fs::remove_file(entry.path()).map_err(TrainError::io(&entry.path()))?;
+            }
+        }
         Ok(Snapshots { dir: dir.to_path_buf() })
     }
 
@@ -72,7 +77,8 @@ impl Snapshots {
     /// Writes a snapshot, and removes all but the last two.
     ///
     /// # Errors
-    /// When it cannot be written; older ones are kept then.
+    /// When it cannot be written, and [`TrainError::Exploded`] when a value is not a number: nobody could go on from there.
+    /// Older ones are kept then.
     pub fn save(&self, nets: &[(&str, &Net)], sgd: &Sgd, progress: &Progress) -> Result<(), TrainError> {
         let name = format!("epoch-{:05}-step-{:07}.safetensors", progress.epoch, progress.step);
         save(&self.dir.join(name), nets, Some(sgd), progress)?;
@@ -86,7 +92,7 @@ impl Snapshots {
     /// Writes the best, without what only going on needs.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// As [`Snapshots::save`].
     pub fn save_best(&self, nets: &[(&str, &Net)], progress: &Progress) -> Result<(), TrainError> {
         save(&self.best(), nets, None, progress)
     }
@@ -101,6 +107,10 @@ fn save(path: &Path, nets: &[(&str, &Net)], sgd: Option<&Sgd>, progress: &Progre
     }
     for (name, tensor) in sgd.into_iter().flat_map(Sgd::state) {
         tensors.push((format!("sgd.{name}"), shape(tensor), values(tensor)?));
+    }
+    let broken = tensors.iter().find(|(_, _, values)| !values.iter().all(|value| value.is_finite()));
+    if let Some((name, _, _)) = broken {
+        return Err(TrainError::Exploded { tensor: name.clone() });
     }
     let state = serde_json::to_string(progress).map_err(|error| TrainError::format(path, error))?;
     let metadata = BTreeMap::from([("progress".to_string(), state)]);

@@ -34,6 +34,8 @@ pub struct ImportReport {
     pub stripped: usize,
     /// Entries that are not weights: `epoch`, `optimizer`, `bn1.num_batches_tracked`.
     pub ignored: Vec<String>,
+    /// Tensors of heads that the paper's release trains beside the model: `place_mlp.p_last_fc.weight`.
+    pub heads: Vec<String>,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
 }
@@ -59,6 +61,10 @@ impl HostTensor {
         Ok(())
     }
 }
+
+/// The heads that the paper's release keeps in the state dictionary of the model (github.com/vt-vl-lab/SDN, models/resnet.py): the
+/// adversary of scenes, and one of masked clips that no loss uses.
+const RELEASE_HEADS: [&str; 2] = ["place_mlp.", "hm_mlp."];
 
 /// Element types of checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +152,9 @@ pub fn read_weights(path: &Path) -> Result<Weights, TrainError> {
                        an unfinished download or a Git LFS pointer often looks like this";
         ("", Err(problem.to_string()))
     };
-    let found = found.map_err(|problem| TrainError::format(path, problem))?;
+    let mut found = found.map_err(|problem| TrainError::format(path, problem))?;
+    let is_head = |name: &String, _: &mut HostTensor| RELEASE_HEADS.iter().any(|head| name.starts_with(head));
+    let heads = found.tensors.extract_if(.., is_head).map(|(name, _)| name).collect();
     if found.tensors.is_empty() {
         return Err(TrainError::format(path, "no weights in it; expected a state dictionary"));
     }
@@ -157,6 +165,7 @@ pub fn read_weights(path: &Path) -> Result<Weights, TrainError> {
         converted: found.converted,
         stripped: found.stripped,
         ignored: found.ignored,
+        heads,
         sha256: sha256(&bytes),
     };
     Ok(Weights { path: path.to_path_buf(), tensors: found.tensors, report })

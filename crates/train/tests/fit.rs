@@ -26,6 +26,8 @@ struct Tiny {
     step: usize,
     /// The step of all that gives no number.
     broken: Option<usize>,
+    /// The step of all after which a weight is none.
+    exploded: Option<usize>,
 }
 
 impl Tiny {
@@ -38,6 +40,7 @@ impl Tiny {
             epoch: 0,
             step: 0,
             broken: None,
+            exploded: None,
         }
     }
 }
@@ -66,6 +69,10 @@ impl Task for Tiny {
         let losses = ordinary_step(&self.model, &self.adversaries, sgd, &[batch])?;
         let masked = tensor(&format!("masked{number}"), &[2, 3, 8, 32, 32]);
         let unsure = masked_step(&self.model, sgd, &[masked], 1.0, Mode::Train)?;
+        if self.exploded == Some(number) {
+            let weight = self.model.param("fc.bias").unwrap();
+            let _ = tch::no_grad(|| weight.shallow_clone().fill_(f64::INFINITY));
+        }
         self.step += 1;
         Ok(Metrics::from([("action".into(), losses.action), ("entropy".into(), unsure)]))
     }
@@ -172,7 +179,8 @@ fn a_loss_that_is_no_number_leaves_the_last_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let mut task = Tiny { broken: Some(4), ..Tiny::new() };
     let error = train(&mut task, folder.path(), None).unwrap_err();
-    assert!(matches!(error, TrainError::Diverged { what: "action", .. }), "{error}");
+    assert!(matches!(error, TrainError::Stopped { epoch: 1, step: 2, .. }), "{error}");
+    assert!(error.to_string().starts_with("epoch 2, step 2: the action loss is NaN"), "{error}");
     // Mended, it goes on from the end of the first epoch, as if nothing had been.
     let mut mended = Tiny::new();
     train(&mut mended, folder.path(), None).unwrap();
@@ -180,4 +188,33 @@ fn a_loss_that_is_no_number_leaves_the_last_snapshot() {
     let mut task = Tiny::new();
     train(&mut task, &whole, None).unwrap();
     assert_eq!(result(&mended, folder.path()), result(&task, &whole));
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_not_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut task = Tiny { exploded: Some(3), ..Tiny::new() };
+    // Every loss of the step was a number, and somebody asks for a snapshot just then.
+    let error = train(&mut task, folder.path(), Some(4)).unwrap_err();
+    assert!(error.to_string().starts_with("epoch 2, step 1: net.model.fc.bias holds values"), "{error}");
+    let mut mended = Tiny::new();
+    train(&mut mended, folder.path(), None).unwrap();
+    let whole = folder.path().join("whole");
+    let mut task = Tiny::new();
+    train(&mut task, &whole, None).unwrap();
+    assert_eq!(result(&mended, folder.path()), result(&task, &whole));
+}
+
+#[test]
+fn what_a_killed_program_was_writing_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint");
+    std::fs::create_dir(&checkpoint).unwrap();
+    let (partial, other) =
+        (checkpoint.join("epoch-00001-step-0000000.safetensors.partial-7"), checkpoint.join("notes"));
+    for path in [&partial, &other] {
+        std::fs::write(path, "x").unwrap();
+    }
+    Snapshots::open(&checkpoint).unwrap();
+    assert!(!partial.exists() && other.exists());
 }

@@ -11,7 +11,7 @@ use unscene_data::{Dataset, Failure, Views};
 use unscene_eval::{ActionReport, deviation, mean};
 
 use super::{ReadArgs, Work, scores};
-use crate::subject::{EngineArgs, ModelsArgs, Subject};
+use crate::subject::{EngineArgs, ModelPath, ModelsArgs, Subject, names};
 use crate::tables::{percent, table};
 
 /// Arguments of `unscene eval classify`.
@@ -62,7 +62,8 @@ pub fn run(args: &ClassifyArgs) -> Result<()> {
     args.read.check()?;
     let paths = args.models.paths();
     // All of them are opened before one is measured: what is wrong with the last is not found out after hours.
-    let opened = paths.iter().map(|path| open(args, path)).collect::<Result<Vec<_>>>()?;
+    let opened =
+        paths.iter().zip(names(&paths)).map(|(path, name)| open(args, path, name)).collect::<Result<Vec<_>>>()?;
     let mut all = Vec::new();
     for (name, split, mut work) in opened {
         let part = work.parts.pop().context("a part")?;
@@ -78,9 +79,8 @@ pub fn run(args: &ClassifyArgs) -> Result<()> {
 }
 
 /// A model's name, its split, and what is to be measured.
-fn open<'a>(args: &'a ClassifyArgs, path: &crate::subject::ModelPath) -> Result<(String, u32, Work<'a>)> {
+fn open<'a>(args: &'a ClassifyArgs, path: &ModelPath, name: String) -> Result<(String, u32, Work<'a>)> {
     let subject = args.engine.open(path, &[])?;
-    let name = path.name();
     let spec = dataset(args, &subject).with_context(|| name.clone())?;
     let dataset = spec.load().with_context(|| name.clone())?;
     let names: Vec<&str> = dataset.parts.iter().map(|part| part.name.as_str()).collect();

@@ -229,3 +229,6 @@ fn of_video(video: usize, length: u64, mut segments: Vec<ActionSegment>, spec: &
     }
     buffers
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,10 @@ use crate::error::{DataError, Result};
 use crate::formats::files::Files;
 use crate::formats::part::{check_labels, format_error};
 
-/// By how much a segment may overrun the end of its video, in seconds. THUMOS14 rounds times to 0.1 s, sound lasts longer
-/// than pictures, and a video that was encoded again loses frames at its end: that is no reason to lose an action. The
-/// annotations of THUMOS14 that are known to be wrong begin a second and more behind the end.
+/// By how much a segment may overrun the end of its video, in seconds. THUMOS14 rounds times to 0.1 s, ActivityNet's last
+/// segments overrun by hundredths, sound lasts longer than pictures, and a video that was encoded again loses frames at its
+/// end: that is no reason to lose an action. The annotations of THUMOS14 that are known to be wrong begin a second and more
+/// behind the end.
 pub const OVERRUN_S: f64 = 0.5;
 
 /// Names by which lists and folders call the same part.
@@ -35,13 +36,16 @@ pub enum Kind {
     Ambiguous,
 }
 
+/// Part, video, kind, and the times' bits.
+type Annotated = (String, String, Kind, [u64; 2]);
+
 /// Annotations in the making.
 pub struct Collected {
     labels: Vec<String>,
     class_ids: Vec<u32>,
     parts: BTreeMap<String, BTreeMap<String, UntrimmedVideo>>,
-    /// What was annotated where, by part, video, kind and times.
-    seen: HashMap<(String, String, Kind, [u64; 2]), (PathBuf, Option<u64>)>,
+    /// Where each annotation stands.
+    seen: HashMap<Annotated, (PathBuf, Option<u64>)>,
     doubts: Vec<Doubt>,
 }
 

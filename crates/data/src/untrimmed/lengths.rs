@@ -23,21 +23,7 @@ pub fn measure(part: &mut UntrimmedPart) -> Vec<Failure> {
         .filter(|(_, video)| video.duration_s.is_none())
         .filter_map(|(at, video)| Some((at, video.media.as_ref()?)))
         .collect();
-    let next = AtomicUsize::new(0);
-    let (sender, lengths) = crossbeam_channel::unbounded();
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(unknown.len());
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some((at, media)) = unknown.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let _ = sender.send((*at, guarded(|| duration_s(media))));
-                }
-            });
-        }
-    });
-    drop(sender);
-    let mut lengths: Vec<(usize, Result<f64>)> = lengths.iter().collect();
-    lengths.sort_by_key(|(at, _)| *at);
+    let lengths = each(&unknown, 0, |(at, media)| (*at, duration_s(media)));
     let mut failures = Vec::new();
     for (at, length) in lengths {
         match length {
@@ -59,8 +45,32 @@ fn duration_s(media: &Media) -> Result<f64> {
         }
         Ok(end_s)
     }
-    match open(media, &ClipForm::default())? {
+    guarded(|| match open(media, &ClipForm::default())? {
         Opened::Video(mut frames) => of(&mut *frames),
         Opened::Pictures(mut frames) => of(&mut *frames),
-    }
+    })
+}
+
+/// Does the same with each, on some threads (0 is one per core), and gives what came out in order.
+pub fn each<T: Sync, R: Send>(items: &[T], workers: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let workers = match workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let next = AtomicUsize::new(0);
+    let (sender, results) = crossbeam_channel::unbounded();
+    thread::scope(|scope| {
+        for _ in 0..workers.min(items.len()) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(at) else { return };
+                    let _ = sender.send((at, work(item)));
+                }
+            });
+        }
+    });
+    let mut results: Vec<(usize, R)> = results.try_iter().collect();
+    results.sort_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
 }

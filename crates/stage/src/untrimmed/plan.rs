@@ -81,7 +81,7 @@ impl Plan {
     }
 }
 
-/// In every tenth or so of the videos somebody begins a movement and breaks it off.
+/// In one video of so many somebody begins a movement and breaks it off.
 const BROKEN_OFF_EVERY: usize = 5;
 
 fn plan_part(settings: &Settings, part: Part, count: usize, rng: &mut Pcg64, videos: &mut Vec<Video>) {
@@ -195,14 +195,11 @@ impl Lots {
     /// Puts actions in an order in which each follows from the pose that the one before leaves. One that has no
     /// counterpart is the first or the last: the video begins or ends seated, or with arms up.
     fn arrange(&self, wanted: &[usize; 10], rng: &mut Pcg64) -> Vec<Action> {
-        let pairs: Vec<(Action, Action)> = [Action::RaiseArms, Action::SitDown]
-            .into_iter()
-            .filter_map(|forth| forth.reverse().map(|back| (forth, back)))
-            .collect();
+        const PAIRS: [(Action, Action); 2] =
+            [(Action::RaiseArms, Action::LowerArms), (Action::SitDown, Action::StandUp)];
         let surplus =
             |(forth, back): (Action, Action)| self.counts[forth as usize] as i64 - self.counts[back as usize] as i64;
-        let odd: Vec<_> = pairs.iter().copied().filter(|&(forth, _)| wanted[forth as usize] % 2 == 1).collect();
-        let even: Vec<_> = pairs.iter().copied().filter(|&(forth, _)| wanted[forth as usize] % 2 == 0).collect();
+        let (odd, even): (Vec<_>, Vec<_>) = PAIRS.into_iter().partition(|&(forth, _)| wanted[forth as usize] % 2 == 1);
         let (mut first, mut last) = (None, None);
         match odd[..] {
             [one] => match surplus(one) + i64::from(rng.random_bool(0.5)) {
@@ -227,7 +224,7 @@ impl Lots {
             match action.reverse() {
                 Some(reverse) => {
                     let alone = [first, last].into_iter().flatten().filter(|&end| family(end) == action).count();
-                    units.extend((0..(times - alone.min(times)) / 2).map(|_| vec![action, reverse]));
+                    units.extend((0..(times - alone) / 2).map(|_| vec![action, reverse]));
                 }
                 None => units.extend((0..times).map(|_| vec![action])),
             }

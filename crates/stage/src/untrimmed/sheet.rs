@@ -16,6 +16,7 @@ const LEAST_WIDTH: u32 = 96;
 const TEXT: u32 = 15;
 const BAR: u32 = 14;
 const SPACE: u32 = 12;
+const BACKGROUND: Rgb = [0.1, 0.1, 0.12];
 
 /// Draws videos of every part: pictures, and below them the time, with what happens in colour.
 pub(super) fn contact_sheet(plan: &Plan) -> Canvas {
@@ -28,7 +29,7 @@ pub(super) fn contact_sheet(plan: &Plan) -> Canvas {
     let mut sheet = Canvas::new(width * COLUMNS, row * videos.len() as u32);
     let unit = sheet.pixmap.height() as f32;
     let pixels = |px: f32| px / unit;
-    sheet.rect(0.0, 0.0, sheet.width(), 1.0, [0.1, 0.1, 0.12]);
+    sheet.rect(0.0, 0.0, sheet.width(), 1.0, BACKGROUND);
     for (number, video) in videos.into_iter().enumerate() {
         let top = number as u32 * row;
         let timeline = &video.timeline;
@@ -40,6 +41,8 @@ pub(super) fn contact_sheet(plan: &Plan) -> Canvas {
         for column in 0..COLUMNS {
             let frame = (f64::from(2 * column + 1) / f64::from(2 * COLUMNS) * timeline.frames as f64) as usize;
             sheet.paste(column * width, top + TEXT, shot.frame(frame), format.width, enlarge);
+            let edge = (column * width) as f32;
+            sheet.rect(pixels(edge), pixels((top + TEXT) as f32), pixels(1.0), pixels(height as f32), BACKGROUND);
         }
         let bar = (top + TEXT + height) as f32;
         sheet.rect(0.0, pixels(bar), sheet.width(), pixels(BAR as f32), [0.25, 0.25, 0.27]);

@@ -1,0 +1,163 @@
+//! What a run or a bundle finds in the videos of a part.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value};
+use unscene_data::untrimmed::{Untrimmed, UntrimmedPart, UntrimmedSpec};
+use unscene_data::{Failure, Media};
+use unscene_engine::{
+    Bundle, EngineError, Localization, LocalizeForm, LocalizeOptions, Localizer, SegmentNms, localize_with,
+};
+use unscene_eval::localize::{Proposal, SegmentDetection};
+use unscene_media::Source;
+
+use crate::failure::Interrupted;
+use crate::interrupt;
+use crate::subject::EngineArgs;
+
+/// The arguments that name what finds actions: a file of what was found, or a model.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct FinderArgs {
+    /// File of detections
+    #[arg(long, value_name = "FILE")]
+    pub detections: Option<PathBuf>,
+    /// The run folder of `unscene finetune localize`
+    #[cfg(feature = "train")]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    /// The exported bundle
+    #[arg(long, value_name = "BUNDLE")]
+    pub bundle: Option<PathBuf>,
+}
+
+/// A localizer that is ready.
+pub struct Finder {
+    graphs: Graphs,
+    /// As the sliding sees it.
+    pub form: LocalizeForm,
+    /// For people: the folder and what computes it.
+    pub name: String,
+    provenance: Map<String, Value>,
+}
+
+enum Graphs {
+    #[cfg(feature = "train")]
+    Run(super::libtorch::RunGraphs),
+    Bundle(Box<Localizer>),
+}
+
+/// What was found, and how fast.
+pub struct FoundByModel {
+    pub detections: Vec<SegmentDetection>,
+    pub proposals: Vec<Proposal>,
+    /// Videos that could not be decoded.
+    pub failures: Vec<Failure>,
+    /// Frames that were looked at, and the time from the first video to the last.
+    pub frames: u64,
+    pub elapsed: Duration,
+}
+
+impl FinderArgs {
+    /// Loads the model, where one is named.
+    pub fn open(&self, engine: &EngineArgs) -> Result<Option<Finder>> {
+        #[cfg(feature = "train")]
+        if let Some(dir) = &self.run {
+            let (graphs, form, provenance) = super::libtorch::open(dir, engine)?;
+            let name = format!("{} by {} on {}", dir.display(), graphs.engine(), graphs.device());
+            return Ok(Some(Finder { graphs: Graphs::Run(graphs), form, name, provenance }));
+        }
+        let Some(dir) = &self.bundle else { return Ok(None) };
+        let bundle = Bundle::open(dir)?;
+        let localizer = Localizer::load(&bundle, &engine.options())?;
+        let form = LocalizeForm::of_bundle(&bundle)?;
+        let name = format!("{} by {} on {}", dir.display(), localizer.engine_name(), localizer.device_name());
+        let provenance = bundle.manifest.provenance.get("run").and_then(Value::as_object).cloned().unwrap_or_default();
+        Ok(Some(Finder { graphs: Graphs::Bundle(Box::new(localizer)), form, name, provenance }))
+    }
+}
+
+impl Finder {
+    /// The dataset that the model was trained for, as its config names it.
+    pub fn trained_on(&self) -> Option<UntrimmedSpec> {
+        let data = self.provenance.get("config")?.get("data")?;
+        serde_json::from_value(data.clone()).ok()
+    }
+
+    /// An error when the model's labels are not the dataset's.
+    pub fn check_labels(&self, dataset: &Untrimmed) -> Result<()> {
+        if self.form.labels == dataset.labels {
+            return Ok(());
+        }
+        let (found, expected) = (self.form.labels.len(), dataset.labels.len());
+        let differs = self.form.labels.iter().zip(&dataset.labels).find(|(own, theirs)| own != theirs);
+        let which = differs.map(|(own, theirs)| format!("; {own:?} where the dataset has {theirs:?}")).unwrap_or_default();
+        bail!("{}: the model has {found} labels and the dataset {expected}, and they are not the same{which}", self.name)
+    }
+
+    /// Finds what is in every video of a part that is on disk. The best `proposals` of each video come with it.
+    pub fn find(&mut self, part: &UntrimmedPart, proposals: usize, max_failed: f64, quiet: bool) -> Result<FoundByModel> {
+        let there: Vec<_> = part.videos.iter().filter_map(|video| Some((video, video.media.as_ref()?))).collect();
+        if there.is_empty() {
+            bail!("no video of {:?} is on disk; name their folder with --videos", part.name);
+        }
+        interrupt::listen()?;
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(there.len() as u64) };
+        let style = "{msg} {wide_bar} {pos} of {len} videos, {eta} left";
+        bar.set_style(ProgressStyle::with_template(style).context("the bar's template")?);
+        let options = LocalizeOptions { nms: SegmentNms::Off, proposals, ..LocalizeOptions::default() };
+        let (mut detections, mut all_proposals, mut failures, mut frames) = (vec![], vec![], vec![], 0);
+        let start = Instant::now();
+        for (done, (video, media)) in there.iter().enumerate() {
+            bar.set_message(video.id.clone());
+            let Media::Video(path) = media else {
+                bail!("{}: folders of pictures are not localized yet; make a video of it", video.id);
+            };
+            match self.one(&Source::from(path.as_path()), &options) {
+                Ok(found) => {
+                    frames += found.video.frames;
+                    detections.extend(found.segments.iter().map(|segment| SegmentDetection {
+                        video: video.id.clone(),
+                        start_s: segment.start_s,
+                        end_s: segment.end_s,
+                        label: segment.index,
+                        score: f64::from(segment.score),
+                    }));
+                    all_proposals.extend(found.proposals.iter().map(|proposal| Proposal {
+                        video: video.id.clone(),
+                        start_s: proposal.start_s,
+                        end_s: proposal.end_s,
+                        score: f64::from(proposal.score),
+                    }));
+                }
+                Err(EngineError::Cancelled) => {
+                    return Err(Interrupted { done, of: there.len(), what: "videos" }.into());
+                }
+                Err(error @ (EngineError::Media(_) | EngineError::NoFrames { .. })) => {
+                    failures.push(Failure { id: video.id.clone(), reason: error.to_string() });
+                    if failures.len() as f64 > max_failed * there.len() as f64 {
+                        let (failed, of) = (failures.len(), there.len());
+                        bail!("{failed} of {of} videos cannot be read, more than --max-failed allows; {}: {error}", video.id);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(FoundByModel { detections, proposals: all_proposals, failures, frames, elapsed: start.elapsed() })
+    }
+
+    fn one(&mut self, source: &Source, options: &LocalizeOptions) -> Result<Localization, EngineError> {
+        let mut control = |_| interrupt::control();
+        match &mut self.graphs {
+            #[cfg(feature = "train")]
+            Graphs::Run(graphs) => localize_with(graphs, &self.form, source, options, &mut control),
+            Graphs::Bundle(localizer) => localizer.localize(source, options, &mut control),
+        }
+    }
+}
