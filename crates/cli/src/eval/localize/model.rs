@@ -95,12 +95,22 @@ impl Finder {
         }
         let (found, expected) = (self.form.labels.len(), dataset.labels.len());
         let differs = self.form.labels.iter().zip(&dataset.labels).find(|(own, theirs)| own != theirs);
-        let which = differs.map(|(own, theirs)| format!("; {own:?} where the dataset has {theirs:?}")).unwrap_or_default();
-        bail!("{}: the model has {found} labels and the dataset {expected}, and they are not the same{which}", self.name)
+        let which =
+            differs.map(|(own, theirs)| format!("; {own:?} where the dataset has {theirs:?}")).unwrap_or_default();
+        bail!(
+            "{}: the model has {found} labels and the dataset {expected}, and they are not the same{which}",
+            self.name
+        )
     }
 
     /// Finds what is in every video of a part that is on disk. The best `proposals` of each video come with it.
-    pub fn find(&mut self, part: &UntrimmedPart, proposals: usize, max_failed: f64, quiet: bool) -> Result<FoundByModel> {
+    pub fn find(
+        &mut self,
+        part: &UntrimmedPart,
+        proposals: usize,
+        max_failed: f64,
+        quiet: bool,
+    ) -> Result<FoundByModel> {
         let there: Vec<_> = part.videos.iter().filter_map(|video| Some((video, video.media.as_ref()?))).collect();
         if there.is_empty() {
             bail!("no video of {:?} is on disk; name their folder with --videos", part.name);
@@ -141,7 +151,10 @@ impl Finder {
                     failures.push(Failure { id: video.id.clone(), reason: error.to_string() });
                     if failures.len() as f64 > max_failed * there.len() as f64 {
                         let (failed, of) = (failures.len(), there.len());
-                        bail!("{failed} of {of} videos cannot be read, more than --max-failed allows; {}: {error}", video.id);
+                        bail!(
+                            "{failed} of {of} videos cannot be read, more than --max-failed allows; {}: {error}",
+                            video.id
+                        );
                     }
                 }
                 Err(error) => return Err(error.into()),
