@@ -105,7 +105,6 @@ impl Finder {
         if there.is_empty() {
             bail!("no video of {:?} is on disk; name their folder with --videos", part.name);
         }
-        interrupt::listen()?;
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(there.len() as u64) };
         let style = "{msg} {wide_bar} {pos} of {len} videos, {eta} left";
         bar.set_style(ProgressStyle::with_template(style).context("the bar's template")?);
