@@ -71,7 +71,11 @@ pub fn init(args: InitArgs) -> Result<()> {
     let parameters = model.graph()?.trainable_params();
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{:#}", json!({"run": run, "model": model.classifier()?, "parameters": parameters, "seed": args.seed}))?;
+        writeln!(
+            out,
+            "{:#}",
+            json!({"run": run, "model": model.classifier()?, "parameters": parameters, "seed": args.seed})
+        )?;
     } else {
         let (arch, classes, seed) = (model.arch(), model.classes(), args.seed);
         writeln!(out, "wrote {run}: {arch}, {classes} classes, {parameters} random parameters, seed {seed}")?;

@@ -129,7 +129,11 @@ pub fn run(args: &LocalizeArgs) -> Result<()> {
     let mut part = whole_part.clone();
     part.videos.retain(|video| video.media.is_some() && !failed.contains(&video.id.as_str()));
     for (count, what) in [(whole_part.missing.len(), "are not on disk"), (failed.len(), "cannot be read")] {
-        let first = if what == "cannot be read" { failed.first().copied() } else { whole_part.missing.first().map(String::as_str) };
+        let first = if what == "cannot be read" {
+            failed.first().copied()
+        } else {
+            whole_part.missing.first().map(String::as_str)
+        };
         if let Some(first) = first {
             eprintln!("warning: {count} videos {what} and count nowhere, {first} for one");
         }

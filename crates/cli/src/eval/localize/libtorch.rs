@@ -74,7 +74,8 @@ impl RunGraphs {
         let failed = |reason: String| EngineError::Inference { engine: "libtorch".into(), reason };
         let (name, values) = input;
         let sides: Vec<usize> = std::iter::once(rows).chain(sides).collect();
-        let found = self.net.infer_outputs(name, values, &sides, &outputs).map_err(|error| failed(error.to_string()))?;
+        let found =
+            self.net.infer_outputs(name, values, &sides, &outputs).map_err(|error| failed(error.to_string()))?;
         found.try_into().map_err(|_| failed("another number of outputs than was asked for".into()))
     }
 }

@@ -47,7 +47,7 @@ pub struct Finder {
 
 enum Graphs {
     #[cfg(feature = "train")]
-    Run(super::libtorch::RunGraphs),
+    Run(Box<super::libtorch::RunGraphs>),
     Bundle(Box<Localizer>),
 }
 
@@ -69,7 +69,7 @@ impl FinderArgs {
         if let Some(dir) = &self.run {
             let (graphs, form, provenance) = super::libtorch::open(dir, engine)?;
             let name = format!("{} by {} on {}", dir.display(), graphs.engine(), graphs.device());
-            return Ok(Some(Finder { graphs: Graphs::Run(graphs), form, name, provenance }));
+            return Ok(Some(Finder { graphs: Graphs::Run(Box::new(graphs)), form, name, provenance }));
         }
         let Some(dir) = &self.bundle else { return Ok(None) };
         let bundle = Bundle::open(dir)?;
@@ -95,12 +95,22 @@ impl Finder {
         }
         let (found, expected) = (self.form.labels.len(), dataset.labels.len());
         let differs = self.form.labels.iter().zip(&dataset.labels).find(|(own, theirs)| own != theirs);
-        let which = differs.map(|(own, theirs)| format!("; {own:?} where the dataset has {theirs:?}")).unwrap_or_default();
-        bail!("{}: the model has {found} labels and the dataset {expected}, and they are not the same{which}", self.name)
+        let which =
+            differs.map(|(own, theirs)| format!("; {own:?} where the dataset has {theirs:?}")).unwrap_or_default();
+        bail!(
+            "{}: the model has {found} labels and the dataset {expected}, and they are not the same{which}",
+            self.name
+        )
     }
 
     /// Finds what is in every video of a part that is on disk. The best `proposals` of each video come with it.
-    pub fn find(&mut self, part: &UntrimmedPart, proposals: usize, max_failed: f64, quiet: bool) -> Result<FoundByModel> {
+    pub fn find(
+        &mut self,
+        part: &UntrimmedPart,
+        proposals: usize,
+        max_failed: f64,
+        quiet: bool,
+    ) -> Result<FoundByModel> {
         let there: Vec<_> = part.videos.iter().filter_map(|video| Some((video, video.media.as_ref()?))).collect();
         if there.is_empty() {
             bail!("no video of {:?} is on disk; name their folder with --videos", part.name);
@@ -140,7 +150,10 @@ impl Finder {
                     failures.push(Failure { id: video.id.clone(), reason: error.to_string() });
                     if failures.len() as f64 > max_failed * there.len() as f64 {
                         let (failed, of) = (failures.len(), there.len());
-                        bail!("{failed} of {of} videos cannot be read, more than --max-failed allows; {}: {error}", video.id);
+                        bail!(
+                            "{failed} of {of} videos cannot be read, more than --max-failed allows; {}: {error}",
+                            video.id
+                        );
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -155,7 +168,7 @@ impl Finder {
         let mut control = |_| interrupt::control();
         match &mut self.graphs {
             #[cfg(feature = "train")]
-            Graphs::Run(graphs) => localize_with(graphs, &self.form, source, options, &mut control),
+            Graphs::Run(graphs) => localize_with(graphs.as_mut(), &self.form, source, options, &mut control),
             Graphs::Bundle(localizer) => localizer.localize(source, options, &mut control),
         }
     }
