@@ -1,6 +1,6 @@
 //! One model, three engines: libtorch (the executor of `train`), ONNX Runtime and tract (on what `export` writes) compute
 //! the same logits. The ladder goes from single operations over blocks to whole models, with random weights and random
-//! running statistics, for one clip and for three.
+//! running statistics, for one clip and for three. Localizers are two graphs with several outputs each.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,11 +9,12 @@ use std::path::Path;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
-use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineOptions, Model};
+use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineOptions, Graphs, Localizer, Model};
 use unscene_export::{ExportOptions, Weights, export, fold_batch_norm, relative_difference, tolerance, write_onnx};
 use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamInit, ParamRole};
 use unscene_models::manifest::{ClipInput, Dim, GraphFile, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo};
 use unscene_models::r3d::{R3dConfig, R3dVariant, Shortcut, basic_block};
+use unscene_models::rc3d::Rc3dConfig;
 use unscene_models::run::RunConfig;
 use unscene_train::{Mode, Net, write_run};
 
@@ -221,6 +222,87 @@ fn whole_models_in_half_precision() {
     for arch in ["r3d18-hara", "r3d18-hara-b", "r3d18-torchvision"] {
         assert_parity(arch, small(arch, 8, 32).graph().unwrap(), Precision::Fp16);
     }
+}
+
+fn small_localizer(arch: &str) -> Rc3dConfig {
+    let anchors = vec![1.0, 2.0, 4.0];
+    Rc3dConfig { width: 0.125, frames: 32, size: 32, anchors, ..Rc3dConfig::new(arch.parse().unwrap(), CLASSES) }
+}
+
+fn write_localizer(run: &Path, arch: &str) -> Net {
+    let model = small_localizer(arch);
+    let net = Net::init(model.graph().unwrap(), 5);
+    scramble(&net);
+    let labels = (0..CLASSES).map(|index| format!("class {index}")).collect();
+    let config = RunConfig { fps: Some(25.0), ..RunConfig::new(model, labels, Default::default()) };
+    write_run(run, &config, &net).unwrap();
+    net
+}
+
+/// Both graphs of a localizer, every output, for one row and for three.
+#[test]
+fn localizers() {
+    tch::manual_seed(2);
+    for (arch, precision) in [
+        ("r3d10-hara", Precision::Fp32),
+        ("r3d18-hara-b", Precision::Fp32),
+        ("r3d18-torchvision", Precision::Fp32),
+        ("r3d18-hara", Precision::Fp16),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (run, out) = (dir.path().join("run"), dir.path().join("bundle"));
+        let net = write_localizer(&run, arch);
+        let done = export(&run, &out, &ExportOptions { precision, ..Default::default() }).unwrap();
+        assert_eq!(done.parity.keys().collect::<Vec<_>>(), ["ort-cpu", "tract"]);
+        let bundle = Bundle::open(&out).unwrap();
+        for engine in [EngineChoice::Ort, EngineChoice::Tract] {
+            let options = EngineOptions { engine, device: DeviceChoice::Cpu, ..Default::default() };
+            let graphs = Graphs::load(&bundle, &options).unwrap();
+            for rows in [1, 3] {
+                for (index, file) in bundle.manifest.graphs.iter().enumerate() {
+                    let name = file.inputs[0].name.as_str();
+                    let node = net.graph().nodes.iter().find(|node| node.name == name).unwrap();
+                    let shape: Vec<i64> = [rows].into_iter().chain(node.shape.iter().map(|&s| s as i64)).collect();
+                    let input = Tensor::randn(&shape[..], (Kind::Float, tch::Device::Cpu));
+                    let outputs: Vec<&str> = file.outputs.iter().map(|output| output.name.as_str()).collect();
+                    let expected = tch::no_grad(|| net.compute(&[(name, &input)], &outputs, Mode::Eval)).unwrap();
+                    let found = graphs.run(index, &values(&input), rows as usize).unwrap();
+                    for ((found, expected), name) in found.iter().zip(&expected).zip(outputs) {
+                        let difference = relative_difference(found, &values(expected));
+                        println!("{arch:18} {name:15} {engine:5} {rows} {difference:.1e}");
+                        assert!(difference <= tolerance(precision), "{arch} {name} in {engine}: {difference:e}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_localizers_bundle_says_what_comes_between_its_graphs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, out) = (dir.path().join("run"), dir.path().join("bundle"));
+    write_localizer(&run, "r3d10-hara");
+    for (option, options) in [
+        ("--maps", ExportOptions { maps: true, ..Default::default() }),
+        ("--features", ExportOptions { features: true, ..Default::default() }),
+    ] {
+        let error = export(&run, &out, &options).unwrap_err();
+        assert!(error.is_bad_input() && error.to_string().starts_with(option), "{error}");
+        assert!(!out.exists());
+    }
+    export(&run, &out, &ExportOptions::default()).unwrap();
+    let bundle = Bundle::open(&out).unwrap();
+    let localize = bundle.manifest.localize.as_ref().unwrap();
+    let model = small_localizer("r3d10-hara");
+    assert_eq!((&localize.anchors, localize.step_frames, localize.rule), (&model.anchors, 8, model.rule));
+    let files: Vec<&str> = bundle.manifest.graphs.iter().map(|graph| graph.file.as_str()).collect();
+    assert_eq!(files, ["proposal.onnx", "head.onnx"]);
+
+    let engine = EngineOptions { device: DeviceChoice::Cpu, ..Default::default() };
+    let error = Model::load(&bundle, &engine).err().unwrap().to_string();
+    assert!(error.contains("made to localize and cannot classify") && error.contains("/v1/localize"), "{error}");
+    assert_eq!(Localizer::load(&bundle, &engine).unwrap().manifest().labels.len(), CLASSES);
 }
 
 /// The way people go: a run folder written by `train`, exported, opened by the engine.

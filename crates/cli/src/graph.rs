@@ -7,6 +7,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use unscene_graph::{Graph, format_shape};
 use unscene_models::r3d::{R3dArch, R3dConfig};
+use unscene_models::rc3d::Rc3dConfig;
 
 /// The choices that make a 3D-ResNet; shared by every command that starts a model.
 #[derive(Args)]
@@ -17,19 +18,26 @@ pub struct ModelArgs {
     /// Multiplies the number of channels; 0.25 trains on a laptop
     #[arg(long, default_value_t = 1.0)]
     width: f64,
-    /// Frames in a clip
-    #[arg(long, default_value_t = 16)]
-    frames: usize,
+    /// Frames in a clip [default: 16, or 768 for a localizer]
+    #[arg(long)]
+    frames: Option<usize>,
     /// Height and width of a clip in pixels
     #[arg(long, default_value_t = 112)]
     size: usize,
 }
 
 impl ModelArgs {
-    /// The config for this many classes.
+    /// The classifier of this many classes.
     pub fn config(&self, classes: usize) -> R3dConfig {
         let Self { arch, width, frames, size } = *self;
-        R3dConfig { arch, width, frames, size, classes }
+        R3dConfig { arch, width, frames: frames.unwrap_or(16), size, classes }
+    }
+
+    /// The localizer of this many classes.
+    pub fn localizer(&self, classes: usize) -> Rc3dConfig {
+        let Self { arch, width, frames, size } = *self;
+        let defaults = Rc3dConfig::new(arch, classes);
+        Rc3dConfig { width, frames: frames.unwrap_or(defaults.frames), size, ..defaults }
     }
 }
 

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
+use unscene_models::run::RunModel;
 use unscene_train::ImportReport;
 
 use crate::graph::ModelArgs;
@@ -18,6 +19,9 @@ pub struct InitArgs {
     model: ModelArgs,
     #[command(flatten)]
     classes: Classes,
+    /// What the model is for
+    #[arg(long, value_enum, default_value_t = ModelTask::Classify)]
+    task: ModelTask,
     /// Seed of the random weights; the same seed gives the same weights
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -27,6 +31,14 @@ pub struct InitArgs {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum ModelTask {
+    /// Names the action of a video
+    Classify,
+    /// Finds actions in long videos (R-C3D)
+    Localize,
 }
 
 #[derive(Args)]
@@ -66,19 +78,20 @@ pub fn init(args: InitArgs) -> Result<()> {
         (None, Some(path)) => read_labels(path)?,
         (None, None) => bail!("give --classes N or --labels FILE"),
     };
-    let config = unscene_train::init_run(args.model.config(labels.len()), labels, args.seed, &args.out)?;
-    let (run, model) = (args.out.display().to_string(), &config.model);
+    let model: RunModel = match args.task {
+        ModelTask::Classify => args.model.config(labels.len()).into(),
+        ModelTask::Localize => args.model.localizer(labels.len()).into(),
+    };
+    let config = unscene_train::init_run(model, labels, args.seed, &args.out)?;
+    let (run, model, seed) = (args.out.display().to_string(), &config.model, args.seed);
     let parameters = model.graph()?.trainable_params();
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(
-            out,
-            "{:#}",
-            json!({"run": run, "model": model.classifier()?, "parameters": parameters, "seed": args.seed})
-        )?;
+        let model = &json!(config)["model"];
+        writeln!(out, "{:#}", json!({"run": run, "model": model, "parameters": parameters, "seed": seed}))?;
     } else {
-        let (arch, classes, seed) = (model.arch(), model.classes(), args.seed);
-        writeln!(out, "wrote {run}: {arch}, {classes} classes, {parameters} random parameters, seed {seed}")?;
+        let (task, arch, classes) = (model.task(), model.arch(), model.classes());
+        writeln!(out, "wrote {run}: {arch} to {task}, {classes} classes, {parameters} random parameters, seed {seed}")?;
     }
     Ok(())
 }

@@ -6,6 +6,8 @@
 mod merge;
 mod result;
 mod slide;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 use std::ops::ControlFlow;

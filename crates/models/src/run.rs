@@ -216,6 +216,11 @@ impl RunConfig {
                 (size * 8 / 7, [0.43216, 0.394666, 0.37645], [0.22803, 0.22145, 0.216989], 1.0, Some(15.0))
             }
         };
+        // A localizer has a rate: that of R-C3D, where the family has none.
+        let fps = match model {
+            RunModel::Classify(_) => fps,
+            RunModel::Localize(_) => fps.or(Some(25.0)),
+        };
         let channels = "RGB".into();
         let input = ClipInput { frames, height: size, width: size, short_side, mean, std, channels, range };
         Self { model, labels, input, stride_frames: frames, fps, provenance }

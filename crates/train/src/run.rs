@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use tch::Tensor;
 use unscene_models::r3d::R3dConfig;
 use unscene_models::reference::{ROWS, reference_inputs};
-use unscene_models::run::{RunConfig, RunFolder};
+use unscene_models::run::{RunConfig, RunFolder, RunModel};
 
 use crate::weights::{ImportReport, read_weights, sha256, to_safetensors, write_whole};
 use crate::{Mode, Net, TrainError};
@@ -14,7 +14,13 @@ use crate::{Mode, Net, TrainError};
 ///
 /// # Errors
 /// As [`write_run`], and a configuration that is not a model.
-pub fn init_run(model: R3dConfig, labels: Vec<String>, seed: u64, out: &Path) -> Result<RunConfig, TrainError> {
+pub fn init_run(
+    model: impl Into<RunModel>,
+    labels: Vec<String>,
+    seed: u64,
+    out: &Path,
+) -> Result<RunConfig, TrainError> {
+    let model = model.into();
     let net = Net::init(model.graph()?, seed);
     let provenance = provenance([("command", json!("init")), ("seed", json!(seed))]);
     let config = RunConfig::new(model, labels, provenance);

@@ -4,3 +4,4 @@ mod bad_input;
 mod client;
 mod happy;
 mod lifecycle;
+mod localize;

@@ -90,16 +90,20 @@ pub fn localize_with(
 }
 
 /// What the decoding thread did.
-struct Read {
+pub(super) struct Read {
     decode: Duration,
     frames: u64,
     /// When the last frame leaves the screen.
-    end_s: f64,
+    pub end_s: f64,
     damaged_packets: u64,
 }
 
 /// Decodes on a thread of its own while this one runs the graphs.
-fn slide<F: Frames + Send>(windows: Windows<F>, run: &mut Run<'_>, control: &mut Control<'_>) -> Result<Read> {
+pub(super) fn slide<F: Frames + Send>(
+    windows: Windows<F>,
+    run: &mut Run<'_>,
+    control: &mut Control<'_>,
+) -> Result<Read> {
     let (filled, batches) = bounded(1);
     let (emptied, free) = bounded(BUFFERS);
     let stop = AtomicBool::new(false);
@@ -145,7 +149,7 @@ fn read<F: Frames>(
 }
 
 /// One video's way through the graphs.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     graphs: &'a mut dyn LocalizeGraphs,
     form: &'a LocalizeForm,
     options: &'a LocalizeOptions,
@@ -163,7 +167,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
+    pub fn new(
         graphs: &'a mut dyn LocalizeGraphs,
         form: &'a LocalizeForm,
         options: &'a LocalizeOptions,
@@ -296,19 +300,23 @@ impl<'a> Run<'a> {
         Candidate { segment: Segment::new(second(segment.start), second(segment.end)), label, score }
     }
 
-    fn finish(self, info: &VideoInfo, read: &Read, start: Instant) -> Localization {
+    /// Segments and proposals of the whole video, which ends at a second; best first.
+    pub fn outcome(&mut self, end_s: f64) -> (Vec<Candidate>, Vec<Candidate>) {
         // The last sample may last beyond the video.
-        let within = |found: Vec<Candidate>| {
-            let clipped = found.into_iter().map(|one| Candidate { segment: one.segment.clipped(read.end_s), ..one });
+        let within = |found: &mut Vec<Candidate>| {
+            let clipped = found.drain(..).map(|one| Candidate { segment: one.segment.clipped(end_s), ..one });
             clipped.filter(|one| one.segment.length() > 0.0).collect::<Vec<_>>()
         };
         let segments = match self.max_tiou {
-            Some(max_tiou) => thin_out(within(self.segments), max_tiou),
-            None => within(self.segments),
+            Some(max_tiou) => thin_out(within(&mut self.segments), max_tiou),
+            None => within(&mut self.segments),
         };
-        let segments = best_first(segments, self.options.max_segments);
-        let proposals = thin_out(within(self.proposals), self.form.info.rule.proposal_tiou);
-        let proposals = best_first(proposals, Some(self.options.proposals));
+        let proposals = thin_out(within(&mut self.proposals), self.form.info.rule.proposal_tiou);
+        (best_first(segments, self.options.max_segments), best_first(proposals, Some(self.options.proposals)))
+    }
+
+    fn finish(mut self, info: &VideoInfo, read: &Read, start: Instant) -> Localization {
+        let (segments, proposals) = self.outcome(read.end_s);
         let found = |one: Candidate| FoundSegment {
             label: self.form.labels[one.label].clone(),
             index: one.label,
