@@ -75,13 +75,35 @@ def loading(release, folder, rounds):
             + table(["file", "clips", "peak MiB"], [("10 s", few, f"{short:.1f}"), ("20 min", many, f"{long:.1f}")]))
 
 
+def waiting(unscene, folder):
+    """The share of training's time in which it waits for data: pretraining on Stage's demo set, three epochs."""
+    stage, scenes, people = folder / "stage", folder / "scenes.sqlite", folder / "people.sqlite"
+    for command in (["stage", "--out", stage, "--preset", "demo", "--bias", "0.8", "--empty"],
+                    ["annotate", "truth", "--stage", stage, "--scenes", scenes, "--people", people]):
+        subprocess.run([unscene, *command], check=True, stdout=subprocess.DEVNULL)
+    both = [f"adversary=[{{name='scene', cache='{scenes}', lambda=0.1}}]",
+            f"confusion={{people='{people}', weight=0.5, fill={{videos='{stage / 'empty'}'}}}}"]
+    rows = []
+    for name, settings in (("baseline", []), ("both losses", both)):
+        settings = [f"data.annotations='{stage}'", "fit.epochs=3", *settings]
+        lines = subprocess.run([unscene, "pretrain", "--config", RESULTS.parent.parent / "examples/pretrain_stage.toml", "--json",
+                                "--out", folder / name.replace(" ", "-"), *(part for one in settings for part in ("--set", one))],
+                               check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        epochs = [json.loads(line) for line in lines]
+        waited, seconds = (sum(epoch[what] for epoch in epochs) for what in ("waited_s", "seconds"))
+        rows.append((name, f"{seconds / len(epochs):.1f}", f"{waited / len(epochs):.2f}", f"{100 * waited / seconds:.1f}"))
+    return rows
+
+
 def training(release, folder, rounds):
     rows = [(name, f"{ours:.3f}", f"{peer:.3f}", f"{ratio:.3f}")
             for name, ours, peer, ratio in training_peers.compare(str(release / "unscene-training-benchmark"), 2 * rounds + 1)]
     return ("An alternating iteration of pretraining: an ordinary batch against an adversary, then a masked batch\n\n"
             "Against the same model and step in PyTorch eager, on the same threads and on clips that are ready. PyTorch / ours\n"
             "above 1: ours is faster.\n\n"
-            + table(["model and batch", "seconds", "PyTorch, seconds", "PyTorch / ours"], rows))
+            + table(["model and batch", "seconds", "PyTorch, seconds", "PyTorch / ours"], rows)
+            + "\n\nHow long training waits for its data: `examples/pretrain_stage.toml` on Stage's demo set, means of three epochs.\n\n"
+            + table(["losses", "seconds of an epoch", "of them waiting", "%"], waiting(release / "unscene", folder)))
 
 
 def bundle(release, folder, arch):

@@ -40,7 +40,7 @@ fn refuse_parts(config: &Table, how: &str) -> Result<()> {
     }
 }
 
-/// The config's [start], which begins with a run.
+/// The table `start` of the config, which begins with a run.
 fn start_with<'a>(config: &'a mut Table, from: &Path) -> Result<&'a mut Table> {
     let start = config.entry("start").or_insert_with(|| Table::new().into());
     let start = start.as_table_mut().context("start: expected a table")?;

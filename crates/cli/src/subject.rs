@@ -91,8 +91,8 @@ pub fn names(models: &[ModelPath]) -> Vec<String> {
             let is_same = |other: &str| other.replace('/', "_") == name.replace('/', "_");
             parts.iter().any(|other| other != own && is_same(&last(other, count)))
         };
-        let names = (1..=own.len()).map(|count| (last(own, count), count));
-        names.clone().find(|(name, count)| !is_taken(name, *count)).or(names.last()).unwrap_or_default().0
+        let mut names = (1..=own.len()).map(|count| (last(own, count), count));
+        names.clone().find(|(name, count)| !is_taken(name, *count)).or(names.next_back()).unwrap_or_default().0
     };
     parts.iter().map(name).collect()
 }

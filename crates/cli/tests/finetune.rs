@@ -80,9 +80,9 @@ fn a_run_is_transferred_to_a_dataset_with_other_classes() {
         std::fs::copy(out.join(file), twin.join(file)).unwrap();
     }
     let found = classify(&["--run", text(&out), "--run", text(&twin), "--files", text(&both)]);
-    let first = folder.path().file_name().unwrap().to_string_lossy();
+    let parent = folder.path().file_name().unwrap().to_string_lossy();
     assert_eq!(found["runs"][1]["name"], "twin/out");
-    for name in [format!("{first}_out"), "twin_out".into()] {
+    for name in [format!("{parent}_out"), "twin_out".into()] {
         assert!(both.join(format!("{name}.csv")).is_file() && both.join(format!("{name}.confusion.png")).is_file());
     }
     for views in ["paper", "10x3"] {

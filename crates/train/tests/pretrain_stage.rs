@@ -13,7 +13,7 @@ use unscene_data::{
 };
 use unscene_models::r3d::R3dConfig;
 use unscene_stage::{Plan, Preset};
-use unscene_train::fit::{Event, FitConfig, Outcome, Task, fit};
+use unscene_train::fit::{Event, FitConfig, Outcome, Task, Training, fit};
 use unscene_train::pretrain::{AdversarySpec, ConfusionSpec, PretrainConfig, Pretraining, Statistics};
 use unscene_train::{SgdConfig, StartSpec, TrainError};
 

@@ -47,7 +47,7 @@ pub fn run(args: LocalizeArgs) -> Result<()> {
         let run = RunFolder::new(from).read_config()?;
         let classifier = run.model.classifier().with_context(|| from.display().to_string())?;
         let mut own = Table::try_from(classifier)?;
-        own.retain(|name, _| TAKEN_OVER.iter().any(|taken| name == *taken));
+        own.retain(|name, _| TAKEN_OVER.contains(&name));
         let asked: Option<Table> = asked.map(|asked| {
             asked.iter().filter(|(name, _)| own.contains_key(*name)).map(|(n, v)| (n.clone(), v.clone())).collect()
         });

@@ -47,7 +47,7 @@ pub struct Finder {
 
 enum Graphs {
     #[cfg(feature = "train")]
-    Run(super::libtorch::RunGraphs),
+    Run(Box<super::libtorch::RunGraphs>),
     Bundle(Box<Localizer>),
 }
 
@@ -69,7 +69,7 @@ impl FinderArgs {
         if let Some(dir) = &self.run {
             let (graphs, form, provenance) = super::libtorch::open(dir, engine)?;
             let name = format!("{} by {} on {}", dir.display(), graphs.engine(), graphs.device());
-            return Ok(Some(Finder { graphs: Graphs::Run(graphs), form, name, provenance }));
+            return Ok(Some(Finder { graphs: Graphs::Run(Box::new(graphs)), form, name, provenance }));
         }
         let Some(dir) = &self.bundle else { return Ok(None) };
         let bundle = Bundle::open(dir)?;
@@ -115,7 +115,6 @@ impl Finder {
         if there.is_empty() {
             bail!("no video of {:?} is on disk; name their folder with --videos", part.name);
         }
-        interrupt::listen()?;
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(there.len() as u64) };
         let style = "{msg} {wide_bar} {pos} of {len} videos, {eta} left";
         bar.set_style(ProgressStyle::with_template(style).context("the bar's template")?);
@@ -169,7 +168,7 @@ impl Finder {
         let mut control = |_| interrupt::control();
         match &mut self.graphs {
             #[cfg(feature = "train")]
-            Graphs::Run(graphs) => localize_with(graphs, &self.form, source, options, &mut control),
+            Graphs::Run(graphs) => localize_with(graphs.as_mut(), &self.form, source, options, &mut control),
             Graphs::Bundle(localizer) => localizer.localize(source, options, &mut control),
         }
     }
