@@ -100,10 +100,10 @@ class Peer:
         return json.loads(line) if line else None
 
 
-def make_video(path, seconds):
+def make_video(path, seconds, size="640x360", rate=30):
     """Moving shapes under noise: 1.1 Mbit/s, about the rate of real videos of this size."""
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=s=640x360:r=30,noise=alls=8:allf=t",
+        ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc2=s={size}:r={rate},noise=alls=8:allf=t",
          "-t", str(seconds), "-c:v", "libx264", "-preset", "medium", "-crf", "24", "-pix_fmt", "yuv420p",
          str(path)], check=True)
 

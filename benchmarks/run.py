@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Remakes benchmarks/results/{decode,memory,loading,training,engine,tract,service}.md: decoding, loading and training against other libraries, the engine and the
+"""Remakes benchmarks/results/{decode,memory,loading,training,engine,tract,localize,service}.md: decoding, loading and training against other libraries, the engine and the
 service against a bare ONNX Runtime loop, tract, memory and start-up. `make bench` builds what it needs and calls it.
 
-    python3 benchmarks/run.py TARGET_FOLDER [--rounds N] [--only decode|memory|loading|training|engine|tract|service]
+    python3 benchmarks/run.py TARGET_FOLDER [--rounds N] [--only decode|memory|loading|training|engine|tract|localize|service]
 
 Machines are shared and noisy, so every figure that matters is a ratio of two programs that took turns in one run: the
 median over rounds.
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import decode_peers
 import loading_peers
+import localize_lengths
 import training_peers
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -149,6 +150,12 @@ def tract(release, folder, rounds):
             + table(["model", "engine", "threads", "clips/s", "bare loop, clips/s", "ratio"], rows))
 
 
+def localize(release, folder, rounds):
+    lengths, beside = localize_lengths.measure(release, folder, rounds=rounds)
+    localize_lengths.plot(lengths, RESULTS / "localize.svg")
+    return localize_lengths.report(lengths, beside, table)
+
+
 def service(release, folder, rounds):
     rows = []
     for arch in ("r3d18-torchvision", "r3d18-hara"):
@@ -161,7 +168,7 @@ def service(release, folder, rounds):
 
 
 PARTS = {"decode": decode, "memory": memory, "loading": loading, "training": training,
-         "engine": engine, "tract": tract, "service": service}
+         "engine": engine, "tract": tract, "localize": localize, "service": service}
 
 
 def main():

@@ -5,7 +5,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use tract_onnx::pb;
 use unscene_export::{ExportError, ExportOptions, Weights, export, fold_batch_norm, relative_difference, write_onnx};
-use unscene_graph::{Graph, ParamRole};
+use unscene_graph::{ConvOptions, Graph, GraphBuilder, ParamInit, ParamRole};
 use unscene_models::manifest::Precision;
 use unscene_models::r3d::R3dConfig;
 
@@ -100,6 +100,37 @@ fn folding_is_the_affine_map_of_the_statistics() {
     assert_eq!(weights.get("conv1.bias")[1], ((0.0 - 2.0) * scale + 2.0) as f32);
     let text = text(&write_onnx(&folded, &weights, Precision::Fp32));
     assert!(!text.contains("BatchNormalization"), "{text}");
+}
+
+/// A convolution whose own result is wanted too must stay as it is; beside it others are folded.
+#[test]
+fn folding_leaves_what_outputs_need() {
+    let mut g = GraphBuilder::new();
+    let options = |out_channels: usize| ConvOptions {
+        out_channels,
+        kernel: [1; 3],
+        stride: [1; 3],
+        padding: [0; 3],
+        bias: false,
+        init: ParamInit::KaimingFanOut,
+    };
+    let clip = g.input("clip", &[3, 2, 4, 4]).unwrap();
+    let given = g.conv("given", clip, options(2)).unwrap();
+    let after_given = g.batch_norm("after_given", given).unwrap();
+    let hidden = g.conv("hidden", clip, options(2)).unwrap();
+    let folded = g.batch_norm("folded", hidden).unwrap();
+    let graph = g.finish(&[("raw", given), ("normalised", after_given), ("other", folded)]);
+    let mut weights = Weights::read(&file(&graph, |_| ()), &graph, Path::new("w")).unwrap();
+    let before = weights.clone();
+    let graph = fold_batch_norm(graph, &mut weights);
+    assert_eq!(weights.get("given.weight"), before.get("given.weight"));
+    assert_ne!(weights.get("hidden.weight"), before.get("hidden.weight"));
+    let text = text(&write_onnx(&graph, &weights, Precision::Fp32));
+    assert_eq!(text.matches("BatchNormalization").count(), 1, "{text}");
+    assert!(text.contains("after_given: BatchNormalization(raw,"), "{text}");
+    for output in ["output raw: 1 Nx2x2x4x4", "output normalised: 1 Nx2x2x4x4", "output other: 1 Nx2x2x4x4"] {
+        assert!(text.contains(output), "{text}");
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@ mod common;
 
 use common::{bytes, fixture, fixture_bytes, frame_number, milliseconds, open, read_all};
 use unscene_media::{
-    Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Limits, Padding, Pictures, Region, View, probe,
+    Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Limits, Padding, Pictures, Region, Sampler, View,
+    probe,
 };
 
 /// 40 frames, 40 ms each, from 0.
@@ -228,6 +229,29 @@ fn a_grid_of_times_takes_the_frame_on_screen() {
             assert_eq!(found[..expected.len()], expected, "{file} at {fps}");
         }
     }
+}
+
+#[test]
+fn samples_say_when_they_repeat_a_frame() {
+    for fps in [None, Some(10.0), Some(25.0), Some(60.0)] {
+        let mut sampler = Sampler::new(open(&fixture("vfr.mp4"), View::Full, 1).unwrap(), fps).unwrap();
+        let mut rgb = vec![0; sampler.source().frame_bytes()];
+        let mut numbers = Vec::new();
+        while let Some(sample) = sampler.advance().unwrap() {
+            sampler.source_mut().write_current(&mut rgb).unwrap();
+            let number = frame_number(&rgb, 96, 64);
+            assert_eq!(sample.repeats, numbers.last() == Some(&number), "{fps:?} at {:?}", sample.time);
+            assert!(sampler.shown_until_s() > sample.time.time_s);
+            numbers.push(number);
+        }
+        assert_eq!(sampler.count(), numbers.len() as u64);
+        // Clips copy what repeats instead of converting it once more.
+        let sampling = ClipSampling { frames: 7, stride_frames: 7, fps };
+        let clips: Vec<u32> = clips("vfr.mp4", sampling).into_iter().flat_map(|clip| clip.0).collect();
+        assert_eq!(clips[..numbers.len()], numbers, "{fps:?}");
+    }
+    let decoder = open(&fixture("vfr.mp4"), View::Full, 1).unwrap();
+    assert!(Sampler::new(decoder, Some(0.0)).is_err());
 }
 
 #[test]
