@@ -13,6 +13,9 @@ use crate::error::{EngineError, Result};
 use crate::options::EngineOptions;
 use crate::session::{Job, Session};
 
+/// Values in a batch at most: 2.6 GB.
+const MAX_BATCH_VALUES: usize = 1024 * 3 * 16 * 112 * 112;
+
 /// The graphs of a bundle of any task, on a thread of their own behind a bounded queue.
 ///
 /// The thread ends when this is dropped.
@@ -30,12 +33,13 @@ impl Graphs {
     /// # Errors
     /// When the engine or device asked for cannot be had, or the engine refuses a graph.
     pub fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Self> {
-        // A bound, because a batch is allocated: 1024 clips of 16 x 112 x 112 are 2.5 GB.
-        for (what, found, automatic) in
-            [("batch", options.batch, "automatic"), ("threads", options.threads, "one per core")]
+        // Bounds, because a batch is allocated: 1024 clips of 16 x 112 x 112 are 2.5 GB, and so are 21 windows of 768 frames.
+        let most = (MAX_BATCH_VALUES / bundle.manifest.input.len().max(1)).clamp(1, 1024);
+        for (what, found, automatic, most) in
+            [("batch", options.batch, "automatic", most), ("threads", options.threads, "one per core", 1024)]
         {
-            if found > 1024 {
-                let expected = format!("0 ({automatic}) to 1024");
+            if found > most {
+                let expected = format!("0 ({automatic}) to {most}");
                 return Err(EngineError::Argument { what, found: found.to_string(), expected });
             }
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineError, EngineOptions, Model};
+use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineError, EngineOptions, Graphs, Model};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -107,4 +107,23 @@ fn a_damaged_bundle_names_the_file() {
     assert!(Bundle::open(dir.path()).unwrap_err().to_string().contains("cannot read "));
     fs::write(dir.path().join("manifest.json"), "{}").unwrap();
     assert!(Bundle::open(dir.path()).unwrap_err().to_string().contains("missing field"));
+}
+
+#[test]
+fn a_batch_that_memory_may_not_hold_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["model.onnx", "manifest.json"] {
+        fs::copy(fixture("pool").join(file), dir.path().join(file)).unwrap();
+    }
+    let mut bundle = Bundle::open(dir.path()).unwrap();
+    let load = |bundle: &Bundle, batch: usize| {
+        let options =
+            EngineOptions { engine: EngineChoice::Tract, device: DeviceChoice::Cpu, batch, ..Default::default() };
+        Graphs::load(bundle, &options).err().map(|error| error.to_string())
+    };
+    assert_eq!(load(&bundle, 1025).unwrap(), "batch: found 1025, expected 0 (automatic) to 1024");
+    assert_eq!(load(&bundle, 1024), None);
+    // A buffer of 768 frames of 112 x 112 is as large as 48 clips of 16.
+    (bundle.manifest.input.frames, bundle.manifest.input.height, bundle.manifest.input.width) = (768, 112, 112);
+    assert_eq!(load(&bundle, 22).unwrap(), "batch: found 22, expected 0 (automatic) to 21");
 }

@@ -1,5 +1,5 @@
 //! Windows over a video of any length: one thread decodes, the calling thread runs the graphs and makes segments of what they
-//! say. At most two buffers go round between them, and a third of one window's features is what is left of it.
+//! say. Two buffers go round between them; of a window that was run, nothing is kept but its segments.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
