@@ -1,6 +1,7 @@
 //! What the commands that train have in common: their options, the progress bar, the run folder.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use unscene_data::Failure;
 use unscene_train::fit::{Event, Outcome, Task, fit};
 use unscene_train::pretrain::{PretrainConfig, Pretraining};
 use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, finish_run, load_snapshot, open_device};
@@ -110,6 +112,7 @@ fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, o
     let style = "epoch {prefix} {wide_bar} {msg}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
     let failed = Cell::new(None);
+    let known = RefCell::new(HashSet::new());
     let outcome = fit(task, &config.fit, &json!(config), out, &|event| {
         match event {
             Event::Resumed { epoch, step } => bar.println(format!("going on with epoch {}, step {step}", epoch + 1)),
@@ -118,6 +121,16 @@ fn train(task: &mut Pretraining, config: &PretrainConfig, args: &TrainingArgs, o
                 bar.set_prefix(format!("{}/{}", epoch + 1, config.fit.epochs));
                 let shown: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
                 bar.set_message(format!("lr {lr:.2e}, {}", shown.join(", ")));
+            }
+            Event::Failed { epoch, failures } => {
+                let mut known = known.borrow_mut();
+                let new: Vec<&Failure> = failures.iter().filter(|failure| known.insert((*failure).clone())).collect();
+                if let Some(Failure { id, reason }) = new.first() {
+                    let (epoch, count) = (epoch + 1, new.len());
+                    bar.suspend(|| {
+                        eprintln!("warning: epoch {epoch}: {count} videos could not be read, {id} for one: {reason}")
+                    });
+                }
             }
             Event::Epoch(line) if args.json => failed.set(writeln!(std::io::stdout(), "{line}").err()),
             Event::Epoch(line) => bar.println(describe(line)),

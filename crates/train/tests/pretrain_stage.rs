@@ -86,6 +86,7 @@ fn config(set: &Set) -> PretrainConfig {
     let model = R3dConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 10 };
     let (cache, people) = (set.scenes.clone(), set.people.clone());
     PretrainConfig {
+        max_failed: 0.05,
         model,
         data: DatasetSpec { format: Format::Csv, annotations: set.stage.clone(), videos: None, split: 1 },
         train_part: "train".into(),
