@@ -66,7 +66,9 @@ impl Pretraining {
             })
         };
         let (train, val) = (part(&config.train_part)?, part(&config.val_part)?);
-        let doubts = dataset.doubts(&config.train_part, &config.val_part);
+        let parts = if config.train_part == config.val_part { vec![&train] } else { vec![&train, &val] };
+        let mut doubts: Vec<String> = parts.into_iter().filter_map(Part::absent).collect();
+        doubts.extend(dataset.doubts(&config.train_part, &config.val_part));
         check_labels(&dataset.labels, &train.items)?;
         if config.model.classes != dataset.labels.len() {
             let (found, expected) = (config.model.classes, dataset.labels.len());
@@ -131,7 +133,8 @@ impl Pretraining {
         Ok(task)
     }
 
-    /// What is doubtful about the data, for people: videos that are trained and tested on, labels without tests.
+    /// What is doubtful about the data, for people: videos that the disk lacks, or that are trained and tested on, labels
+    /// without tests.
     pub fn doubts(&self) -> &[String] {
         &self.doubts
     }

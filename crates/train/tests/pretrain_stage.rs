@@ -153,6 +153,22 @@ fn pretraining_is_the_same_interrupted_and_with_any_number_of_workers() {
 }
 
 #[test]
+fn videos_that_are_not_on_disk_are_doubtful() {
+    let set = set();
+    let base = PretrainConfig { adversaries: vec![], confusion: None, ..config(&set) };
+    let doubts = || Pretraining::new(base.clone(), 1, Device::Cpu).unwrap().doubts().to_vec();
+    assert_eq!(doubts(), Vec::<String>::new());
+    for (list, part) in
+        [("train.csv", "1 of 20 listed videos of \"train\""), ("val.csv", "1 of 10 listed videos of \"val\"")]
+    {
+        let video = &rows(&set.stage.join(list))[0][0];
+        std::fs::remove_file(set.stage.join(video)).unwrap();
+        let doubts = doubts();
+        assert!(doubts.iter().any(|doubt| doubt.starts_with(part) && doubt.contains(video)), "{doubts:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_trained_on_is_named() {
     let set = set();
     let refused = |config: PretrainConfig, parts: &[&str]| {
