@@ -110,6 +110,43 @@ fn a_set_that_training_would_fail_on_is_refused_with_the_reason() {
     assert!(ended.err.contains("\"ucf\"") && ended.err.contains("ucf101, hmdb51"), "{}", ended.err);
 }
 
+#[test]
+fn a_part_of_any_name_can_be_trained_on_and_is_checked_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(folder.path());
+    let sets = folder.path().join("sets");
+    fs::create_dir(&sets).unwrap();
+    let list = fs::read_to_string(stage.join("train.csv")).unwrap();
+    fs::write(sets.join("mine.csv"), &list).unwrap();
+    let check = |more: &[&str]| {
+        let args = ["data", "check", "--annotations", text(&sets), "--videos", text(&stage), "--sample", "1"];
+        run(args.iter().chain(more))
+    };
+    let ended = check(&[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.ends_with("train with --set train_part=mine --set val_part=mine\n"), "{}", ended.out);
+
+    // Two parts, and training knows neither by name.
+    fs::write(sets.join("other.csv"), &list).unwrap();
+    refused(&check(&[]), &["training would fail", "none of the parts mine, other", "--part mine", "train_part=mine"]);
+    let ended = check(&["--part", "mine"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.ends_with("train with --set train_part=mine --set val_part=other\n"), "{}", ended.out);
+    let report = json(&check(&["--part", "other", "--json"]).out);
+    assert_eq!(report["train_part"], "other");
+
+    // A label without videos: training fails, whatever the part is called.
+    let labels: std::collections::BTreeSet<&str> =
+        list.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).chain(["swim"]).collect();
+    fs::write(sets.join("classes.txt"), labels.into_iter().collect::<Vec<_>>().join("\n")).unwrap();
+    refused(&check(&["--part", "mine"]), &["mine: 1 labels have no video: swim"]);
+    fs::remove_file(sets.join("mine.csv")).unwrap();
+    refused(&check(&[]), &["other: 1 labels have no video: swim"]);
+    // To test on, it will do.
+    fs::write(sets.join("train.csv"), list + &format!("{},swim\n", "bow.mp4")).unwrap();
+    assert_eq!(check(&["--part", "other"]).code, Some(0));
+}
+
 /// A classifier of three colours, which is enough to fill a cache.
 fn scenes_args(folder: &Path, stage: &Path) -> Vec<String> {
     let config = folder.join("scenes.json");
