@@ -15,9 +15,10 @@ deps: ## Debian packages, libtorch and ONNX Runtime (GPU=1: the CUDA builds); qu
 test: deps lint doc check-links ## Everything that must hold before a change lands
 	$(CARGO) test --workspace --quiet
 
-lint: deps ## Format check and clippy, warnings are errors
+lint: deps ## Format check, clippy with warnings as errors, and the command without libtorch
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) check --package unscene --no-default-features --quiet
 
 doc: deps ## The API documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
