@@ -1,6 +1,7 @@
 //! What the commands that train have in common: their options, the progress bar, the run folder.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
+use unscene_data::Failure;
 use unscene_train::fit::{Event, FitConfig, Outcome, Task, Training, fit};
 use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, TrainError, finish_run, load_snapshot, open_device};
 
@@ -133,6 +135,7 @@ fn train(
         false => bar.println(line),
     };
     let failed = Cell::new(None);
+    let known = RefCell::new(HashSet::new());
     let outcome = fit(task, settings, config, out, &|event| {
         match event {
             Event::Resumed { epoch, step } => say(format!("going on with epoch {}, step {step}", epoch + 1)),
@@ -141,6 +144,16 @@ fn train(
                 bar.set_prefix(format!("{}/{}", epoch + 1, settings.epochs));
                 let shown: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
                 bar.set_message(format!("lr {lr:.2e}, {}", shown.join(", ")));
+            }
+            Event::Failed { epoch, failures } => {
+                let mut known = known.borrow_mut();
+                let new: Vec<&Failure> = failures.iter().filter(|failure| known.insert((*failure).clone())).collect();
+                if let Some(Failure { id, reason }) = new.first() {
+                    let (epoch, count) = (epoch + 1, new.len());
+                    bar.suspend(|| {
+                        eprintln!("warning: epoch {epoch}: {count} videos could not be read, {id} for one: {reason}")
+                    });
+                }
             }
             Event::Epoch(line) if args.json => failed.set(writeln!(std::io::stdout(), "{line}").err()),
             Event::Epoch(line) => say(describe(line)),
