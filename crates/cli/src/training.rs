@@ -18,6 +18,7 @@ use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, TrainError, finish_run, 
 use crate::config::Preset;
 use crate::failure::Interrupted;
 use crate::interrupt;
+use crate::report::other_losses;
 
 /// Options of every command that trains.
 #[derive(Args)]
@@ -173,14 +174,14 @@ fn train(
     Ok(outcome?)
 }
 
-/// An epoch in one line, with the loss of every adversary that it names.
+/// An epoch in one line, with every loss that it names.
 fn describe(line: &Value) -> String {
     let number = |of: &str, name: &str| line[of][name].as_f64();
     let mut shown = vec![
         ("train loss".to_string(), number("train", "action_loss")),
         ("accuracy".to_string(), number("train", "accuracy")),
     ];
-    shown.extend(adversaries(line).map(|name| (format!("{name} loss"), number("train", &format!("{name}_loss")))));
+    shown.extend(other_losses(line).map(|name| (format!("{name} loss"), number("train", &format!("{name}_loss")))));
     shown.push(("entropy".to_string(), number("train", "entropy")));
     shown.push(("val loss".to_string(), number("val", "loss")));
     shown.push(("val accuracy".to_string(), number("val", "accuracy")));
@@ -193,12 +194,6 @@ fn describe(line: &Value) -> String {
     let seconds = line["seconds"].as_f64().unwrap_or(0.0);
     let waited = line["waited_s"].as_f64().unwrap_or(0.0) / seconds.max(1e-9) * 100.0;
     text + &format!(", {seconds:.0} s, {waited:.1} % of it waiting for data")
-}
-
-/// Names of the adversaries whose losses a line of `metrics.jsonl` has.
-pub fn adversaries(line: &Value) -> impl Iterator<Item = &str> {
-    let names = line["train"].as_object().into_iter().flat_map(|losses| losses.keys());
-    names.filter_map(|name| name.strip_suffix("_loss")).filter(|name| *name != "action")
 }
 
 #[cfg(test)]
