@@ -14,6 +14,7 @@ use ort::session::Session;
 use ort::value::TensorRef;
 use tract_onnx::prelude::*;
 use unscene_engine::{Bundle, EngineChoice};
+use unscene_models::manifest::Dim;
 
 type Loop = Box<dyn FnMut(usize) -> Result<()>>;
 
@@ -55,19 +56,25 @@ impl Drop for Bare {
 
 /// The other end of [`Bare`]: for each number of clips on standard input, runs them and prints the seconds.
 ///
+/// `rows` says how many rows each of the bundle's graphs gets at once; those of the first are the clips.
+///
 /// # Errors
 /// When the bundle cannot be run.
-pub fn serve_bare(bundle: &Path, engine: EngineChoice, threads: usize, batch: usize) -> Result<()> {
+pub fn serve_bare(bundle: &Path, engine: EngineChoice, threads: usize, rows: &[usize]) -> Result<()> {
     let bundle = Bundle::open(bundle)?;
+    if rows.len() != bundle.manifest.graphs.len() {
+        bail!("the bundle has {} graphs, and rows are given for {}", bundle.manifest.graphs.len(), rows.len());
+    }
     let threads = match threads {
         0 => std::thread::available_parallelism()?.get(),
         n => n,
     };
-    let mut run = match engine {
-        EngineChoice::Tract => bare_tract(&bundle, threads)?,
-        _ => bare_ort(&bundle, threads, batch)?,
+    let mut run = match (engine, rows) {
+        (EngineChoice::Tract, [_]) => bare_tract(&bundle, threads)?,
+        (EngineChoice::Tract, _) => bail!("the bare loop of tract is for bundles of one graph"),
+        _ => bare_ort(&bundle, threads, rows)?,
     };
-    run(threads.max(batch))?;
+    run(threads.max(rows[0]))?;
     for line in std::io::stdin().lines() {
         let clips: usize = line?.parse()?;
         let start = Instant::now();
@@ -77,31 +84,40 @@ pub fn serve_bare(bundle: &Path, engine: EngineChoice, threads: usize, batch: us
     Ok(())
 }
 
-fn sides(bundle: &Bundle, batch: usize) -> ([usize; 5], Vec<f32>) {
-    let input = &bundle.manifest.input;
-    let data = (0..batch * input.len()).map(|i| (i % 251) as f32 - 125.0).collect();
-    ([batch, 3, input.frames, input.height, input.width], data)
+/// The sides of a graph's input for so many rows, and values for it.
+fn input(bundle: &Bundle, graph: usize, rows: usize) -> (Vec<usize>, Vec<f32>) {
+    let sides = bundle.manifest.graphs[graph].inputs[0].shape.iter();
+    let sides = sides.map(|side| if let Dim::Fixed(side) = side { *side } else { rows }).collect::<Vec<_>>();
+    let data = (0..sides.iter().product()).map(|i: usize| (i % 251) as f32 - 125.0).collect();
+    (sides, data)
 }
 
-fn bare_ort(bundle: &Bundle, threads: usize, batch: usize) -> Result<Loop> {
+fn bare_ort(bundle: &Bundle, threads: usize, rows: &[usize]) -> Result<Loop> {
     let Some(library) = std::env::var_os("ORT_DYLIB_PATH") else {
         bail!("set ORT_DYLIB_PATH to libonnxruntime.so, or run this with `cargo run`");
     };
     let environment = ort::init_from(Path::new(&library))?.build()?;
-    let builder = Session::builder(&environment)?;
-    let mut builder = builder.with_intra_threads(threads).map_err(|error| anyhow!("{error}"))?;
-    let mut session = builder.commit_from_file(bundle.model_path())?;
-    let (_, data) = sides(bundle, batch);
-    let (mut shape, clip) = (sides(bundle, 1).0, bundle.manifest.input.len());
+    let load = |(graph, &rows): (usize, &usize)| -> Result<_> {
+        let builder = Session::builder(&environment)?;
+        let mut builder = builder.with_intra_threads(threads).map_err(|error| anyhow!("{error}"))?;
+        Ok((builder.commit_from_file(bundle.graph_path(graph))?, input(bundle, graph, rows)))
+    };
+    let mut graphs = rows.iter().enumerate().map(load).collect::<Result<Vec<_>>>()?;
+    let batch = rows[0];
     Ok(Box::new(move |clips| {
-        // The environment must outlive the session.
+        // The environment must outlive the sessions.
         let _ = &environment;
         let mut left = clips;
         while left > 0 {
-            shape[0] = left.min(batch);
-            let view = TensorRef::from_array_view((shape, &data[..shape[0] * clip]))?;
-            session.run(ort::inputs![view])?;
-            left -= shape[0];
+            let share = left.min(batch);
+            for (session, (sides, data)) in &mut graphs {
+                // The last run may be a smaller one.
+                let mut shape = sides.clone();
+                shape[0] = sides[0] * share / batch;
+                let values = &data[..shape.iter().product()];
+                session.run(ort::inputs![TensorRef::from_array_view((shape, values))?])?;
+            }
+            left -= share;
         }
         Ok(())
     }))
@@ -109,10 +125,10 @@ fn bare_ort(bundle: &Bundle, threads: usize, batch: usize) -> Result<Loop> {
 
 /// One clip per run, spread over threads.
 fn bare_tract(bundle: &Bundle, threads: usize) -> Result<Loop> {
-    let (shape, data) = sides(bundle, 1);
+    let (shape, data) = input(bundle, 0, 1);
     let onnx = tract_onnx::onnx().with_ignore_output_shapes(true);
     let model = onnx.model_for_path(bundle.model_path()).and_then(|model| {
-        let fact = InferenceFact::dt_shape(f32::datum_type(), shape);
+        let fact = InferenceFact::dt_shape(f32::datum_type(), &shape);
         model.with_input_fact(0, fact)?.into_optimized()?.into_runnable()
     });
     let plan = model.map_err(|error| anyhow!("{error:#}"))?;

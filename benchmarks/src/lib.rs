@@ -1,9 +1,11 @@
 //! What the speed benchmarks share: medians, memory, and the bare loops that everything is compared with.
 
 mod bare;
+mod decode;
 
 use anyhow::{Context, Result};
 pub use bare::{Bare, serve_bare};
+pub use decode::decode_cpu_s;
 
 /// The middle value; of an even number, the upper of the two in the middle. NaN of nothing.
 pub fn median(values: &mut [f64]) -> f64 {

@@ -13,10 +13,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use unscene_benchmarks::{Bare, median, serve_bare};
+use unscene_benchmarks::{Bare, decode_cpu_s, median, serve_bare};
 use unscene_engine::{Bundle, ClassifyOptions, DeviceChoice, EngineChoice, EngineOptions, Model};
-use unscene_media::{DecodeOptions, Decoder, Source, View};
-use unscene_models::manifest::Manifest;
+use unscene_media::Source;
 
 /// Times the engine on a video, and a bare loop on as many clips.
 #[derive(Parser)]
@@ -48,7 +47,7 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(batch) = arguments.bare {
-        return serve_bare(&arguments.bundle, arguments.engine, arguments.threads, batch);
+        return serve_bare(&arguments.bundle, arguments.engine, arguments.threads, &[batch]);
     }
     let bundle = Bundle::open(&arguments.bundle)?;
     let options = EngineOptions {
@@ -86,7 +85,7 @@ fn main() -> Result<()> {
     // The ratio to the faster batch size, which is the lower one.
     let ratio = ratios.iter_mut().map(|ratios| median(ratios)).fold(f64::INFINITY, f64::min);
     let cores = std::thread::available_parallelism()?.get();
-    let decode_cpu_s = decode_cpu_s(&source, model.manifest())? / clips as f64;
+    let decode_cpu_s = decode_cpu_s(&source, &model.manifest().input)? / clips as f64;
     let bare_core_s = bare_s.iter().copied().fold(f64::INFINITY, f64::min) * cores as f64;
     let report = serde_json::json!({
         "engine": model.engine_name(),
@@ -100,33 +99,4 @@ fn main() -> Result<()> {
     });
     println!("{report}");
     Ok(())
-}
-
-/// CPU seconds of decoding and scaling the whole video on one thread, the least of three.
-fn decode_cpu_s(source: &Source, manifest: &Manifest) -> Result<f64> {
-    let input = &manifest.input;
-    let (width, height, short_side) = (input.width as u32, input.height as u32, input.short_side as u32);
-    let view = View::CenterCrop { short_side, width, height };
-    let mut least = f64::INFINITY;
-    for _ in 0..3 {
-        let before = cpu_s();
-        let options = DecodeOptions { view, threads: 1, ..DecodeOptions::default() };
-        let mut decoder = Decoder::open(source, &options)?;
-        let (width, height) = decoder.frame_size();
-        let mut rgb = vec![0; width as usize * height as usize * 3];
-        while decoder.next_frame(&mut rgb)?.is_some() {}
-        least = least.min(cpu_s() - before);
-    }
-    Ok(least)
-}
-
-/// CPU seconds that this process has used in user mode.
-fn cpu_s() -> f64 {
-    // SAFETY: an all-zero rusage is valid, and the call fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    usage.ru_utime.tv_sec as f64 + usage.ru_utime.tv_usec as f64 / 1e6
 }

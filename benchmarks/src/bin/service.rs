@@ -46,7 +46,7 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if arguments.bare {
-        return serve_bare(&arguments.bundle, EngineChoice::Ort, 0, 1);
+        return serve_bare(&arguments.bundle, EngineChoice::Ort, 0, &[1]);
     }
     let mut ready_s = Vec::new();
     for _ in 0..arguments.rounds {

@@ -29,7 +29,9 @@ const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00
 /// Draws what was found in a video, which is read again for its pictures.
 pub fn draw(source: &Source, found: &Localization) -> Result<String> {
     let pictures = key_frames(source, found)?;
-    Ok(markup(&source.name(), found, &pictures).into_string())
+    let name = source.name();
+    let file = std::path::Path::new(&name).file_name().map_or(name.as_str().into(), |name| name.to_string_lossy());
+    Ok(markup(&file, found, &pictures).into_string())
 }
 
 /// A picture of the video, as PNG, with its sides in the drawing.
@@ -116,7 +118,7 @@ fn markup(name: &str, found: &Localization, pictures: &[KeyFrame]) -> Markup {
                     g {
                         title { (label) ", " (clock(one.start_s, 0.1)) " to " (clock(one.end_s, 0.1)) ", " (score) " %" }
                         rect x=(place(from)) y=(place(y + 4.0)) width=(place((to - from).max(1.5))) height=(LANE - 8.0) rx="3"
-                            fill=(colour) fill-opacity=(place(f64::from(one.score.clamp(0.15, 1.0)))) {}
+                            fill=(colour) stroke="#fff" fill-opacity=(place(f64::from(one.score.clamp(0.15, 1.0)))) {}
                         @if to - from >= SCORE {
                             text x=(place((from + to) / 2.0)) y=(place(y + LANE / 2.0 + 4.5)) text-anchor="middle"
                                 font-size="12" fill=(if one.score > 0.55 { "#fff" } else { "#222" }) { (score) " %" }

@@ -1,0 +1,91 @@
+//! Localizing a video file: frames per second and memory, and against a bare loop over ready buffers and regions.
+//!
+//! The bare loop runs both graphs, on as many buffers as the video has windows and as many regions as it had proposals.
+//! Rounds alternate, as in `engine`, which also says what `limit` is.
+//!
+//! ```text
+//! localize BUNDLE VIDEO [--threads N] [--stride-frames N] [--rounds N]
+//! ```
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use serde_json::json;
+use unscene_benchmarks::{Bare, decode_cpu_s, median, peak_memory_kib, serve_bare};
+use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineOptions, LocalizeOptions, Localizer};
+use unscene_media::Source;
+
+/// Times the engine on a video, and a bare loop on as many windows.
+#[derive(Parser)]
+struct Arguments {
+    /// A bundle of a localizer.
+    bundle: PathBuf,
+    /// A video.
+    video: PathBuf,
+    /// CPU threads; 0 is one per core.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Frames from window to window; the bundle's by default.
+    #[arg(long)]
+    stride_frames: Option<usize>,
+    /// Rounds of the engine and the bare loop; 0 localizes once, without a bare loop.
+    #[arg(long, default_value_t = 0)]
+    rounds: usize,
+    /// Runs only the bare loop, with so many regions for each buffer.
+    #[arg(long, hide = true)]
+    bare: Option<usize>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(regions) = arguments.bare {
+        return serve_bare(&arguments.bundle, EngineChoice::Ort, arguments.threads, &[1, regions]);
+    }
+    let bundle = Bundle::open(&arguments.bundle)?;
+    let (engine, device) = (EngineChoice::Ort, DeviceChoice::Cpu);
+    let options = EngineOptions { engine, device, threads: arguments.threads, ..EngineOptions::default() };
+    let localizer = Localizer::load(&bundle, &options)?;
+    let source = Source::Path(arguments.video.clone());
+    let stride_frames = arguments.stride_frames;
+    let options = LocalizeOptions { stride_frames, proposals: usize::MAX, ..LocalizeOptions::default() };
+    let localize = || localizer.localize(&source, &options, &mut |_| ControlFlow::Continue(()));
+
+    // With rounds to follow, this one is for warming up.
+    let first = localize()?;
+    let (windows, regions) = (first.video.clips, first.proposals.len().div_ceil(first.video.clips).max(1));
+    let mut report = json!({
+        "engine": localizer.engine_name(),
+        "windows": windows,
+        "frames": first.video.frames,
+        "regions": regions,
+        "segments": first.segments.len(),
+        "seconds": first.timing.total_s,
+        "decode_s": first.timing.decode_s,
+        "inference_s": first.timing.inference_s,
+        "peak_memory_mib": peak_memory_kib()? as f64 / 1024.0,
+    });
+    if arguments.rounds > 0 {
+        let again = std::env::args_os().skip(1).chain(["--bare".into(), regions.to_string().into()]);
+        let mut bare = Bare::start(again)?;
+        bare.run(windows.min(2))?;
+        let (mut seconds, mut bare_s, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..arguments.rounds {
+            let total_s = localize()?.timing.total_s;
+            let loop_s = bare.run(windows)?;
+            seconds.push(total_s);
+            bare_s.push(loop_s);
+            ratios.push(loop_s / total_s);
+        }
+        let bare_s = median(&mut bare_s);
+        let bare_core_s = bare_s * std::thread::available_parallelism()?.get() as f64;
+        let decode_cpu_s = decode_cpu_s(&source, &localizer.manifest().input)?;
+        report["seconds"] = median(&mut seconds).into();
+        report["bare_s"] = bare_s.into();
+        report["ratio"] = median(&mut ratios).into();
+        report["limit"] = (bare_core_s / (bare_core_s + decode_cpu_s)).into();
+    }
+    println!("{report}");
+    Ok(())
+}
