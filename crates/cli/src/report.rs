@@ -170,7 +170,7 @@ fn columns(runs: &[Run]) -> Vec<Column> {
 fn curves(runs: &[Run]) -> Vec<(String, &'static str, String)> {
     let lines = runs.iter().flat_map(|run| &run.epochs);
     let adversaries: BTreeSet<&str> =
-        lines.filter(|line| !line["train"]["action_loss"].is_null()).flat_map(other_losses).collect();
+        lines.filter(|line| line["train"]["anchor_loss"].is_null()).flat_map(other_losses).collect();
     let plain = |heading: &str, part, name: &str| (heading.to_string(), part, name.to_string());
     let mut curves = vec![
         plain("Action loss in training", "train", "action_loss"),

@@ -160,6 +160,7 @@ fn videos_that_cannot_be_read_are_named_and_too_many_end_training() {
         spoilt.sort();
         assert_eq!(named, spoilt);
     }
+    std::fs::remove_dir_all(folder.path().join("run")).unwrap();
     let ended = run(pretrain(folder.path(), &[&out[..], &["--set", "max_failed=1.5"]].concat()));
     assert!(ended.err.contains("max_failed is 1.5"), "{ended:?}");
 }
