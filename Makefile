@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Where cargo builds; looked up only when needed.
 TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-localize test lint doc check-links bench
+.PHONY: help deps demo demo-localize test lint doc check-links check-onnx bench
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,9 +15,10 @@ deps: ## Debian packages, libtorch and ONNX Runtime (GPU=1: the CUDA builds); qu
 test: deps lint doc check-links ## Everything that must hold before a change lands
 	$(CARGO) test --workspace --quiet
 
-lint: deps ## Format check and clippy, warnings are errors
+lint: deps ## Format check, clippy with warnings as errors, and the command without libtorch
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) check --package unscene --no-default-features --quiet
 
 doc: deps ## The API documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
@@ -32,6 +33,16 @@ bench: deps ## Remakes benchmarks/results (20 minutes; the peers take 5 GB in .d
 	@test -n "$(PYTHON)" || { test -d .deps/peers || python3 -m venv .deps/peers; .deps/peers/bin/pip install --quiet --requirement benchmarks/requirements.txt; }
 	ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$(CURDIR)/.deps/onnxruntime/lib/libonnxruntime.so}" \
 	    $(or $(PYTHON),.deps/peers/bin/python) benchmarks/run.py "$(TARGET)"
+
+check-onnx: deps ## ONNX's own checker on exported models, single and half precision (onnx in .deps/onnx; PYTHON=one that has it)
+	$(CARGO) build --quiet --package unscene
+	@test -n "$(PYTHON)" || .deps/onnx/bin/python -c 'import onnx' 2>/dev/null || \
+	    { python3 -m venv .deps/onnx && .deps/onnx/bin/pip install --quiet --requirement tests/requirements.txt; }
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && unscene="$(TARGET)/debug/unscene" && \
+	    "$$unscene" init --arch r3d18-hara --width 0.125 --classes 5 --seed 1 --out "$$folder/run" && \
+	    "$$unscene" export --onnx --run "$$folder/run" --out "$$folder/single" && \
+	    "$$unscene" export --onnx --fp16 --run "$$folder/run" --out "$$folder/half" && \
+	    $(or $(PYTHON),.deps/onnx/bin/python) tests/check_onnx.py "$$folder/single" "$$folder/half"
 
 demo: deps ## Ten minutes from nothing to a debiased model in service, and demo/report.html (FOLDER=path)
 	$(CARGO) build --quiet --package unscene

@@ -121,7 +121,7 @@ def compare(program, folder, rounds):
 
 
 def memory(program, folder):
-    """Peak memory in MiB and clips of eight workers, on files of 10 seconds and of 20 minutes."""
+    """Peak memory in MiB, clips and seconds of eight workers, on files of 10 seconds and of 20 minutes."""
     short, long = folder / "short", folder / "long"
     short.mkdir()
     long.mkdir()

@@ -67,13 +67,14 @@ def loading(release, folder, rounds):
     loading_peers.make_videos(folder / "videos")
     rows = [(name, clips, f"{seconds:.3f}", f"{clips / seconds:.1f}", f"{ratio:.3f}")
             for name, clips, seconds, ratio in loading_peers.compare(program, folder / "videos", 2 * rounds + 1)]
-    (short, few, _), (long, many, _) = loading_peers.memory(program, folder)
+    (short, few, short_s), (long, many, long_s) = loading_peers.memory(program, folder)
     return ("Reading training clips: a random 16-frame clip of each of 64 H.264 files of 340 x 256 and 10 s\n\n"
             "Decoded, cut at a random scale and corner, resized to 112 x 112, mirrored or not, to float32, in batches of\n"
             "8 with two workers; the peers are PyTorch's DataLoader. peer / ours above 1: ours is faster.\n\n"
             + table(["loader", "clips", "median s", "clips/s", "peer / ours"], rows)
             + "\n\nMemory of eight workers, reading from one file of 640 x 360 again and again:\n\n"
-            + table(["file", "clips", "peak MiB"], [("10 s", few, f"{short:.1f}"), ("20 min", many, f"{long:.1f}")]))
+            + table(["file", "clips", "seconds", "peak MiB"], [("10 s", few, f"{short_s:.2f}", f"{short:.1f}"),
+                                                               ("20 min", many, f"{long_s:.2f}", f"{long:.1f}")]))
 
 
 def waiting(unscene, folder):

@@ -189,14 +189,27 @@ fn every_operation_in_half_precision() {
     }
 }
 
+fn blocks() -> Vec<(String, Graph)> {
+    let variants = [R3dVariant::Hara(Shortcut::A), R3dVariant::Hara(Shortcut::B), R3dVariant::Torchvision];
+    let forms = variants.into_iter().flat_map(|variant| [(3, 1), (6, 1), (6, 2)].map(|form| (variant, form)));
+    let block = |(variant, (channels, stride))| {
+        let graph = graph_of(|g, x| basic_block(g, variant, x, channels, stride));
+        (format!("{variant:?} {channels} /{stride}"), graph)
+    };
+    forms.map(block).collect()
+}
+
 #[test]
 fn every_block() {
-    let variants = [R3dVariant::Hara(Shortcut::A), R3dVariant::Hara(Shortcut::B), R3dVariant::Torchvision];
-    for variant in variants {
-        for (channels, stride) in [(3, 1), (6, 1), (6, 2)] {
-            let graph = graph_of(|g, x| basic_block(g, variant, x, channels, stride));
-            assert_parity(&format!("{variant:?} {channels} /{stride}"), graph, Precision::Fp32);
-        }
+    for (name, graph) in blocks() {
+        assert_parity(&name, graph, Precision::Fp32);
+    }
+}
+
+#[test]
+fn every_block_in_half_precision() {
+    for (name, graph) in blocks() {
+        assert_parity(&name, graph, Precision::Fp16);
     }
 }
 
@@ -303,6 +316,15 @@ fn a_localizers_bundle_says_what_comes_between_its_graphs() {
     let error = Model::load(&bundle, &engine).err().unwrap().to_string();
     assert!(error.contains("made to localize and cannot classify") && error.contains("/v1/localize"), "{error}");
     assert_eq!(Localizer::load(&bundle, &engine).unwrap().manifest().labels.len(), CLASSES);
+}
+
+/// As wide as it is used; sums over thousands of values round more than those of narrow models.
+#[test]
+fn a_whole_model_of_full_width_in_both_precisions() {
+    for precision in [Precision::Fp32, Precision::Fp16] {
+        let config = R3dConfig { width: 1.0, ..small("r3d18-hara", 8, 32) };
+        assert_parity("r3d18-hara full width", config.graph().unwrap(), precision);
+    }
 }
 
 /// The way people go: a run folder written by `train`, exported, opened by the engine.

@@ -49,6 +49,10 @@ impl FromStr for AnyFormat {
     }
 }
 
+/// The parts that training looks for where nothing else is set.
+const TRAIN: &str = "train";
+const VAL: &str = "val";
+
 /// Arguments that name a dataset.
 #[derive(Args)]
 pub struct DatasetArgs {
@@ -73,14 +77,23 @@ pub struct DatasetArgs {
 impl DatasetArgs {
     /// Reads the lists.
     pub fn load(&self) -> Result<Dataset> {
-        let DatasetArgs { format, annotations, videos, split, parts } = self;
+        self.only_parts(self.load_all()?)
+    }
+
+    /// Reads the lists, whatever `--part` says.
+    fn load_all(&self) -> Result<Dataset> {
+        let DatasetArgs { format, annotations, videos, split, .. } = self;
         let AnyFormat::Clips(format) = *format else {
             bail!(
                 "{format} lists untrimmed videos, which are for localization; this needs a dataset of labelled clips"
             );
         };
         let spec = DatasetSpec { format, annotations: annotations.clone(), videos: videos.clone(), split: *split };
-        let mut dataset = spec.load()?;
+        Ok(spec.load()?)
+    }
+
+    fn only_parts(&self, mut dataset: Dataset) -> Result<Dataset> {
+        let parts = &self.parts;
         self.check_parts(dataset.parts.iter().map(|part| part.name.as_str()))?;
         if !parts.is_empty() {
             dataset.parts.retain(|part| parts.contains(&part.name));
@@ -121,7 +134,7 @@ enum DataCommand {
 /// Arguments of `unscene data check`.
 #[derive(Args)]
 #[command(after_help = "\
-Exit code 2 when training on the dataset would fail: no video is found, a label has none to train on, or more than --max-failed cannot be read.
+Exit code 2 when training on the dataset would fail: no video is found, a label has none to train on, or more than --max-failed cannot be read. What is trained on is the part `train`; where there is none, the only part, or the one that --part names.
 
 Examples:
   unscene data check --annotations my-videos.csv
@@ -163,12 +176,20 @@ pub fn run(args: DataArgs) -> Result<()> {
     if let Some(spec) = args.dataset.untrimmed(args.skip_bad) {
         return untrimmed::check(&spec, &args);
     }
-    let dataset = args.dataset.load()?;
+    let whole = args.dataset.load_all()?;
+    let names: Vec<String> = whole.parts.iter().map(|part| part.name.clone()).collect();
+    let dataset = args.dataset.only_parts(whole)?;
+    let train_part = match dataset.parts.as_slice() {
+        _ if names.iter().any(|name| name == TRAIN) => Some(TRAIN.to_string()),
+        [only] => Some(only.name.clone()),
+        _ => None,
+    };
     let options = CheckOptions {
         form: ClipForm { frames: args.frames, ..ClipForm::default() },
         sample: args.sample,
         workers: args.workers,
         max_failed: args.max_failed,
+        train_part: train_part.clone(),
     };
     interrupt::listen()?;
     let bar = progress(videos_to_check(&dataset, &options));
@@ -184,17 +205,23 @@ pub fn run(args: DataArgs) -> Result<()> {
         );
     }
 
-    let others = dataset.parts.iter().filter(|part| part.name != "train");
-    let doubts: Vec<String> = others.flat_map(|part| dataset.doubts("train", &part.name)).collect();
+    let trained = train_part.as_deref().unwrap_or(TRAIN);
+    let others = dataset.parts.iter().filter(|part| part.name != trained);
+    let doubts: Vec<String> = others.flat_map(|part| dataset.doubts(trained, &part.name)).collect();
     let mut out = std::io::stdout().lock();
     if args.json {
         let (parts, problems) = (&report.parts, &report.problems);
-        let result = json!({"labels": dataset.labels, "parts": parts, "problems": problems, "doubts": doubts});
+        let result = json!({
+            "labels": dataset.labels, "train_part": train_part, "parts": parts, "problems": problems, "doubts": doubts,
+        });
         writeln!(out, "{result:#}")?;
     } else {
         print(&mut out, &dataset, &report)?;
         for doubt in &doubts {
             writeln!(out, "warning: {doubt}")?;
+        }
+        if let Some(settings) = settings(train_part.as_deref(), &names) {
+            writeln!(out, "{settings}")?;
         }
     }
     match report.problems.is_empty() {
@@ -217,6 +244,20 @@ fn names(out: &mut impl Write, part: &str, what: &str, names: &[String]) -> Resu
         writeln!(out, "  {part} {what}: and {} more (--json names all)", names.len() - SHOWN)?;
     }
     Ok(())
+}
+
+/// What to set for training on a dataset whose parts are not called as training expects.
+fn settings(train_part: Option<&str>, names: &[String]) -> Option<String> {
+    let train_part = train_part?;
+    let mut settings = String::new();
+    if train_part != TRAIN {
+        settings += &format!(" --set train_part={train_part}");
+    }
+    if !names.iter().any(|name| name == VAL) {
+        let other = names.iter().find(|name| *name != train_part);
+        settings += &format!(" --set val_part={}", other.map_or(train_part, String::as_str));
+    }
+    (!settings.is_empty()).then(|| format!("train with{settings}"))
 }
 
 fn print(out: &mut impl Write, dataset: &Dataset, report: &CheckReport) -> Result<()> {

@@ -24,6 +24,8 @@ const BAR_AFTER: Duration = Duration::from_millis(700);
 /// Arguments of `unscene predict`.
 #[derive(Args)]
 #[command(after_help = "\
+Videos of more than 4 hours, 864,000 frames or 8192 x 4320 pixels are refused; `unscene serve` has flags for these limits.
+
 Examples:
   unscene predict --bundle bundles/first video.mp4
   unscene predict --bundle bundles/first --json *.mp4 | jq -r '[.file, .predictions[0].label] | @tsv'
@@ -152,5 +154,16 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use unscene_media::Limits;
+
+    #[test]
+    fn the_help_says_the_limits() {
+        let said = Limits { max_duration_s: 4.0 * 3600.0, max_pixels: 8192 * 4320, max_frames: 864_000 };
+        assert_eq!(Limits::default(), said, "change the help of `predict` too");
     }
 }

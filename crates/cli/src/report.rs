@@ -11,7 +11,6 @@ use plotters::prelude::*;
 use serde_json::Value;
 
 use crate::files;
-use crate::training::adversaries;
 
 /// Arguments of `unscene report`.
 #[derive(Args)]
@@ -170,7 +169,8 @@ fn columns(runs: &[Run]) -> Vec<Column> {
 /// Curves: heading, part of the line, and name. Each adversary of any of the runs has its own.
 fn curves(runs: &[Run]) -> Vec<(String, &'static str, String)> {
     let lines = runs.iter().flat_map(|run| &run.epochs);
-    let adversaries: BTreeSet<&str> = lines.flat_map(adversaries).collect();
+    let adversaries: BTreeSet<&str> =
+        lines.filter(|line| line["train"]["anchor_loss"].is_null()).flat_map(other_losses).collect();
     let plain = |heading: &str, part, name: &str| (heading.to_string(), part, name.to_string());
     let mut curves = vec![
         plain("Action loss in training", "train", "action_loss"),
@@ -284,6 +284,13 @@ fn plot(runs: &[Run], part: &str, name: &str) -> Result<Option<String>> {
         area.present()?;
     }
     Ok(Some(svg))
+}
+
+/// Names of the losses of a line of `metrics.jsonl` beside that of actions: of adversaries in pretraining, of proposals and segments
+/// in localization.
+pub fn other_losses(line: &Value) -> impl Iterator<Item = &str> {
+    let names = line["train"].as_object().into_iter().flat_map(|losses| losses.keys());
+    names.filter_map(|name| name.strip_suffix("_loss")).filter(|name| *name != "action")
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+#[cfg(feature = "train")]
+use anyhow::Context;
+use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Map, Value};
 use unscene_data::ClipForm;

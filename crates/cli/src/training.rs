@@ -1,6 +1,7 @@
 //! What the commands that train have in common: their options, the progress bar, the run folder.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,14 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
+use unscene_data::Failure;
 use unscene_train::fit::{Event, FitConfig, Outcome, Task, Training, fit};
 use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, TrainError, finish_run, load_snapshot, open_device};
 
 use crate::config::Preset;
 use crate::failure::Interrupted;
 use crate::interrupt;
+use crate::report::other_losses;
 
 /// Options of every command that trains.
 #[derive(Args)]
@@ -133,6 +136,7 @@ fn train(
         false => bar.println(line),
     };
     let failed = Cell::new(None);
+    let known = RefCell::new(HashSet::new());
     let outcome = fit(task, settings, config, out, &|event| {
         match event {
             Event::Resumed { epoch, step } => say(format!("going on with epoch {}, step {step}", epoch + 1)),
@@ -141,6 +145,16 @@ fn train(
                 bar.set_prefix(format!("{}/{}", epoch + 1, settings.epochs));
                 let shown: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
                 bar.set_message(format!("lr {lr:.2e}, {}", shown.join(", ")));
+            }
+            Event::Failed { epoch, failures } => {
+                let mut known = known.borrow_mut();
+                let new: Vec<&Failure> = failures.iter().filter(|failure| known.insert((*failure).clone())).collect();
+                if let Some(Failure { id, reason }) = new.first() {
+                    let (epoch, count) = (epoch + 1, new.len());
+                    bar.suspend(|| {
+                        eprintln!("warning: epoch {epoch}: {count} videos could not be read, {id} for one: {reason}")
+                    });
+                }
             }
             Event::Epoch(line) if args.json => failed.set(writeln!(std::io::stdout(), "{line}").err()),
             Event::Epoch(line) => say(describe(line)),
@@ -160,14 +174,14 @@ fn train(
     Ok(outcome?)
 }
 
-/// An epoch in one line, with the loss of every adversary that it names.
+/// An epoch in one line, with every loss that it names.
 fn describe(line: &Value) -> String {
     let number = |of: &str, name: &str| line[of][name].as_f64();
     let mut shown = vec![
         ("train loss".to_string(), number("train", "action_loss")),
         ("accuracy".to_string(), number("train", "accuracy")),
     ];
-    shown.extend(adversaries(line).map(|name| (format!("{name} loss"), number("train", &format!("{name}_loss")))));
+    shown.extend(other_losses(line).map(|name| (format!("{name} loss"), number("train", &format!("{name}_loss")))));
     shown.push(("entropy".to_string(), number("train", "entropy")));
     shown.push(("val loss".to_string(), number("val", "loss")));
     shown.push(("val accuracy".to_string(), number("val", "accuracy")));
@@ -180,12 +194,6 @@ fn describe(line: &Value) -> String {
     let seconds = line["seconds"].as_f64().unwrap_or(0.0);
     let waited = line["waited_s"].as_f64().unwrap_or(0.0) / seconds.max(1e-9) * 100.0;
     text + &format!(", {seconds:.0} s, {waited:.1} % of it waiting for data")
-}
-
-/// Names of the adversaries whose losses a line of `metrics.jsonl` has.
-pub fn adversaries(line: &Value) -> impl Iterator<Item = &str> {
-    let names = line["train"].as_object().into_iter().flat_map(|losses| losses.keys());
-    names.filter_map(|name| name.strip_suffix("_loss")).filter(|name| *name != "action")
 }
 
 #[cfg(test)]

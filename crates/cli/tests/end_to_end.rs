@@ -18,7 +18,7 @@ fn parsed(text: &str) -> Value {
 fn a_model_is_made_exported_and_used() {
     let folder = tempfile::tempdir().unwrap();
     let (run, out) = (folder.path().join("run"), folder.path().join("bundle"));
-    assert!(init(&run).contains("r3d10-hara, 3 classes"));
+    assert!(init(&run).contains("r3d10-hara to classify, 3 classes"));
     let exported = done([
         "export".as_ref(),
         "--onnx".as_ref(),

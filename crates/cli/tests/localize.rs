@@ -77,7 +77,10 @@ fn a_localizer_is_trained_measured_exported_and_used() {
     assert!((average(&again) - average(&by_run)).abs() < 1e-9, "{again}");
 
     for (args, part) in [
-        (vec!["eval", "action", "--run", out.as_str(), "--annotations", "."], "trained to localize"),
+        (
+            vec!["finetune", "classify", "--from", out.as_str(), "--preset", "paper", "--out", "none"],
+            "trained to localize",
+        ),
         (vec!["eval", "localize", "--run", pretrained.as_str()], "trained to classify"),
         (vec!["eval", "localize", "--run", out.as_str(), "--part", "night"], "there is no part \"night\""),
         (vec!["eval", "localize", "--run", out.as_str(), "--videos", "/no/videos"], "/no/videos"),

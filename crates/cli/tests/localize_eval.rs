@@ -111,7 +111,7 @@ fn what_cannot_be_scored_is_named() {
     assert!(out.contains("line 3, video_test_0000002: found the class 8, expected one of 7 Bow, 9 Wave"), "{out}");
 
     for (annotations, more, part) in [
-        ("annotation_test", &["--part", "val"][..], "there is no part \"val\"; the annotations have test"),
+        ("annotation_test", &["--part", "val"][..], "there is no part \"val\""),
         ("annotation_test", &["--protocol", "coco"], "expected thumos14 or activitynet"),
         ("annotation_test", &["--nms", "1.5"], "--nms must be from 0 to below 1"),
         ("annotation_test", &["--proposals-per-video", "0"], "--proposals-per-video must be above 0"),

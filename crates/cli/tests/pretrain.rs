@@ -121,3 +121,46 @@ fn a_printed_config_is_a_config() {
     std::fs::write(&path, &printed).unwrap();
     assert_eq!(done(["pretrain", "--config", text(&path), "--print-config"]), printed);
 }
+
+#[test]
+fn videos_that_cannot_be_read_are_named_and_too_many_end_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = folder.path().join("stage");
+    done(["stage", "--preset", "tiny", "--train", "20", "--val", "10", "--test", "0", "--out", text(&stage)]);
+    // Two of twenty to train on, and one of ten to validate with.
+    let spoil = |list: &str, count| {
+        let list = std::fs::read_to_string(stage.join(list)).unwrap();
+        let paths = list.lines().skip(1).take(count).map(|line| line.split_once(',').unwrap().0.to_string());
+        paths.inspect(|path| std::fs::write(stage.join(path), "no video").unwrap()).collect::<Vec<_>>()
+    };
+    let mut spoilt = spoil("train.csv", 2);
+    spoilt.extend(spoil("val.csv", 1));
+    let out = folder.path().join("run");
+    let out = ["--out", text(&out), "--json"];
+    let ended = run(pretrain(folder.path(), &out));
+    assert!(ended.code == Some(2) && ended.err.contains("2 of 20 videos"), "{ended:?}");
+    assert!(ended.err.contains("more than the 5.0 % that may fail"), "{ended:?}");
+    std::fs::remove_dir_all(folder.path().join("run")).unwrap();
+
+    // With leave, the second epoch has nothing new to say.
+    let ended = run(pretrain(folder.path(), &[&out[..], &["--set", "max_failed=0.1"]].concat()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let warnings: Vec<&str> = ended.err.lines().collect();
+    let [warning] = warnings[..] else { panic!("{warnings:?}") };
+    assert!(warning.starts_with("warning: epoch 1: 3 videos could not be read, "), "{warning}");
+    for line in ended.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        assert_eq!(line["failed"], 3);
+        let mut named: Vec<String> = line["failures"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|failure| format!("{}.mp4", failure["id"].as_str().unwrap()))
+            .collect();
+        named.sort();
+        spoilt.sort();
+        assert_eq!(named, spoilt);
+    }
+    std::fs::remove_dir_all(folder.path().join("run")).unwrap();
+    let ended = run(pretrain(folder.path(), &[&out[..], &["--set", "max_failed=1.5"]].concat()));
+    assert!(ended.err.contains("max_failed is 1.5"), "{ended:?}");
+}

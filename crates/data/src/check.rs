@@ -24,6 +24,8 @@ pub struct CheckOptions {
     pub workers: usize,
     /// Share of unreadable videos from which on training would stop.
     pub max_failed: f64,
+    /// The part that is trained on: every label needs a video there. `None` where none is, which is a problem.
+    pub train_part: Option<String>,
 }
 
 /// What a check found.
@@ -83,7 +85,15 @@ pub fn check(dataset: &Dataset, options: &CheckOptions, control: &CheckControl<'
     for part in &dataset.parts {
         parts.push(check_part(part, &dataset.labels, options, &done, control));
     }
-    let problems = parts.iter().flat_map(|part| problems(part, options.max_failed)).collect();
+    let mut problems: Vec<String> = parts.iter().flat_map(|part| problems(part, options)).collect();
+    if options.train_part.is_none() {
+        let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+        let (all, first) = (names.join(", "), names.first().copied().unwrap_or("NAME"));
+        problems.push(format!(
+            "none of the parts {all} is called \"train\": say which is trained on, here with --part {first} and in \
+             training with --set train_part={first}"
+        ));
+    }
     Ok(CheckReport { parts, problems })
 }
 
@@ -158,8 +168,9 @@ fn read(item: &Item, form: &ClipForm) -> Result<bool> {
     Ok(is_whole)
 }
 
-/// Why training on a part, or testing on it, would fail.
-fn problems(part: &PartReport, max_failed: f64) -> Vec<String> {
+/// Why training on a part, or testing on it, would fail. A label without videos is a problem only where it is to be learned.
+fn problems(part: &PartReport, options: &CheckOptions) -> Vec<String> {
+    let max_failed = options.max_failed;
     let PartReport { name, found, missing, read, unreadable, per_label, .. } = part;
     let mut problems = Vec::new();
     if *found == 0 {
@@ -168,7 +179,7 @@ fn problems(part: &PartReport, max_failed: f64) -> Vec<String> {
         return problems;
     }
     let empty: Vec<&str> = per_label.iter().filter(|count| count.videos == 0).map(|count| &*count.label).collect();
-    if name == "train" && !empty.is_empty() {
+    if options.train_part.as_ref() == Some(name) && !empty.is_empty() {
         let shown = empty.iter().take(5).copied().collect::<Vec<_>>().join(", ");
         let more = if empty.len() > 5 { ", ..." } else { "" };
         problems.push(format!("{name}: {} labels have no video: {shown}{more}", empty.len()));

@@ -63,6 +63,15 @@ pub struct Part {
     pub missing: Vec<PathBuf>,
 }
 
+impl Part {
+    /// What is doubtful about a part of which the disk lacks some videos; nothing when all are there.
+    pub fn absent(&self) -> Option<String> {
+        let first = self.missing.first()?;
+        let (name, count, of) = (&self.name, self.missing.len(), self.missing.len() + self.items.len());
+        Some(format!("{count} of {of} listed videos of {name:?} are not on disk, {} for one", first.display()))
+    }
+}
+
 /// Labelled videos in parts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
@@ -133,5 +142,13 @@ mod tests {
         assert!(doubts[1].contains("1 of 3 labels") && doubts[1].contains("\"z\""), "{doubts:?}");
         assert_eq!(dataset.doubts("train", "val"), Vec::<String>::new());
         assert!(dataset.doubts("train", "train")[0].contains("memory"));
+    }
+
+    #[test]
+    fn what_the_disk_lacks_is_counted() {
+        let item = Item { id: "a".into(), media: Media::Video("a".into()), span: Span::Whole, label: 0 };
+        let part = Part { name: "train".into(), items: vec![item], missing: vec!["b.mp4".into(), "c.mp4".into()] };
+        assert_eq!(part.absent().unwrap(), "2 of 3 listed videos of \"train\" are not on disk, b.mp4 for one");
+        assert_eq!(Part { missing: vec![], ..part }.absent(), None);
     }
 }

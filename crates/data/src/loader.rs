@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::augment::{Augmentation, shuffled};
 use crate::clip::{ClipForm, Sample, Views, draw_clip, test_clips};
@@ -87,7 +87,7 @@ impl Batch {
 }
 
 /// A video that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
     /// Its item's id.
     pub id: String,
@@ -160,6 +160,7 @@ impl Loader {
             options,
             next: 0,
             failures: vec![],
+            taken: 0,
             failed: false,
         }
     }
@@ -266,7 +267,8 @@ impl Drop for TestClips {
 
 /// The batches of an epoch. Dropping it stops the workers.
 ///
-/// A video that fails leaves its batch one clip smaller and is named in [`Epoch::failures`].
+/// A video that fails leaves its batch one clip smaller, down to none, and is named in [`Epoch::failures`]. The batches after
+/// it are the same.
 pub struct Epoch {
     order: Arc<[usize]>,
     items: Arc<[Item]>,
@@ -274,6 +276,8 @@ pub struct Epoch {
     pool: Pool,
     next: usize,
     failures: Vec<Failure>,
+    /// How many of them were taken.
+    taken: usize,
     failed: bool,
 }
 
@@ -283,10 +287,19 @@ impl Epoch {
         &self.failures
     }
 
+    /// Those that [`Epoch::take_failures`] has not given before.
+    pub fn take_failures(&mut self) -> Vec<Failure> {
+        self.failures[std::mem::replace(&mut self.taken, self.failures.len())..].to_vec()
+    }
+
     fn next_batch(&mut self) -> Result<Option<Batch>> {
+        let end = (self.next + self.options.batch).min(self.order.len());
+        if self.next == end {
+            return Ok(None);
+        }
         let mut batch = Batch::default();
         batch.input.reserve_exact(self.options.batch * self.options.form.dims().len());
-        while self.next < self.order.len() && (batch.is_empty() || !self.next.is_multiple_of(self.options.batch)) {
+        while self.next < end {
             let index = self.order[self.next];
             match self.pool.take(self.next)? {
                 Ok(input) => batch.push(index, self.items[index].label, &input),
@@ -305,7 +318,7 @@ impl Epoch {
             }
             self.next += 1;
         }
-        Ok((!batch.is_empty()).then_some(batch))
+        Ok(Some(batch))
     }
 }
 

@@ -280,6 +280,14 @@ fn failures_are_named_and_too_many_end_the_epoch() {
     assert_eq!(read.failures().len(), 1);
     assert_eq!(read.failures()[0].id, "audio.mp4");
     assert!(read.failures()[0].reason.contains("no video stream"), "{:?}", read.failures());
+    assert_eq!((read.take_failures().len(), read.take_failures().len()), (1, 0), "taken once");
+
+    // A batch in which everything fails is empty, and those after it are what they would be.
+    let alone = Loader::new(with_bad.clone(), LoaderOptions { max_failed: 0.1, ..options(2, 1) }).unwrap();
+    let lengths: Vec<usize> = epoch(&alone, 0, 0).iter().map(Batch::len).collect();
+    let at = lengths.iter().position(|length| *length == 0).unwrap();
+    assert_eq!((lengths.len(), lengths.iter().sum::<usize>()), (12, 11));
+    assert_eq!(epoch(&alone, 0, at + 1), epoch(&alone, 0, 0)[at + 1..]);
 
     let strict = Loader::new(with_bad, options(2, 4)).unwrap();
     let errors: Vec<DataError> = strict.epoch(0, 0).filter_map(Result::err).collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use unscene_data::json_differences;
+use unscene_data::{Failure, json_differences};
 use unscene_models::run::RunConfig;
 
 use crate::events::EventFile;
@@ -41,7 +41,7 @@ pub trait Task {
         vec![]
     }
 
-    /// Does one step, and says what came out.
+    /// Does one step, and says what came out; nothing when none of its videos could be read.
     ///
     /// # Errors
     /// When the data cannot be read or the loss is not a number.
@@ -52,6 +52,11 @@ pub trait Task {
     /// # Errors
     /// When the data cannot be read.
     fn validate(&mut self) -> Result<Metrics, TrainError>;
+
+    /// The videos that could not be read since the last call, in training or validation.
+    fn take_failures(&mut self) -> Vec<Failure> {
+        vec![]
+    }
 }
 
 /// A task whose result is a run folder.
@@ -69,6 +74,9 @@ pub trait Training: Task {
     /// was called.
     fn run_config(&self, command: &str) -> RunConfig;
 }
+
+/// So many of an epoch's failures are named in `metrics.jsonl`; all are counted.
+const NAMED: usize = 20;
 
 /// Settings of the loop. The defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,6 +133,13 @@ pub enum Event<'a> {
         /// Of this step.
         metrics: &'a Metrics,
     },
+    /// Videos of an epoch that could not be read, where there were some. Comes before the epoch is over.
+    Failed {
+        /// From 0.
+        epoch: usize,
+        /// Each once.
+        failures: &'a [Failure],
+    },
     /// An epoch is over: a line of `metrics.jsonl`.
     Epoch(&'a Value),
 }
@@ -174,11 +189,15 @@ pub fn fit(
         schedule: Default::default(),
         best: None,
         sums: Metrics::new(),
+        skipped: 0,
+        failures: vec![],
         config: run_config.clone(),
     };
     if let Some(newest) = newest(&snapshots)? {
         let found = read_progress(&newest)?.config;
-        let differences = json_differences("", &found, run_config);
+        let mut differences = json_differences("", &found, run_config);
+        // How many videos may fail changes no number: after an error it may be raised.
+        differences.retain(|difference| !difference.starts_with("max_failed: "));
         if !differences.is_empty() {
             return Err(TrainError::OtherConfig { path: newest, differences: differences.join("; ") });
         }
@@ -200,6 +219,8 @@ pub fn fit(
         while progress.step < steps {
             let metrics = task.step(&mut sgd).map_err(|error| error.at(epoch, progress.step + 1))?;
             progress.step += 1;
+            progress.skipped += usize::from(metrics.is_empty());
+            progress.failed(task.take_failures());
             for (name, value) in &metrics {
                 *progress.sums.entry(name.clone()).or_default() += value;
             }
@@ -220,12 +241,14 @@ pub fn fit(
         if !loss.is_finite() {
             return Err(TrainError::Diverged { what: "validation", value: loss }.at(epoch, steps));
         }
-        let means: Metrics =
-            progress.sums.iter().map(|(name, sum)| (name.clone(), sum / steps.max(1) as f64)).collect();
+        progress.failed(task.take_failures());
+        let done = steps.saturating_sub(progress.skipped).max(1) as f64;
+        let means: Metrics = progress.sums.iter().map(|(name, sum)| (name.clone(), sum / done)).collect();
         let waited_s = progress.sums.get("waited_s").copied().unwrap_or(0.0);
         let line = json!({
             "epoch": epoch, "lr": sgd.config.lr, "train": means, "val": validated,
             "seconds": seconds, "waited_s": waited_s,
+            "failed": progress.failures.len(), "failures": progress.failures.iter().take(NAMED).collect::<Vec<_>>(),
         });
         append(&log, &line)?;
         let named = |part: &'static str, values: &Metrics| {
@@ -236,8 +259,8 @@ pub fn fit(
 
         let is_best = progress.best.is_none_or(|(best, _)| loss < best);
         config.schedule.advance(&mut progress.schedule, loss, config.epochs);
-        progress.epoch += 1;
-        progress.step = 0;
+        let failures = std::mem::take(&mut progress.failures);
+        (progress.epoch, progress.step, progress.skipped) = (epoch + 1, 0, 0);
         progress.sums.clear();
         if is_best {
             progress.best = Some((loss, epoch));
@@ -245,6 +268,9 @@ pub fn fit(
         }
         snapshots.save(&task.nets(), &sgd, &progress).map_err(|error| error.at(epoch, steps))?;
         saved = Instant::now();
+        if !failures.is_empty() {
+            let _ = watch(Event::Failed { epoch, failures: &failures });
+        }
         if watch(Event::Epoch(&line)).is_break() && progress.epoch < config.epochs {
             return Ok(Outcome::Interrupted { epoch: progress.epoch, step: 0 });
         }

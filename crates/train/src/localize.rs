@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use tch::{Device, Tensor};
 use unscene_data::untrimmed::{Buffer, Untrimmed, buffer_items, buffers};
-use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Loader, LoaderOptions};
+use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Failure, Loader, LoaderOptions};
 use unscene_models::rc3d::names;
 use unscene_models::run::RunConfig;
 use unscene_vision::{Segment, anchors as anchors_of, match_anchors, propose, sample_anchors, sample_regions};
@@ -46,6 +46,8 @@ pub struct Localizing {
     val: Part,
     epochs: Option<Epoch>,
     epoch: usize,
+    /// Videos that could not be read, not yet taken by the loop.
+    failures: Vec<Failure>,
     started: Option<Started>,
     doubts: Vec<String>,
     device: Device,
@@ -88,6 +90,7 @@ impl Localizing {
             batch: config.batch,
             seed: config.seed,
             workers,
+            max_failed: config.max_failed,
             ..LoaderOptions::default()
         };
         let mut doubts = vec![];
@@ -107,6 +110,7 @@ impl Localizing {
             val,
             epochs: None,
             epoch: 0,
+            failures: vec![],
             started: None,
             doubts,
             device,
@@ -259,11 +263,14 @@ impl Task for Localizing {
 
     fn step(&mut self, sgd: &mut Sgd) -> Result<Metrics, TrainError> {
         let waiting = Instant::now();
-        let no_batch = || TrainError::Data("the videos of a whole batch could not be read".into());
-        let epochs = self.epochs.as_mut().ok_or_else(no_batch)?;
-        let batches = epochs.take(self.config.fit.accumulate).collect::<Result<Vec<_>, _>>()?;
+        let no_epoch = || TrainError::Data("a step before its epoch".into());
+        let epochs = self.epochs.as_mut().ok_or_else(no_epoch)?;
+        let mut batches = epochs.take(self.config.fit.accumulate).collect::<Result<Vec<_>, _>>()?;
+        self.failures.extend(epochs.take_failures());
+        // Those of which no video could be read.
+        batches.retain(|batch| !batch.is_empty());
         if batches.is_empty() {
-            return Err(no_batch());
+            return Ok(Metrics::new());
         }
         let mut metrics = Metrics::from([("waited_s".to_string(), waiting.elapsed().as_secs_f64())]);
         let share = 1.0 / batches.len() as f64;
@@ -280,7 +287,7 @@ impl Task for Localizing {
                 *metrics.entry(name.into()).or_default() += share * value;
                 total = Some(total.map_or(Ok(loss.shallow_clone()), |sum| sum.f_add(&loss))?);
             }
-            let total = total.ok_or_else(no_batch)?;
+            let total = total.ok_or_else(no_epoch)?;
             gradients.add(Gradients::of(&total.f_mul_scalar(share)?, &[&self.model])?)?;
         }
         sgd.step(0, &[&self.model], gradients)?;
@@ -290,8 +297,13 @@ impl Task for Localizing {
     fn validate(&mut self) -> Result<Metrics, TrainError> {
         let mut sums = Metrics::new();
         let mut batches = 0.0;
-        for batch in self.val.loader.epoch(0, 0) {
-            let losses = tch::no_grad(|| self.losses(&self.val, &batch?, 0, Mode::Eval))?;
+        let mut epoch = self.val.loader.epoch(0, 0);
+        for batch in epoch.by_ref() {
+            let batch = batch?;
+            if batch.is_empty() {
+                continue;
+            }
+            let losses = tch::no_grad(|| self.losses(&self.val, &batch, 0, Mode::Eval))?;
             for (name, loss) in LOSSES.into_iter().zip(losses) {
                 let value = loss.f_double_value(&[])?;
                 *sums.entry(name.into()).or_default() += value;
@@ -299,9 +311,14 @@ impl Task for Localizing {
             }
             batches += 1.0;
         }
+        self.failures.extend(epoch.take_failures());
         sums.values_mut().for_each(|sum| *sum /= batches);
         sums.insert("buffers".into(), batches);
         Ok(sums)
+    }
+
+    fn take_failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.failures)
     }
 }
 

@@ -7,7 +7,7 @@ mod streams;
 use std::time::Instant;
 
 use tch::{Device, Kind, Tensor};
-use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Loader, LoaderOptions, Part};
+use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Failure, Loader, LoaderOptions, Part};
 use unscene_models::heads::AdversaryConfig;
 use unscene_models::r3d::ModelError;
 use unscene_models::run::{RunConfig, RunFolder};
@@ -35,6 +35,8 @@ pub struct Pretraining {
     masked: Option<Loader>,
     val: Loader,
     epochs: Option<(Epoch, Option<Epoch>)>,
+    /// Videos that could not be read, not yet taken by the loop.
+    failures: Vec<Failure>,
     /// What is doubtful about the data.
     doubts: Vec<String>,
     /// What the run to begin with gave.
@@ -64,7 +66,9 @@ impl Pretraining {
             })
         };
         let (train, val) = (part(&config.train_part)?, part(&config.val_part)?);
-        let doubts = dataset.doubts(&config.train_part, &config.val_part);
+        let parts = if config.train_part == config.val_part { vec![&train] } else { vec![&train, &val] };
+        let mut doubts: Vec<String> = parts.into_iter().filter_map(Part::absent).collect();
+        doubts.extend(dataset.doubts(&config.train_part, &config.val_part));
         check_labels(&dataset.labels, &train.items)?;
         if config.model.classes != dataset.labels.len() {
             let (found, expected) = (config.model.classes, dataset.labels.len());
@@ -81,6 +85,7 @@ impl Pretraining {
             batch: config.batch,
             seed: config.seed,
             workers,
+            max_failed: config.max_failed,
             ..LoaderOptions::default()
         };
         let ordinary = Loader::new(train.items.clone(), options.clone())?;
@@ -114,6 +119,7 @@ impl Pretraining {
             masked,
             val,
             epochs: None,
+            failures: vec![],
             doubts,
             started: None,
             device,
@@ -136,16 +142,18 @@ impl Pretraining {
         clips(batch, &self.form, self.device)
     }
 
-    /// The next batches of both streams, for one step.
+    /// The next batches of both streams, for one step. Those of which no video could be read are left out.
     fn read(&mut self) -> Result<(Vec<DataBatch>, Vec<DataBatch>), TrainError> {
-        let no_batch = || TrainError::Data("the videos of a whole batch could not be read".into());
-        let (ordinary, masked) = self.epochs.as_mut().ok_or_else(no_batch)?;
+        let Some((ordinary, masked)) = &mut self.epochs else { return Ok((vec![], vec![])) };
         let most = self.config.fit.accumulate;
-        let ordinary = ordinary.take(most).collect::<Result<Vec<_>, _>>()?;
-        let masked = masked.iter_mut().flat_map(|masked| masked.take(ordinary.len()));
-        let masked = masked.collect::<Result<Vec<_>, _>>()?;
-        let is_short = self.config.confusion.is_some() && masked.is_empty();
-        if ordinary.is_empty() || is_short { Err(no_batch()) } else { Ok((ordinary, masked)) }
+        let mut next = |stream: &mut Epoch| {
+            let batches = stream.take(most).collect::<Result<Vec<_>, _>>()?;
+            self.failures.extend(stream.take_failures());
+            Ok::<_, TrainError>(batches.into_iter().filter(|batch| !batch.is_empty()).collect::<Vec<_>>())
+        };
+        let ordinary = next(ordinary)?;
+        let masked = masked.as_mut().map(next).transpose()?.unwrap_or_default();
+        Ok((ordinary, masked))
     }
 
     fn ordinary_batch(&self, batch: &DataBatch) -> Result<Batch, TrainError> {
@@ -251,6 +259,9 @@ impl Task for Pretraining {
     fn step(&mut self, sgd: &mut Sgd) -> Result<Metrics, TrainError> {
         let waiting = Instant::now();
         let (ordinary, masked) = self.read()?;
+        if ordinary.is_empty() || (masked.is_empty() && self.masked.is_some()) {
+            return Ok(Metrics::new());
+        }
         let waited_s = waiting.elapsed().as_secs_f64();
 
         let batches = ordinary.iter().map(|batch| self.ordinary_batch(batch)).collect::<Result<Vec<_>, _>>()?;
@@ -279,8 +290,12 @@ impl Task for Pretraining {
 
     fn validate(&mut self) -> Result<Metrics, TrainError> {
         let (mut loss, mut right, mut clips) = (0.0, 0.0, 0.0);
-        for batch in self.val.epoch(0, 0) {
+        let mut batches = self.val.epoch(0, 0);
+        for batch in batches.by_ref() {
             let batch = batch?;
+            if batch.is_empty() {
+                continue;
+            }
             let labels = self.labels_of(&batch)?;
             let logits = tch::no_grad(|| self.model.forward(&self.tensor(&batch)?, Mode::Eval))?.swap_remove(0);
             let n = batch.len() as f64;
@@ -289,6 +304,11 @@ impl Task for Pretraining {
             right += logits.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Float)?.f_double_value(&[])?;
             clips += n;
         }
+        self.failures.extend(batches.take_failures());
         Ok(Metrics::from([("loss".into(), loss / clips), ("accuracy".into(), right / clips), ("clips".into(), clips)]))
+    }
+
+    fn take_failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.failures)
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
+use unscene_data::Failure;
 
 use crate::run::{shape, values};
 use crate::schedule::ScheduleState;
@@ -24,8 +25,25 @@ pub struct Progress {
     pub best: Option<(f64, usize)>,
     /// Sums over the steps of the epoch in work.
     pub sums: BTreeMap<String, f64>,
+    /// Steps of it that had nothing to learn from.
+    #[serde(default)]
+    pub skipped: usize,
+    /// Videos of it that could not be read, each once.
+    #[serde(default)]
+    pub failures: Vec<Failure>,
     /// The run's config, to be compared when it goes on.
     pub config: serde_json::Value,
+}
+
+impl Progress {
+    /// Adds videos that could not be read. A stream may have a video several times.
+    pub(crate) fn failed(&mut self, failures: Vec<Failure>) {
+        for failure in failures {
+            if !self.failures.contains(&failure) {
+                self.failures.push(failure);
+            }
+        }
+    }
 }
 
 /// The folder of a run's snapshots: the last two, and the best.

@@ -2,13 +2,14 @@
 
 mod common;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use common::{formula_net, tensor};
 use serde_json::{Value, json};
 use tch::Tensor;
+use unscene_data::Failure;
 use unscene_models::heads::AdversaryConfig;
 use unscene_models::r3d::R3dConfig;
 use unscene_train::fit::{Event, FitConfig, Metrics, Outcome, Task, fit};
@@ -28,6 +29,9 @@ struct Tiny {
     broken: Option<usize>,
     /// The step of all after which a weight is none.
     exploded: Option<usize>,
+    /// The step of all whose videos cannot be read.
+    unread: Option<usize>,
+    failures: Vec<Failure>,
 }
 
 impl Tiny {
@@ -41,6 +45,8 @@ impl Tiny {
             step: 0,
             broken: None,
             exploded: None,
+            unread: None,
+            failures: vec![],
         }
     }
 }
@@ -61,6 +67,12 @@ impl Task for Tiny {
 
     fn step(&mut self, sgd: &mut Sgd) -> Result<Metrics, TrainError> {
         let number = self.epoch * STEPS + self.step;
+        if self.unread == Some(number) {
+            self.step += 1;
+            // Both streams have it.
+            self.failures.extend([failure("bad"), failure("bad")]);
+            return Ok(Metrics::new());
+        }
         let broken = if self.broken == Some(number) { f64::NAN } else { 1.0 };
         let clips = tensor(&format!("clips{number}"), &[2, 3, 8, 32, 32]) * broken;
         let labels = Tensor::from_slice(&[number as i64 % 4, (number as i64 + 1) % 4]);
@@ -77,12 +89,23 @@ impl Task for Tiny {
         Ok(Metrics::from([("action".into(), losses.action), ("entropy".into(), unsure)]))
     }
 
+    fn take_failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.failures)
+    }
+
     fn validate(&mut self) -> Result<Metrics, TrainError> {
+        if self.unread.is_some() {
+            self.failures.extend((0..30).map(|number| failure(&format!("val {number}"))));
+        }
         let clips = tensor("val", &[2, 3, 8, 32, 32]);
         let logits = tch::no_grad(|| self.model.forward(&clips, Mode::Eval))?.remove(0);
         let loss = logits.cross_entropy_for_logits(&Tensor::from_slice(&[0i64, 1])).double_value(&[]);
         Ok(Metrics::from([("loss".into(), loss)]))
     }
+}
+
+fn failure(id: &str) -> Failure {
+    Failure { id: id.into(), reason: format!("{id}.mp4: no video") }
 }
 
 fn config() -> FitConfig {
@@ -217,4 +240,57 @@ fn what_a_killed_program_was_writing_is_removed() {
     }
     Snapshots::open(&checkpoint).unwrap();
     assert!(!partial.exists() && other.exists());
+}
+
+#[test]
+fn videos_that_fail_are_counted_and_named_also_after_an_interruption() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    // The second step of the second epoch.
+    let unread = Some(STEPS + 1);
+    let (seen, losses) = (RefCell::new(vec![]), RefCell::new(vec![]));
+    let mut task = Tiny { unread, ..Tiny::new() };
+    fit(&mut task, &config(), &json!({"seed": 1}), &whole, &|event| {
+        match event {
+            Event::Failed { epoch, failures } => {
+                seen.borrow_mut().push((epoch, failures.len(), failures[0].clone()));
+            }
+            Event::Step { epoch: 1, metrics, .. } => losses.borrow_mut().extend(metrics.get("action").copied()),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(seen.take(), [(0, 30, failure("val 0")), (1, 31, failure("bad")), (2, 30, failure("val 0"))]);
+    let expected = result(&task, &whole);
+    let line = &expected.1[1];
+    assert_eq!((&line["failed"], line["failures"].as_array().unwrap().len()), (&json!(31), 20));
+    assert_eq!(line["failures"][0], json!({"id": "bad", "reason": "bad.mp4: no video"}));
+
+    // A step without videos counts in no mean.
+    let losses = losses.take();
+    assert_eq!(losses.len(), STEPS - 1);
+    assert_eq!(line["train"]["action"].as_f64().unwrap(), losses.iter().sum::<f64>() / losses.len() as f64);
+
+    // Interrupted between the failure and the end of its epoch, by another process.
+    let dir = folder.path().join("interrupted");
+    train(&mut Tiny { unread, ..Tiny::new() }, &dir, Some(STEPS + 2)).unwrap();
+    let mut task = Tiny { unread, ..Tiny::new() };
+    train(&mut task, &dir, None).unwrap();
+    assert_eq!(result(&task, &dir), expected);
+}
+
+#[test]
+fn the_share_that_may_fail_can_be_raised() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |config_of_run: serde_json::Value| {
+        let done = Cell::new(0);
+        fit(&mut Tiny::new(), &config(), &config_of_run, folder.path(), &|event| {
+            done.set(done.get() + usize::from(matches!(event, Event::Step { .. })));
+            if done.get() == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    };
+    run(json!({"seed": 1, "max_failed": 0.05})).unwrap();
+    run(json!({"seed": 1, "max_failed": 0.5})).unwrap();
+    assert!(run(json!({"seed": 2, "max_failed": 0.5})).is_err());
 }

@@ -86,6 +86,7 @@ fn config(set: &Set) -> PretrainConfig {
     let model = R3dConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 10 };
     let (cache, people) = (set.scenes.clone(), set.people.clone());
     PretrainConfig {
+        max_failed: 0.05,
         model,
         data: DatasetSpec { format: Format::Csv, annotations: set.stage.clone(), videos: None, split: 1 },
         train_part: "train".into(),
@@ -149,6 +150,22 @@ fn pretraining_is_the_same_interrupted_and_with_any_number_of_workers() {
     })
     .unwrap();
     assert_eq!(names.get(), 6);
+}
+
+#[test]
+fn videos_that_are_not_on_disk_are_doubtful() {
+    let set = set();
+    let base = PretrainConfig { adversaries: vec![], confusion: None, ..config(&set) };
+    let doubts = || Pretraining::new(base.clone(), 1, Device::Cpu).unwrap().doubts().to_vec();
+    assert_eq!(doubts(), Vec::<String>::new());
+    for (list, part) in
+        [("train.csv", "1 of 20 listed videos of \"train\""), ("val.csv", "1 of 10 listed videos of \"val\"")]
+    {
+        let video = &rows(&set.stage.join(list))[0][0];
+        std::fs::remove_file(set.stage.join(video)).unwrap();
+        let doubts = doubts();
+        assert!(doubts.iter().any(|doubt| doubt.starts_with(part) && doubt.contains(video)), "{doubts:?}");
+    }
 }
 
 #[test]

@@ -38,7 +38,13 @@ impl CacheWriter {
     pub fn open(path: &Path, origin: &CacheOrigin) -> Result<Self> {
         let failed = |error| database_error(path, error);
         let database = Connection::open(path).map_err(failed)?;
-        database.execute_batch(TABLES).map_err(failed)?;
+        let count = database.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0));
+        if count.map_err(failed)? > 0 && !matches!(meta(&database, path, "kind"), Ok(Some(_))) {
+            let problem = "a database, but no cache of scenes or people; choose another --out".into();
+            return Err(DataError::Cache { path: path.to_path_buf(), problem });
+        }
+        // Whole or not there: tables without their origin would be no cache.
+        database.execute_batch("BEGIN IMMEDIATE").and_then(|()| database.execute_batch(TABLES)).map_err(failed)?;
         let writer = CacheWriter { path: path.to_path_buf(), database };
         let wanted = [
             ("kind", Value::from(origin.kind.name())),
@@ -62,6 +68,7 @@ impl CacheWriter {
             }
         }
         writer.set_meta("version", env!("CARGO_PKG_VERSION"))?;
+        writer.database.execute_batch("COMMIT").map_err(failed)?;
         Ok(writer)
     }
 
@@ -154,4 +161,46 @@ fn put(database: &mut Connection, item: &Item, result: std::result::Result<&Anno
         }
     }
     change.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::CacheKind;
+    use super::*;
+
+    fn origin() -> CacheOrigin {
+        let (kind, model, settings) = (CacheKind::Scenes, "m".to_string(), Value::Null);
+        CacheOrigin { kind, model_sha256: model.clone(), model, settings, labels: vec!["a".into()] }
+    }
+
+    #[test]
+    fn a_database_of_somebody_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, tables) in [
+            ("contacts", "CREATE TABLE contacts (name TEXT); INSERT INTO contacts VALUES ('Ada')"),
+            // Tables of the same name.
+            ("meta", "CREATE TABLE meta (key TEXT, value TEXT); CREATE TABLE videos (id TEXT)"),
+            ("view", "CREATE VIEW meta AS SELECT 1 AS number"),
+        ] {
+            let path = folder.path().join(name);
+            Connection::open(&path).unwrap().execute_batch(tables).unwrap();
+            let before = std::fs::read(&path).unwrap();
+            let error = CacheWriter::open(&path, &origin()).err().unwrap().to_string();
+            assert!(error.contains(name) && error.contains("no cache of scenes or people"), "{error}");
+            assert!(std::fs::read(&path).unwrap() == before, "{name} was changed");
+        }
+    }
+
+    #[test]
+    fn a_cache_of_ours_is_gone_on_with_and_a_refused_one_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache");
+        CacheWriter::open(&path, &origin()).unwrap();
+        CacheWriter::open(&path, &origin()).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let other = CacheOrigin { labels: vec!["b".into()], model: "n".into(), ..origin() };
+        let error = CacheWriter::open(&path, &other).err().unwrap().to_string();
+        assert!(error.contains("made otherwise"), "{error}");
+        assert!(std::fs::read(&path).unwrap() == before);
+    }
 }

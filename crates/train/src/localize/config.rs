@@ -42,6 +42,9 @@ pub struct LocalizeConfig {
     /// Buffers in a batch.
     #[serde(default = "one_buffer")]
     pub batch: usize,
+    /// Share of a part's buffers that may fail to be read before training stops.
+    #[serde(default = "max_failed")]
+    pub max_failed: f64,
     /// What all chance is drawn from.
     #[serde(default)]
     pub seed: u64,
@@ -81,6 +84,10 @@ fn min_overlap() -> f64 {
 
 fn min_frames() -> usize {
     3
+}
+
+fn max_failed() -> f64 {
+    0.05
 }
 
 fn one_buffer() -> usize {
@@ -180,6 +187,7 @@ impl LocalizeConfig {
         let targets = &self.targets;
         let shares = [
             ("min_overlap", self.min_overlap),
+            ("max_failed", self.max_failed),
             ("targets.anchor_share", targets.anchor_share),
             ("targets.anchor_action", targets.anchor_action),
             ("targets.anchor_background", targets.anchor_background),

@@ -33,6 +33,9 @@ pub struct PretrainConfig {
     /// Clips in a batch; 32 in the paper.
     #[serde(default = "batch")]
     pub batch: usize,
+    /// Share of an epoch's videos that may fail before training ends with an error.
+    #[serde(default = "max_failed")]
+    pub max_failed: f64,
     /// What all chance is drawn from.
     #[serde(default)]
     pub seed: u64,
@@ -60,6 +63,10 @@ fn val_part() -> String {
 
 fn batch() -> usize {
     32
+}
+
+fn max_failed() -> f64 {
+    0.05
 }
 
 /// A protected attribute of every video, from a cache that `unscene annotate scenes` made: scenes, or any other labels.
@@ -165,6 +172,9 @@ impl PretrainConfig {
         }
         if self.adversaries.iter().any(|spec| spec.steps == 0) {
             return Some("adversary: steps is 0, expected at least 1".into());
+        }
+        if !(0.0..=1.0).contains(&self.max_failed) {
+            return Some(format!("max_failed is {}, expected a share from 0 to 1", self.max_failed));
         }
         if self.fit.accumulate == 0 {
             return Some("fit.accumulate is 0, expected at least 1".into());

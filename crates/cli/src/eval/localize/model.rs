@@ -9,9 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 use unscene_data::untrimmed::{Untrimmed, UntrimmedPart, UntrimmedSpec};
 use unscene_data::{Failure, Media};
-use unscene_engine::{
-    Bundle, EngineError, Localization, LocalizeForm, LocalizeOptions, Localizer, SegmentNms, localize_with,
-};
+use unscene_engine::{Bundle, EngineError, Localization, LocalizeForm, LocalizeOptions, Localizer, SegmentNms};
 use unscene_eval::localize::{Proposal, SegmentDetection};
 use unscene_media::Source;
 
@@ -168,7 +166,9 @@ impl Finder {
         let mut control = |_| interrupt::control();
         match &mut self.graphs {
             #[cfg(feature = "train")]
-            Graphs::Run(graphs) => localize_with(graphs.as_mut(), &self.form, source, options, &mut control),
+            Graphs::Run(graphs) => {
+                unscene_engine::localize_with(graphs.as_mut(), &self.form, source, options, &mut control)
+            }
             Graphs::Bundle(localizer) => localizer.localize(source, options, &mut control),
         }
     }
