@@ -133,6 +133,7 @@ fn videos_that_cannot_be_read_are_named_and_too_many_end_training() {
         spoilt.sort();
         assert_eq!(named, spoilt);
     }
-    let ended = run(pretrain(folder.path(), &[&out[..], &["--set", "max_failed=1.5"]].concat()));
+    let other = folder.path().join("other");
+    let ended = run(pretrain(folder.path(), &["--out", text(&other), "--set", "max_failed=1.5"]));
     assert!(ended.err.contains("max_failed is 1.5"), "{ended:?}");
 }
