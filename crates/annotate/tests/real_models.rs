@@ -78,6 +78,16 @@ fn people_are_found_in_a_real_video() {
     println!("people in {with} of {} frames", frames.len());
     // Two people arm-wrestle at a table; in the last frames the camera turns away.
     assert!(frames.len() == 57 && with >= 52, "{with} of {}", frames.len());
+    let mut by_count = [0; 8];
+    frames.iter().for_each(|frame| by_count[frame.boxes.len().min(7)] += 1);
+    let people: usize = frames.iter().map(|frame| frame.boxes.len()).sum();
+    println!("{people} people; frames with 0, 1, 2, ... of them: {by_count:?}");
+    // Measured: 103 people, and 2, 26, 17, 6, 5 and 1 frames with 0 to 5 of them. The wrestlers fill the picture, and one box
+    // often holds both; small ones are of people behind them.
+    assert!((85..=120).contains(&people), "{people}");
+    let near = |count: usize, measured: i32| (by_count[count] - measured).abs() <= 8;
+    assert!([2, 26, 17, 6, 5, 1].into_iter().enumerate().all(|(count, frames)| near(count, frames)), "{by_count:?}");
+    assert_eq!(by_count[6..], [0, 0], "{by_count:?}");
     let sheet = preview(&[PreviewItem { item: &items[0], scenes: vec![], people: Some(annotation) }], 0.3, &Fill::Mean);
     assert_eq!(sheet.pixmap.width(), 6 * 256);
 }

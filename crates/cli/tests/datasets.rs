@@ -226,7 +226,7 @@ fn a_killed_annotation_goes_on_where_it_was() {
     for row in list.lines().skip(1) {
         let mut cells = row.split(',');
         let (path, label) = (cells.next().unwrap(), cells.next().unwrap());
-        (0..20).for_each(|start| moments += &format!("{path},{label},0.{start:02},1\n"));
+        (0..5).for_each(|start| moments += &format!("{path},{label},0.{start},1\n"));
     }
     let moments_path = stage.join("moments.csv");
     fs::write(&moments_path, moments).unwrap();
@@ -247,7 +247,7 @@ fn a_killed_annotation_goes_on_where_it_was() {
     child.wait().unwrap();
     let report = json(&done(&args));
     let (videos, kept) = (report["videos"].as_u64().unwrap(), report["kept"].as_u64().unwrap());
-    assert!(kept >= 1 && videos >= 1 && videos + kept == 480, "{kept} of 480 were kept, {videos} looked at");
+    assert!(kept >= 1 && videos >= 1 && videos + kept == 120, "{kept} of 120 were kept, {videos} looked at");
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("journal")), "{left:?}");
 }

@@ -30,6 +30,7 @@ fn a_localizer_is_trained_measured_exported_and_used() {
         "fps=12.0",
         "step_frames=64",
         "batch_norm=trained",
+        "short_side=32",
         "fit.epochs=1",
     ];
     let finetune = |more: &[&str], out: &str| -> Vec<String> {
@@ -68,7 +69,7 @@ fn a_localizer_is_trained_measured_exported_and_used() {
     assert!(by_run["detections"].as_u64().unwrap() > 100, "{by_run}");
     assert_eq!(by_run["videos"], 2);
     assert!(by_run["proposals"]["auc"].as_f64().is_some(), "{by_run}");
-    assert!(by_run["speed"]["frames"].as_u64().unwrap() > 100, "{by_run}");
+    assert!(by_run["looked"]["frames"].as_u64().unwrap() > 100, "{by_run}");
     let average = |report: &Value| report["average_mAP"].as_f64().unwrap();
     assert!((average(&by_run) - average(&by_bundle)).abs() < 1e-3, "{by_run} {by_bundle}");
     // What was saved scores the same.

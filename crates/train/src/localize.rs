@@ -95,7 +95,10 @@ impl Localizing {
         };
         let mut doubts = vec![];
         let train = Part::new(&config, &mut dataset, &config.train_part, options.clone(), &mut doubts)?;
-        let still = LoaderOptions { augmentation: Augmentation::none(), seed: 0, batch: 1, ..options };
+        // Validation looks at the middle that tests cut out, always the same.
+        let share = config.model.size as f64 / form.short_side as f64;
+        let middle = Augmentation { scales: vec![share.min(1.0)], ..Augmentation::none() };
+        let still = LoaderOptions { augmentation: middle, seed: 0, batch: 1, ..options };
         let val = Part::new(&config, &mut dataset, &config.val_part, still, &mut doubts)?;
 
         let model = Net::init(graph, config.seed).to_device(device)?.computing(config.fit.precision);
@@ -328,8 +331,7 @@ fn clip_form(config: &LocalizeConfig) -> ClipForm {
     let normalization =
         unscene_vision::Normalization { mean: run.input.mean, std: run.input.std, range: run.input.range };
     let size = config.model.size;
-    // Tests cut the middle out of a picture of 8/7 of the size, 112 of 128.
-    let short_side = size * 8 / 7;
+    let short_side = config.short_side().unwrap_or(size);
     config.buffers().form(ClipForm { height: size, width: size, short_side, normalization, ..ClipForm::default() })
 }
 

@@ -134,6 +134,7 @@ fn what_cannot_be_trained_is_named_before_training_starts() {
         ("train_part = 'training'", "\"training\""),
         ("batch = 0", "batch is 0"),
         ("min_overlap = 7.0", "min_overlap is 7"),
+        ("short_side = 16", "short_side is Some(16), expected at least model.size 32"),
         ("start = { run = 'nowhere' }", "nowhere: no run"),
     ] {
         let message = problem(config(&set, line));

@@ -13,6 +13,7 @@ use clap::Args;
 use comfy_table::Table;
 use serde::Serialize;
 use serde_json::json;
+use unscene_data::Failure;
 use unscene_data::untrimmed::{Doubt, Untrimmed, UntrimmedFormat, UntrimmedPart, UntrimmedSpec};
 use unscene_eval::localize::{
     ByTiou, Evaluation, FromFile, Known, LocalizeOptions, LocalizeReport, Proposal, ProposalReport, Protocol,
@@ -71,7 +72,8 @@ struct TruthArgs {
     /// Leave out annotations, detections and proposals that make no sense, and name them, instead of refusing the file
     #[arg(long)]
     skip_bad: bool,
-    /// Share of the videos that a run or bundle may fail to read
+    /// Share of the videos that a run or bundle may miss, because they are not on disk or cannot be read; what is in them counts as
+    /// not found
     #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
     max_failed: f64,
 }
@@ -122,22 +124,8 @@ pub fn run(args: &LocalizeArgs) -> Result<()> {
     };
     let dataset = truth.load(Some(&model))?;
     model.check_labels(&dataset)?;
-    let whole_part = truth.part(&dataset)?;
-    let looked = model.find(whole_part, measure.proposals_per_video.ceil() as usize, truth.max_failed, measure.json)?;
-    // What nobody looked at is not missed.
-    let failed: Vec<&str> = looked.failures.iter().map(|failure| failure.id.as_str()).collect();
-    let mut part = whole_part.clone();
-    part.videos.retain(|video| video.media.is_some() && !failed.contains(&video.id.as_str()));
-    for (count, what) in [(whole_part.missing.len(), "are not on disk"), (failed.len(), "cannot be read")] {
-        let first = if what == "cannot be read" {
-            failed.first().copied()
-        } else {
-            whole_part.missing.first().map(String::as_str)
-        };
-        if let Some(first) = first {
-            eprintln!("warning: {count} videos {what} and count nowhere, {first} for one");
-        }
-    }
+    let part = truth.part(&dataset)?;
+    let looked = model.find(part, measure.proposals_per_video.ceil() as usize, truth.max_failed, measure.json)?;
     let from_model = |kept| FromFile { kept, skipped: vec![], reversed: vec![] };
     let proposals = looked.proposals;
     let found = Found {
@@ -152,9 +140,15 @@ pub fn run(args: &LocalizeArgs) -> Result<()> {
         whole(path, text.as_bytes())?;
     }
     let options = LocalizeOptions { protocol: measure.protocol, nms_offset: Some(measure.nms.unwrap_or(0.1)) };
-    let report = score(measure, options, &dataset, &part, &found)?;
-    let speed = Speed { model: model.name.clone(), frames: looked.frames, elapsed_s: looked.elapsed.as_secs_f64() };
-    print(measure, &dataset, &found, &report, Some(&speed))
+    let report = score(measure, options, &dataset, part, &found)?;
+    let looked = Looked {
+        model: model.name.clone(),
+        frames: looked.frames,
+        elapsed_s: looked.elapsed.as_secs_f64(),
+        missing: part.missing.clone(),
+        failed: looked.failures,
+    };
+    print(measure, &dataset, &found, &report, Some(&looked))
 }
 
 /// What is scored.
@@ -163,12 +157,16 @@ struct Found {
     proposals: Option<FromFile<Proposal>>,
 }
 
-/// How fast a model looked.
+/// What a model looked at. Videos that it could not look at count as those in which it found nothing.
 #[derive(Serialize)]
-struct Speed {
+struct Looked {
     model: String,
     frames: u64,
     elapsed_s: f64,
+    /// Not on disk.
+    missing: Vec<String>,
+    /// Could not be decoded.
+    failed: Vec<Failure>,
 }
 
 impl TruthArgs {
@@ -212,6 +210,12 @@ impl MeasureArgs {
         if !(self.proposals_per_video.is_finite() && self.proposals_per_video > 0.0) {
             bail!("--proposals-per-video must be above 0");
         }
+        for (flag, path) in [("--save", &self.save), ("--plot", &self.plot)] {
+            let Some(folder) = path.as_ref().and_then(|path| path.parent()) else { continue };
+            if !folder.as_os_str().is_empty() && !folder.is_dir() {
+                bail!("{flag}: there is no folder {}; make it first", folder.display());
+            }
+        }
         match &self.plot {
             Some(path) if path.extension().is_none_or(|extension| extension != "svg") => {
                 bail!("--plot: found {}, expected a name that ends in .svg", path.display())
@@ -246,7 +250,7 @@ fn print(
     dataset: &Untrimmed,
     found: &Found,
     report: &LocalizeReport,
-    speed: Option<&Speed>,
+    looked: Option<&Looked>,
 ) -> Result<()> {
     let Found { detections, proposals } = found;
     if let Some(first) = detections.reversed.first() {
@@ -268,14 +272,20 @@ fn print(
             .iter()
             .map(|(what, doubts)| (what.to_string() + "s", json!(doubts.iter().map(told).collect::<Vec<_>>())))
             .collect();
-        if let Some(speed) = speed {
-            result["speed"] = json!(speed);
+        if let Some(looked) = looked {
+            result["looked"] = json!(looked);
         }
         writeln!(out, "{result:#}")?;
         return Ok(());
     }
     let LocalizeReport { protocol, part, videos, actions, detections, skipped: left_out, .. } = report;
-    if let Some(Speed { model, frames, elapsed_s }) = speed {
+    if let Some(Looked { model, frames, elapsed_s, missing, failed }) = looked {
+        for id in missing {
+            writeln!(out, "not on disk, and counted as missed: {id}")?;
+        }
+        for Failure { id, reason } in failed {
+            writeln!(out, "cannot be read, and counted as missed: {id}: {reason}")?;
+        }
         let per_second = *frames as f64 / elapsed_s.max(1e-9);
         writeln!(out, "{model}: {frames} frames in {elapsed_s:.1} s, {per_second:.0} frames/s")?;
     }

@@ -36,6 +36,10 @@ pub struct LocalizeConfig {
     /// Nor are shorter ones, in frames.
     #[serde(default = "min_frames")]
     pub min_frames: usize,
+    /// The short side, in pixels, of the picture whose middle is validated, tested and served; 8/7 of the model's size when not
+    /// given, as 128 for 112. Where training shows whole pictures, it is the model's size.
+    #[serde(default)]
+    pub short_side: Option<usize>,
     /// How buffers vary: 7/8 of the short side, as 112 of 128, from the middle or a corner.
     #[serde(default = "buffer_augmentation")]
     pub augmentation: Augmentation,
@@ -182,6 +186,11 @@ impl LocalizeConfig {
         BufferSpec { frames: self.model.frames, fps, step_frames, min_overlap, min_frames }
     }
 
+    /// The short side of the picture whose middle is tested; nothing for a size that is no size.
+    pub(super) fn short_side(&self) -> Option<usize> {
+        self.short_side.or_else(|| self.model.size.checked_mul(8).map(|side| side / 7))
+    }
+
     /// What is wrong with the numbers, if anything.
     pub fn problem(&self) -> Option<String> {
         let targets = &self.targets;
@@ -209,6 +218,12 @@ impl LocalizeConfig {
         ];
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Some(format!("{name} is 0, expected at least 1"));
+        }
+        if self.short_side().is_none_or(|side| side < self.model.size) {
+            return Some(format!(
+                "short_side is {:?}, expected at least model.size {}",
+                self.short_side, self.model.size
+            ));
         }
         if !(self.fps > 0.0 && self.fps <= 1000.0) {
             return Some(format!("fps is {}, expected above 0 and at most 1000", self.fps));

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 use unscene_engine::{EngineError, LocalizeForm, LocalizeGraphs};
-use unscene_models::manifest::LocalizeInfo;
-use unscene_models::rc3d::{OFFSET_DEVIATIONS, POOLED, names};
+use unscene_models::rc3d::{POOLED, names};
 use unscene_models::run::RunFolder;
 use unscene_train::{Net, read_weights};
 
@@ -30,12 +29,7 @@ pub fn open(dir: &Path, engine: &EngineArgs) -> Result<(RunGraphs, LocalizeForm,
     let model = config.model.localizer().with_context(|| dir.display().to_string())?;
     let net = Net::from_weights(model.graph()?, &read_weights(&folder.weights_path())?)?.to_device(device)?;
     let (_, channels) = model.steps_and_channels()?;
-    let info = LocalizeInfo {
-        anchors: model.anchors.clone(),
-        step_frames: model.step_frames()?,
-        offset_deviations: OFFSET_DEVIATIONS,
-        rule: model.rule,
-    };
+    let info = model.localize_info()?;
     let form = LocalizeForm {
         model: dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned(),
         labels: config.labels,

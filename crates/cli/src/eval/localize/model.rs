@@ -110,8 +110,18 @@ impl Finder {
         quiet: bool,
     ) -> Result<FoundByModel> {
         let there: Vec<_> = part.videos.iter().filter_map(|video| Some((video, video.media.as_ref()?))).collect();
+        let of = part.videos.len();
+        let missing = of - there.len();
         if there.is_empty() {
             bail!("no video of {:?} is on disk; name their folder with --videos", part.name);
+        }
+        if missing as f64 > max_failed * of as f64 {
+            let first = part.missing.first().map_or("", String::as_str);
+            bail!("{missing} of {of} videos are not on disk, more than --max-failed allows, {first} for one");
+        }
+        let pictures = there.iter().find(|(_, media)| matches!(media, Media::Frames(_)));
+        if let Some((video, _)) = pictures {
+            bail!("{}: folders of pictures are not localized yet; make a video of it", video.id);
         }
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(there.len() as u64) };
         let style = "{msg} {wide_bar} {pos} of {len} videos, {eta} left";
@@ -121,9 +131,7 @@ impl Finder {
         let start = Instant::now();
         for (done, (video, media)) in there.iter().enumerate() {
             bar.set_message(video.id.clone());
-            let Media::Video(path) = media else {
-                bail!("{}: folders of pictures are not localized yet; make a video of it", video.id);
-            };
+            let Media::Video(path) = media else { continue };
             match self.one(&Source::from(path.as_path()), &options) {
                 Ok(found) => {
                     frames += found.video.frames;
@@ -146,10 +154,10 @@ impl Finder {
                 }
                 Err(error @ (EngineError::Media(_) | EngineError::NoFrames { .. })) => {
                     failures.push(Failure { id: video.id.clone(), reason: error.to_string() });
-                    if failures.len() as f64 > max_failed * there.len() as f64 {
-                        let (failed, of) = (failures.len(), there.len());
+                    let lost = missing + failures.len();
+                    if lost as f64 > max_failed * of as f64 {
                         bail!(
-                            "{failed} of {of} videos cannot be read, more than --max-failed allows; {}: {error}",
+                            "{lost} of {of} videos cannot be read, more than --max-failed allows; {}: {error}",
                             video.id
                         );
                     }
