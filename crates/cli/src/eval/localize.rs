@@ -123,9 +123,10 @@ pub fn run(args: &LocalizeArgs) -> Result<()> {
         return print(measure, &dataset, &found, &score(measure, options, &dataset, part, &found)?, None);
     };
     let dataset = truth.load(Some(&model))?;
-    model.check_labels(&dataset)?;
+    let places = model.places(&dataset)?;
     let part = truth.part(&dataset)?;
-    let looked = model.find(part, measure.proposals_per_video.ceil() as usize, truth.max_failed, measure.json)?;
+    let looked =
+        model.find(part, &places, measure.proposals_per_video.ceil() as usize, truth.max_failed, measure.json)?;
     let from_model = |kept| FromFile { kept, skipped: vec![], reversed: vec![] };
     let proposals = looked.proposals;
     let found = Found {

@@ -13,7 +13,7 @@ pub(super) struct Candidate {
 /// Leaves out segments for better ones of their class that they overlap by more than `max_tiou`.
 ///
 /// The answer is that of [`segment_nms`] over each class. It is called for each group of segments that hang together in time,
-/// as those of other groups do not matter: so a long video costs in proportion to its length.
+/// as those of other groups do not matter: a long video with gaps costs in proportion to its length, and one without grows faster.
 pub(super) fn thin_out(mut found: Vec<Candidate>, max_tiou: f64) -> Vec<Candidate> {
     found.sort_by(|a, b| a.label.cmp(&b.label).then(a.segment.start.total_cmp(&b.segment.start)));
     let mut kept = Vec::new();

@@ -86,25 +86,27 @@ impl Finder {
         serde_json::from_value(data.clone()).ok()
     }
 
-    /// An error when the model's labels are not the dataset's.
-    pub fn check_labels(&self, dataset: &Untrimmed) -> Result<()> {
-        if self.form.labels == dataset.labels {
-            return Ok(());
+    /// Of each label of the model its place among the dataset's, which may have them in another order.
+    ///
+    /// # Errors
+    /// When the two do not have the same labels.
+    pub fn places(&self, dataset: &Untrimmed) -> Result<Vec<usize>> {
+        let own = &self.form.labels;
+        let place = |label: &String| dataset.labels.iter().position(|theirs| theirs == label);
+        let unknown = own.iter().find(|label| place(label).is_none());
+        let untaught = dataset.labels.iter().find(|theirs| !own.contains(theirs));
+        match (unknown, untaught) {
+            (None, None) => Ok(own.iter().filter_map(place).collect()),
+            (Some(label), _) => bail!("{}: the model knows {label:?}, which the annotations do not have", self.name),
+            (_, Some(label)) => bail!("{}: the annotations have {label:?}, which the model does not know", self.name),
         }
-        let (found, expected) = (self.form.labels.len(), dataset.labels.len());
-        let differs = self.form.labels.iter().zip(&dataset.labels).find(|(own, theirs)| own != theirs);
-        let which =
-            differs.map(|(own, theirs)| format!("; {own:?} where the dataset has {theirs:?}")).unwrap_or_default();
-        bail!(
-            "{}: the model has {found} labels and the dataset {expected}, and they are not the same{which}",
-            self.name
-        )
     }
 
-    /// Finds what is in every video of a part that is on disk. The best `proposals` of each video come with it.
+    /// Finds what is in every video of a part that is on disk; `places` are those of its labels. The best `proposals` of each video come with it.
     pub fn find(
         &mut self,
         part: &UntrimmedPart,
+        places: &[usize],
         proposals: usize,
         max_failed: f64,
         quiet: bool,
@@ -139,7 +141,7 @@ impl Finder {
                         video: video.id.clone(),
                         start_s: segment.start_s,
                         end_s: segment.end_s,
-                        label: segment.index,
+                        label: places[segment.index],
                         score: f64::from(segment.score),
                     }));
                     all_proposals.extend(found.proposals.iter().map(|proposal| Proposal {
