@@ -113,6 +113,8 @@ fn set(config: &mut Table, setting: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use unscene_train::pretrain::PretrainConfig;
+
     use super::*;
 
     fn config(text: &str, preset: Preset, settings: &[&str]) -> Result<Table> {
@@ -147,6 +149,26 @@ mod tests {
         // Another schedule has none of the plateau's settings.
         let found = config("fit.schedule.kind = 'cosine'", Preset::Paper, &[]).unwrap();
         assert_eq!(found["fit"]["schedule"].as_table().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn examples_and_presets_are_configs() {
+        // The model of a transfer is that of the run to begin with.
+        let model = ["model={arch='r3d10-hara', frames=8, size=56, classes=10}".to_string()];
+        for (name, settings) in [("pretrain_stage", &[][..]), ("scenes_stage", &[]), ("finetune_stage", &model)] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../examples/{name}.toml"));
+            let table = read(None, Some(&path), settings).unwrap();
+            assert_eq!(parse::<PretrainConfig>(table, Some(&path)).unwrap().problem(), None, "{name}");
+        }
+        let needed = ["model.classes=5", "data.format=csv", "data.annotations=a", "start.run=r", "confusion.people=p"];
+        let needed: Vec<String> = needed.iter().map(ToString::to_string).collect();
+        let adversary = ["adversary=[{name='scene', cache='s'}]".to_string()];
+        for (preset, new_layers) in [(Preset::Paper, 0), (Preset::Release, 1), (Preset::ReleaseSecond, 0)] {
+            let table = read(Some(preset), None, &[&needed[..], &adversary].concat()).unwrap();
+            let config: PretrainConfig = parse(table, None).unwrap();
+            assert_eq!(config.problem(), None);
+            assert_eq!(config.start.unwrap().new_layers.len(), new_layers);
+        }
     }
 
     #[test]

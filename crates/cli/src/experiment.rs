@@ -7,7 +7,8 @@ mod spec;
 mod work;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -20,7 +21,7 @@ use spec::Spec;
 #[derive(Args)]
 #[command(after_help = "\
 The file names variants of pretraining, seeds, and datasets to transfer to; experiments/stage.toml explains every setting. For each variant and seed: unscene pretrain; for each of these and each dataset: unscene finetune classify and unscene eval classify; for each dataset: unscene bias. All of it lies in --work, and what is there is not done again: Ctrl-C makes snapshots and stops, and the same command goes on. With several GPUs each has a process of its own.
---out gets tables.md, results.csv, results.json, figure4.svg and index.html, which has them all.
+--out gets tables.md and tables.csv (means, standard deviations, seeds), results.csv (every run), results.json, figure4.svg and index.html, which has them all.
 
 Examples:
   unscene experiment experiments/stage.toml --work work/stage --jobs 2
@@ -75,7 +76,7 @@ pub fn run(args: ExperimentArgs) -> Result<()> {
             return failed;
         }
     }
-    let results = Results::read(&spec, &work)?;
+    let results = Results::read(&spec, &work, made(&args, &work))?;
     if results.scores.is_empty() {
         failed?;
         bail!("{}: nothing is measured yet; leave out --tables-only", work.display());
@@ -91,6 +92,28 @@ pub fn run(args: ExperimentArgs) -> Result<()> {
         }
     }
     failed
+}
+
+/// How the results came about: the command, the date, the time that all steps took, and the machine.
+fn made(args: &ExperimentArgs, work: &Path) -> String {
+    let file = args.file.display();
+    let command = match (args.tables_only, args.jobs) {
+        (true, _) => format!("unscene experiment {file} --tables-only"),
+        (false, 1) => format!("unscene experiment {file}"),
+        (false, jobs) => format!("unscene experiment {file} --jobs {jobs}"),
+    };
+    // "Wed, 25 Nov 2026 04:17:00 GMT"
+    let now = httpdate::fmt_http_date(SystemTime::now());
+    let date = now.get(5..16).unwrap_or(&now);
+    let version = env!("CARGO_PKG_VERSION");
+    let minutes = work::seconds(work) / 60.0;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cpu = cpu.map_or("an unknown processor", |(_, name)| name);
+    format!(
+        "Made by `{command}` (unscene {version}) on {date}; its steps took {minutes:.0} minutes in all; {cores} cores of {cpu}."
+    )
 }
 
 /// One device for each process.

@@ -80,7 +80,9 @@ fn an_experiment_is_run_resumed_and_told() {
     let ended = run(args.iter().chain(&["--jobs", "2"]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let results = work.join("results");
-    for name in ["tables.md", "results.csv", "results.json", "figure4.svg", "index.html", "experiment.toml"] {
+    for name in
+        ["tables.md", "tables.csv", "results.csv", "results.json", "figure4.svg", "index.html", "experiment.toml"]
+    {
         assert!(results.join(name).is_file(), "{name}");
     }
     let found: Value = serde_json::from_str(&std::fs::read_to_string(results.join("results.json")).unwrap()).unwrap();
@@ -100,6 +102,13 @@ fn an_experiment_is_run_resumed_and_told() {
     assert_eq!(found["energies"]["debiased"].as_array().unwrap().len(), 2);
     let table = std::fs::read_to_string(results.join("tables.md")).unwrap();
     assert!(table.contains("| with an adversary |") && table.contains("over 2 seeds"), "{table}");
+    assert!(table.contains("People cover ") && table.contains("tiny.toml --jobs 2` (unscene "), "{table}");
+    // What a spreadsheet needs: each cell with its deviation and the number of seeds.
+    let cells = std::fs::read_to_string(results.join("tables.csv")).unwrap();
+    let cell = cells.lines().find(|line| line.starts_with("Transfer,debiased,stage,")).unwrap();
+    let values: Vec<f64> = cell.split(',').skip(3).map(|value| value.parse().unwrap()).collect();
+    assert!((values[0] - debiased).abs() < 1e-9 && values[2] == 2.0, "{cells}");
+    assert_eq!(cells.lines().count(), 1 + 4 + 1, "{cells}");
     let page = std::fs::read_to_string(results.join("index.html")).unwrap();
     assert!(page.contains("Tiny &amp; small") && page.contains("<svg"), "{page}");
 
@@ -112,8 +121,11 @@ fn an_experiment_is_run_resumed_and_told() {
     assert_eq!(again.code, Some(0), "{again:?}");
     assert_eq!(again.err.lines().count(), 1, "one step: {again:?}");
     for name in ["results.json", "tables.md"] {
-        let [first, second] =
-            [&results, &folder.path().join("again")].map(|dir| std::fs::read(dir.join(name)).unwrap());
+        let [first, second] = [&results, &folder.path().join("again")].map(|dir| {
+            let text = std::fs::read_to_string(dir.join(name)).unwrap();
+            // But for the command and the time.
+            text.lines().filter(|line| !line.starts_with("Made by ")).map(String::from).collect::<Vec<_>>()
+        });
         assert!(first == second, "{name}");
     }
 

@@ -128,7 +128,7 @@ pub enum Event<'a> {
         step: usize,
         /// Steps of the epoch.
         steps: usize,
-        /// The learning rate.
+        /// The learning rate of the model's fastest layers.
         lr: f64,
         /// Of this step.
         metrics: &'a Metrics,
@@ -215,6 +215,7 @@ pub fn fit(
         sgd.config.lr = config.sgd.lr * progress.schedule.factor;
         task.start_epoch(epoch, progress.step)?;
         sgd.rates = task.rates(epoch);
+        let lr = task.nets().first().map_or(sgd.config.lr, |(_, model)| sgd.fastest(0, model));
         let start = Instant::now();
         while progress.step < steps {
             let metrics = task.step(&mut sgd).map_err(|error| error.at(epoch, progress.step + 1))?;
@@ -224,7 +225,6 @@ pub fn fit(
             for (name, value) in &metrics {
                 *progress.sums.entry(name.clone()).or_default() += value;
             }
-            let lr = sgd.config.lr;
             let step = progress.step;
             let stop = watch(Event::Step { epoch, step, steps, lr, metrics: &metrics }).is_break();
             if stop || saved.elapsed() > Duration::from_secs_f64(config.snapshot_every_s) {
@@ -246,7 +246,7 @@ pub fn fit(
         let means: Metrics = progress.sums.iter().map(|(name, sum)| (name.clone(), sum / done)).collect();
         let waited_s = progress.sums.get("waited_s").copied().unwrap_or(0.0);
         let line = json!({
-            "epoch": epoch, "lr": sgd.config.lr, "train": means, "val": validated,
+            "epoch": epoch, "lr": lr, "train": means, "val": validated,
             "seconds": seconds, "waited_s": waited_s,
             "failed": progress.failures.len(), "failures": progress.failures.iter().take(NAMED).collect::<Vec<_>>(),
         });
@@ -254,7 +254,7 @@ pub fn fit(
         let named = |part: &'static str, values: &Metrics| {
             values.iter().map(move |(name, value)| (format!("{part}/{name}"), *value)).collect::<Vec<_>>()
         };
-        let lr = [("lr".to_string(), sgd.config.lr)];
+        let lr = [("lr".to_string(), lr)];
         curves.scalars(epoch + 1, &[named("train", &means), named("val", &validated), lr.into()].concat())?;
 
         let is_best = progress.best.is_none_or(|(best, _)| loss < best);

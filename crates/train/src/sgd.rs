@@ -69,8 +69,7 @@ impl Sgd {
             for (position, (net, gradients)) in nets.iter().zip(gradients.nets).enumerate() {
                 let position = first + position;
                 for ((name, tensor), gradient) in trainable(net).zip(gradients) {
-                    let rate = self.rates.iter().find(|rate| rate.net == position && name.starts_with(&rate.prefix));
-                    let lr = self.config.lr * rate.map_or(1.0, |rate| rate.factor);
+                    let lr = self.lr(position, name);
                     if lr != 0.0 && gradient.defined() {
                         moving.push(((position, name), tensor, gradient, lr));
                     }
@@ -88,6 +87,17 @@ impl Sgd {
             }
             Ok(())
         })
+    }
+
+    /// The learning rate of a parameter.
+    fn lr(&self, position: usize, name: &str) -> f64 {
+        let rate = self.rates.iter().find(|rate| rate.net == position && name.starts_with(&rate.prefix));
+        self.config.lr * rate.map_or(1.0, |rate| rate.factor)
+    }
+
+    /// The learning rate of the parameters of a net that move fastest: that of new layers, where old ones are slower or stay.
+    pub fn fastest(&self, position: usize, net: &Net) -> f64 {
+        trainable(net).map(|(name, _)| self.lr(position, name)).fold(0.0, f64::max)
     }
 
     /// Each line is one pass over memory: an addition with a factor is `addcmul` with a tensor of one number.

@@ -20,7 +20,7 @@ use unscene_train::{Gradients, Mode, Net, Precision, Rate, Sgd, SgdConfig, Train
 struct Record {
     /// Action, adversary and entropy of each iteration.
     steps: Vec<[f64; 3]>,
-    /// After the first ordinary and the first masked step, by net and parameter.
+    /// Of the ordinary and the masked step of each iteration in turn, by net and parameter.
     gradients: Vec<HashMap<String, Vec<f32>>>,
     after: HashMap<String, Vec<f32>>,
 }
@@ -48,9 +48,9 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
     Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap()
 }
 
-/// The largest difference is at most 1e-4 of the largest value.
-/// Within 1e-4 of the largest value. The absolute 1e-6 is for the biases that a batch norm follows: their gradient is zero
-/// but for rounding, which differs between processors; every other tensor here has a largest value above 0.02.
+/// The largest difference is at most 1e-4 of the largest value, and 1e-6. The latter is for the biases that a batch norm
+/// follows: their gradient is zero but for rounding, which differs between processors; every other tensor here has a largest
+/// value above 0.015.
 fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{name}");
     let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
@@ -72,6 +72,8 @@ fn assert_gradients(expected: &HashMap<String, Vec<f32>>, nets: &[&Net], found: 
 
 #[test]
 fn two_alternating_iterations_equal_pytorch() {
+    // As many as PyTorch had: with others, sums have another order, and the second iteration follows another path.
+    tch::set_num_threads(2);
     let record = record();
     let (model, adversaries) = nets();
     let config = SgdConfig { lr: 0.05, momentum: 0.9, dampening: 0.1, weight_decay: 1e-3, clip_norm: None };
@@ -83,15 +85,11 @@ fn two_alternating_iterations_equal_pytorch() {
         let batch = Batch { clips, labels: Tensor::from_slice(&labels), attributes: vec![scenes] };
         let nets = [&model, &adversaries[0].net];
         let (losses, gradients, _) = ordinary_gradients(&model, &adversaries, &[batch]).unwrap();
-        if iteration == 0 {
-            assert_gradients(&record.gradients[0], &nets, &gradients);
-        }
+        assert_gradients(&record.gradients[2 * iteration], &nets, &gradients);
         sgd.step(0, &nets, gradients).unwrap();
         let masked = tensor(&format!("masked{iteration}"), &[4, 3, 8, 32, 32]);
         let (unsure, gradients) = masked_gradients(&model, &[masked], 0.75, Mode::Train).unwrap();
-        if iteration == 0 {
-            assert_gradients(&record.gradients[1], &nets[..1], &gradients);
-        }
+        assert_gradients(&record.gradients[2 * iteration + 1], &nets[..1], &gradients);
         sgd.step(0, &nets[..1], gradients).unwrap();
         for (found, expected) in [losses.action, losses.adversaries[0], unsure].into_iter().zip(expected) {
             assert!((found - expected).abs() <= 1e-4 * expected.abs(), "{iteration}: {found} {expected}");

@@ -240,8 +240,9 @@ fn a_second_stage_begins_with_the_first() {
     let config = config(&set);
     let first = set.folder.path().join("first");
     train(&PretrainConfig { confusion: None, ..config.clone() }, &first, usize::MAX, 2);
-    let spec: StartSpec =
-        from_toml(&format!("run = {first:?}\nnew_layers = ['fc']\nwarm_up_epochs = 1\nold_lr_factor = 0.1"));
+    let spec: StartSpec = from_toml(&format!(
+        "run = {first:?}\nnew_layers = ['fc']\nwarm_up_epochs = 1\nwarm_up_lr = 0.0625\nold_lr_factor = 0.1"
+    ));
     let second = PretrainConfig { start: Some(spec.clone()), ..config.clone() };
     let task = Pretraining::new(second.clone(), 1, Device::Cpu).unwrap();
     let started = task.started().unwrap();
@@ -267,6 +268,13 @@ fn a_second_stage_begins_with_the_first() {
     assert_eq!((epochs, &after[0].0), (2, &conv1));
     assert_ne!(after[0].1, fc);
     assert_ne!(after[1].0, conv1);
+    // The rate that is told is that of what moves.
+    let log = std::fs::read_to_string(set.folder.path().join("second/metrics.jsonl")).unwrap();
+    let told: Vec<f64> = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["lr"].as_f64().unwrap())
+        .collect();
+    assert!((told[0] - 0.0625).abs() < 1e-9 && told[1] <= config.fit.sgd.lr, "{told:?}");
 
     // What does not fit is named.
     let refused = |spec: StartSpec, model: R3dConfig, parts: &[&str]| {

@@ -48,7 +48,10 @@ pub fn page(results: &Results, spec: &Spec, figure: Option<&(Correlation, String
                 }
                 @if spec.energy.is_some() {
                     h2 { "Where the pretrained models look" }
-                    p { "Share of the class activation map's energy that lies on people, in percent." }
+                    p {
+                        "Share of the class activation map's energy that lies on people, in percent."
+                        @if let Some(covered) = results.covered { " People cover " (format!("{:.1}", covered * 100.0)) " % of the picture." }
+                    }
                     table {
                         tbody {
                             @for (variant, cell) in results.energy_rows(spec) {
@@ -57,6 +60,7 @@ pub fn page(results: &Results, spec: &Spec, figure: Option<&(Correlation, String
                         }
                     }
                 }
+                p { (results.made) }
             }
         }
     }

@@ -35,6 +35,10 @@ pub struct Results {
     pub biases: BTreeMap<String, (f64, f64)>,
     /// Share of the map on people, by variant, one for each seed.
     pub energies: BTreeMap<String, Vec<f64>>,
+    /// Share of the picture that people cover in the same videos: what a map that knows nothing of them has.
+    pub covered: Option<f64>,
+    /// How they came about, in a line.
+    pub made: String,
 }
 
 /// A mean over seeds; nothing where nothing is measured.
@@ -75,9 +79,10 @@ fn read(path: &Path) -> Result<Option<Value>> {
 }
 
 impl Results {
-    /// Reads what is there.
-    pub fn read(spec: &Spec, work: &Path) -> Result<Self> {
-        let mut results = Results { scores: vec![], biases: BTreeMap::new(), energies: BTreeMap::new() };
+    /// Reads what is there; `made` says how that came about.
+    pub fn read(spec: &Spec, work: &Path, made: String) -> Result<Self> {
+        let (biases, energies) = (BTreeMap::new(), BTreeMap::new());
+        let mut results = Results { scores: vec![], biases, energies, covered: None, made };
         for target in &spec.targets {
             let path = work.join(plan::bias(target));
             if let Some(found) = read(&path)? {
@@ -104,6 +109,7 @@ impl Results {
                     let share = found["models"][0]["energy"].as_f64();
                     let share = share.with_context(|| format!("{}: no models.0.energy", path.display()))?;
                     results.energies.entry(variant.name.clone()).or_default().push(share);
+                    results.covered = results.covered.or(found["models"][0]["covered"].as_f64());
                 }
             }
         }
@@ -205,8 +211,33 @@ impl Results {
             for (variant, cell) in self.energy_rows(spec) {
                 text += &format!("| {} | {} |\n", variant.title(), shown(cell, spec.seeds.len()));
             }
+            if let Some(covered) = self.covered {
+                text += &format!("\nPeople cover {:.1} % of the picture.\n", covered * 100.0);
+            }
         }
-        text
+        text + &format!("\n{}\n", self.made)
+    }
+
+    /// The cells of all tables: mean, standard deviation and number of seeds, a line each.
+    fn cells(&self, spec: &Spec) -> Result<Vec<u8>> {
+        let mut lines = csv::Writer::from_writer(vec![]);
+        lines.write_record(["table", "variant", "column", "mean", "deviation", "seeds"])?;
+        let mut write = |table: &str, variant: &Variant, column: &str, cell: Option<Cell>| -> Result<()> {
+            let Some(Cell { mean, deviation, seeds }) = cell else { return Ok(()) };
+            let [mean, deviation] = [mean, deviation].map(|share| share.to_string());
+            Ok(lines.write_record([table, &variant.name, column, &mean, &deviation, &seeds.to_string()])?)
+        };
+        for Rows { table, rows } in self.tables(spec) {
+            for (variant, cells) in rows {
+                for (column, cell) in table.columns.iter().zip(cells) {
+                    write(&table.title, variant, column, cell)?;
+                }
+            }
+        }
+        for (variant, cell) in self.energy_rows(spec) {
+            write("Share of the class activation map's energy on people", variant, "energy", cell)?;
+        }
+        lines.into_inner().context("a table in memory")
     }
 
     /// Everything for programs.
@@ -229,6 +260,7 @@ impl Results {
         json!({
             "title": spec.title, "seeds": spec.seeds, "scores": self.scores, "biases": self.biases, "tables": tables,
             "transfers": transfers, "pearson": relate(&transfers).ok(), "energies": self.energies,
+            "covered": self.covered,
         })
     }
 
@@ -241,6 +273,7 @@ impl Results {
         }
         let figure = self.figure(spec)?;
         files::whole(&out.join("results.csv"), &table.into_inner().context("a table in memory")?)?;
+        files::whole(&out.join("tables.csv"), &self.cells(spec)?)?;
         files::whole(&out.join("results.json"), format!("{:#}\n", self.json(spec)).as_bytes())?;
         files::whole(&out.join("tables.md"), self.markdown(spec).as_bytes())?;
         if let Some((_, svg)) = &figure {

@@ -240,3 +240,19 @@ impl Spec {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_made_experiments_are_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+        for (name, targets) in [("paper.toml", 7), ("stage.toml", 5)] {
+            let path = folder.join(name);
+            let (spec, _) = Spec::read(&path).unwrap();
+            assert_eq!((spec.targets.len(), spec.variants.len(), spec.seeds.len()), (targets, 5, 3), "{name}");
+            assert!(super::super::plan::chains(&spec, &path).is_ok(), "{name}");
+        }
+    }
+}

@@ -93,6 +93,19 @@ pub fn run(chains: Vec<Vec<Unit>>, work: &Path, devices: &[String], is_quiet: bo
     }
 }
 
+/// What a step took, all its attempts together.
+const SECONDS: &str = "seconds";
+
+fn read_seconds(path: &Path) -> f64 {
+    fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0.0)
+}
+
+/// What all steps of a work folder took together, which is longer than the clock where several ran at a time.
+pub fn seconds(work: &Path) -> f64 {
+    let steps = fs::read_dir(work.join("steps")).into_iter().flatten().flatten().map(|entry| entry.path());
+    steps.filter(|path| path.extension().is_some_and(|kind| kind == SECONDS)).map(|path| read_seconds(&path)).sum()
+}
+
 /// What was made with other settings is not taken for what these settings make.
 fn check_unchanged(unit: &Unit, work: &Path) -> Result<()> {
     let Ok(before) = fs::read_to_string(unit.beside(work, "sh")) else { return Ok(()) };
@@ -154,7 +167,11 @@ fn run_unit(unit: &Unit, work: &Path, device: &str, shares: usize) -> Result<()>
         true => command.stdout(create(&printed)?),
         false => command.stdout(std::process::Stdio::null()),
     };
+    let begun = Instant::now();
     let status = wait(command.spawn().context("cannot start a process")?)?;
+    let took = unit.beside(work, SECONDS);
+    let seconds = read_seconds(&took) + begun.elapsed().as_secs_f64();
+    files::whole(&took, format!("{seconds:.1}\n").as_bytes())?;
     if status.success() {
         if keeps_output {
             fs::rename(&printed, &out).with_context(|| format!("cannot write {}", out.display()))?;
