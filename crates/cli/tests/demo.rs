@@ -21,8 +21,14 @@ fn ctrl_c_waits_for_the_snapshot_of_what_is_running() {
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/demo.py");
-    let mut command = Command::new("python3");
-    command.arg(demo).arg(&program).arg(folder.path().join("demo")).process_group(0);
+    // Where tests run in the background, SIGINT is ignored by whatever they start, unless it is told otherwise.
+    let mut command = Command::new("env");
+    command
+        .args(["--default-signal=INT", "python3"])
+        .arg(demo)
+        .arg(&program)
+        .arg(folder.path().join("demo"))
+        .process_group(0);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while !begun.exists() {
