@@ -1,4 +1,4 @@
-//! How long the videos of a part are, whatever their annotations say.
+//! How long the videos of a part are, where their annotations do not say.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,22 +11,23 @@ use crate::dataset::Media;
 use crate::error::Result;
 use crate::loader::{Failure, guarded};
 
-/// Reads the lengths of the videos that are there, on all cores, and keeps them in the part: the annotated length where the file
-/// is longer. A file that is shorter, because it was cut or downloaded in part, has nothing to show after its end. Gives the videos
-/// that could not be read.
+/// Reads the lengths of the videos that are there and do not have one, on all cores, and keeps them in the part. Gives the
+/// videos that could not be read.
 ///
 /// Lengths are those of the headers. A video whose header does not say is decoded to its end.
 pub fn measure(part: &mut UntrimmedPart) -> Vec<Failure> {
-    let videos = part.videos.iter().enumerate();
-    let there: Vec<(usize, &Media)> = videos.filter_map(|(at, video)| Some((at, video.media.as_ref()?))).collect();
-    let lengths = each(&there, 0, |(at, media)| (*at, duration_s(media)));
+    let unknown: Vec<(usize, &Media)> = part
+        .videos
+        .iter()
+        .enumerate()
+        .filter(|(_, video)| video.duration_s.is_none())
+        .filter_map(|(at, video)| Some((at, video.media.as_ref()?)))
+        .collect();
+    let lengths = each(&unknown, 0, |(at, media)| (*at, duration_s(media)));
     let mut failures = Vec::new();
     for (at, length) in lengths {
         match length {
-            Ok(of_file) => {
-                let annotated = part.videos[at].duration_s.unwrap_or(f64::INFINITY);
-                part.videos[at].duration_s = Some(annotated.min(of_file));
-            }
+            Ok(duration_s) => part.videos[at].duration_s = Some(duration_s),
             Err(error) => failures.push(Failure { id: part.videos[at].id.clone(), reason: error.to_string() }),
         }
     }
