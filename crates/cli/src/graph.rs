@@ -7,6 +7,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use unscene_graph::{Graph, format_shape};
 use unscene_models::r3d::{R3dArch, R3dConfig};
+#[cfg(feature = "train")]
 use unscene_models::rc3d::Rc3dConfig;
 
 /// The choices that make a 3D-ResNet; shared by every command that starts a model.
@@ -34,6 +35,7 @@ impl ModelArgs {
     }
 
     /// The localizer of this many classes.
+    #[cfg(feature = "train")]
     pub fn localizer(&self, classes: usize) -> Rc3dConfig {
         let Self { arch, width, frames, size } = *self;
         let defaults = Rc3dConfig::new(arch, classes);
