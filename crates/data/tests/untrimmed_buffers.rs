@@ -88,9 +88,9 @@ fn a_video_that_ends_within_a_buffer_stays_at_its_last_frame() {
     }
 }
 
-/// 4,000 frames are claimed, 40 are there: whoever decoded the file would know.
+/// 4,000 frames are claimed in the first, 40 are there: whoever decoded the file would know.
 #[test]
-fn lengths_are_those_of_headers_and_are_kept() {
+fn lengths_are_those_of_headers_where_annotations_say_more_or_nothing() {
     let mut untrimmed = dataset(&["overreport.avi", "h264.mp4", "audio.mp4", "none.mp4"], &[(0.0, 1.0)]);
     let part = &mut untrimmed.parts[0];
     let failures = measure(part);
@@ -99,9 +99,26 @@ fn lengths_are_those_of_headers_and_are_kept() {
     assert!(failures[0].reason.contains("no video stream"), "{failures:?}");
     assert_eq!(part.videos[0].duration_s, Some(160.0));
     assert!((part.videos[1].duration_s.unwrap() - 1.6).abs() < 1e-3);
-    // What is known is not read again.
-    part.videos[0].media = Some(Media::Video("/none".into()));
+    // Annotations that say less are believed, those that say more are not.
+    (part.videos[0].duration_s, part.videos[1].duration_s) = (Some(90.0), Some(300.0));
     assert_eq!(measure(part), failures);
+    assert_eq!(part.videos[0].duration_s, Some(90.0));
+    assert!((part.videos[1].duration_s.unwrap() - 1.6).abs() < 1e-3);
+}
+
+/// What annotations say about a file that ends too early is past its end.
+#[test]
+fn an_action_after_the_end_of_a_file_is_named() {
+    let mut untrimmed = dataset(&["h264.mp4"], &[(0.0, 1.0), (200.0, 205.0)]);
+    untrimmed.parts[0].videos[0].duration_s = Some(300.0);
+    let spec = BufferSpec { frames: 16, ..BufferSpec::default() };
+    let error = buffers(&mut untrimmed.clone(), "train", &spec, 0.0, false).unwrap_err().to_string();
+    assert!(
+        error.contains("h264.mp4: Wave: the segment 200 to 205 s is past the end of the video at 1.600 s"),
+        "{error}"
+    );
+    let found = buffers(&mut untrimmed, "train", &spec, 0.0, true).unwrap();
+    assert_eq!((found.skipped.len(), found.buffers.is_empty()), (1, false));
 }
 
 #[test]

@@ -84,7 +84,8 @@ impl Localizer {
 
     /// Finds the actions of a video.
     ///
-    /// Blocks. A thread decodes while the model runs; whatever the video's length, memory is that of two batches of windows.
+    /// Blocks. A thread decodes while the model runs; whatever the video's length, memory is that of two batches of windows
+    /// and of the segments found, which `max_segments` bounds.
     /// `control` is called after every batch, and while the model is busy; `Break` ends the work.
     ///
     /// # Errors

@@ -67,8 +67,8 @@ pub fn propose(
     }
     proposals.sort_by(|a, b| b.score.total_cmp(&a.score));
     proposals.truncate(rule.before_nms);
-    let (segments, scores): (Vec<Segment>, Vec<f32>) = proposals.iter().map(|one| (one.segment, one.score)).unzip();
-    segment_nms(&segments, &scores, rule.max_tiou, rule.most).into_iter().map(|at| proposals[at]).collect()
+    let ranked: Vec<Segment> = proposals.iter().map(|one| one.segment).collect();
+    segment_nms(&ranked, rule.max_tiou, rule.most).into_iter().map(|at| proposals[at]).collect()
 }
 
 /// Steps of the features that each of `bins` equal parts of a segment touches, as first and one after the last. Neighbours may

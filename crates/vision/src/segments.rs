@@ -1,5 +1,7 @@
 //! Segments of time: overlap, and leaving out what a better one says already.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 /// From one moment to another, the end not included. The unit is the caller's: seconds of a video, or frames of a buffer.
@@ -55,18 +57,29 @@ impl Segment {
     }
 }
 
-/// Greedy non-maximum suppression: positions of the segments that no better one overlaps by more than `max_tiou`, best
-/// first, at most `most` of them. Of equal scores the first counts as the better; scores that are no numbers are last.
-pub fn segment_nms(segments: &[Segment], scores: &[f32], max_tiou: f64, most: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..segments.len().min(scores.len())).collect();
-    let rank = |&at: &usize| if scores[at].is_nan() { f32::NEG_INFINITY } else { scores[at] };
-    order.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-    let mut kept: Vec<usize> = Vec::new();
-    for at in order {
+/// Greedy non-maximum suppression: of segments in the order of their scores, the positions of those that no better one
+/// overlaps by more than `max_tiou` (0 or more), at most `most` of them.
+///
+/// Kept segments lie in buckets of time, so that each is compared with those around it only: the cost grows with the length
+/// of the video, and not with its square.
+pub fn segment_nms(ranked: &[Segment], max_tiou: f64, most: usize) -> Vec<usize> {
+    // No overlap is more than all.
+    if max_tiou >= 1.0 {
+        return (0..ranked.len().min(most)).collect();
+    }
+    // As wide as the longest, and a little for rounding: what overlaps begins in the same bucket or in one beside it.
+    let width = 1.001 * ranked.iter().map(Segment::length).fold(0.0, f64::max);
+    let bucket = |segment: &Segment| if width > 0.0 { (segment.start / width).floor() as i64 } else { 0 };
+    let mut buckets: HashMap<i64, Vec<Segment>> = HashMap::new();
+    let mut kept = Vec::new();
+    for (at, segment) in ranked.iter().enumerate() {
         if kept.len() >= most {
             break;
         }
-        if kept.iter().all(|&better| segments[better].tiou(&segments[at]) <= max_tiou) {
+        let here = bucket(segment);
+        let around = (here.saturating_sub(1)..=here.saturating_add(1)).filter_map(|near| buckets.get(&near)).flatten();
+        if around.into_iter().all(|better| better.tiou(segment) <= max_tiou) {
+            buckets.entry(here).or_default().push(*segment);
             kept.push(at);
         }
     }
@@ -75,6 +88,8 @@ pub fn segment_nms(segments: &[Segment], scores: &[f32], max_tiou: f64, most: us
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt;
+
     use super::*;
 
     #[test]
@@ -101,12 +116,38 @@ mod tests {
 
     #[test]
     fn a_segment_is_left_out_for_a_better_one_that_it_overlaps() {
-        let segments = [(0.0, 10.0), (1.0, 10.0), (20.0, 30.0), (0.0, 5.0)].map(|(s, e)| Segment::new(s, e));
-        let scores = [0.5, 0.9, f32::NAN, 0.6];
-        assert_eq!(segment_nms(&segments, &scores, 0.7, 9), [1, 3, 2]);
-        assert_eq!(segment_nms(&segments, &scores, 0.7, 2), [1, 3]);
-        // 0.5 is not more than 0.5.
-        assert_eq!(segment_nms(&segments, &[0.5, 0.1, 0.1, 0.6], 0.5, 9), [3, 0, 2]);
-        assert_eq!(segment_nms(&segments, &[1.0; 4], 1.0, 9), [0, 1, 2, 3]);
+        let ranked = [(1.0, 10.0), (0.0, 5.0), (0.0, 10.0), (20.0, 30.0)].map(|(s, e)| Segment::new(s, e));
+        assert_eq!(segment_nms(&ranked, 0.7, 9), [0, 1, 3]);
+        assert_eq!(segment_nms(&ranked, 0.7, 2), [0, 1]);
+        // 0.9 is not more than 0.9.
+        assert_eq!(segment_nms(&ranked, 0.9, 9), [0, 1, 2, 3]);
+    }
+
+    /// By the definition: each is compared with all that were kept before it.
+    #[test]
+    fn buckets_of_time_leave_out_what_comparing_all_leaves_out() {
+        let mut rng = rand_pcg::Pcg32::new(6, 1);
+        for round in 0..200 {
+            // Of all lengths, none and negative ones among them, on both sides of 0, some touching.
+            let one = |rng: &mut rand_pcg::Pcg32| {
+                let start = rng.random_range(-40..400) as f64 / 4.0;
+                Segment::new(start, start + rng.random_range(-8..[40, 400][round % 2]) as f64 / 4.0)
+            };
+            let ranked: Vec<Segment> = (0..150).map(|_| one(&mut rng)).collect();
+            for max_tiou in [0.0, 0.3, 0.5, 0.9, 1.0] {
+                let mut expected: Vec<usize> = Vec::new();
+                for at in 0..ranked.len() {
+                    if expected.iter().all(|&better| ranked[better].tiou(&ranked[at]) <= max_tiou) {
+                        expected.push(at);
+                    }
+                }
+                assert_eq!(segment_nms(&ranked, max_tiou, usize::MAX), expected, "round {round}, {max_tiou}");
+                assert_eq!(
+                    segment_nms(&ranked, max_tiou, 7),
+                    expected[..expected.len().min(7)],
+                    "round {round}, {max_tiou}"
+                );
+            }
+        }
     }
 }

@@ -107,8 +107,7 @@ pub struct Buffers {
     pub unreadable: Vec<Failure>,
 }
 
-/// Cuts the videos of a part into buffers. Nothing is decoded for it where annotations or headers say how long a video is;
-/// lengths that were read are kept in the part.
+/// Cuts the videos of a part into buffers, after a look at how long they are ([`measure`]).
 ///
 /// Windows follow each other by a step forwards from the start and backwards from the end. A window that both find counts
 /// once, where the release has it twice; its mirrored copies are the loader's to draw. Actions shorter than
@@ -133,8 +132,20 @@ pub fn buffers(
         let problem = format!("there is no part {part:?}; the annotations have {}", names.join(", "));
         return Err(DataError::Options { problem });
     };
-    let (labels, part) = (&untrimmed.labels, &mut untrimmed.parts[at]);
-    let unreadable = measure(part);
+    let unreadable = measure(&mut untrimmed.parts[at]);
+    cut(untrimmed, at, spec, unreadable, max_failed, skip_bad)
+}
+
+/// [`buffers`] of a part that was measured, as far as it could be read.
+pub(super) fn cut(
+    untrimmed: &Untrimmed,
+    part: usize,
+    spec: &BufferSpec,
+    unreadable: Vec<Failure>,
+    max_failed: f64,
+    skip_bad: bool,
+) -> Result<Buffers> {
+    let (labels, part) = (&untrimmed.labels, &untrimmed.parts[part]);
     let found = part.videos.iter().filter(|video| video.media.is_some()).count();
     if let Some(first) = unreadable.first()
         && unreadable.len() as f64 > max_failed * found as f64
@@ -145,6 +156,9 @@ pub fn buffers(
     let (mut buffers, mut skipped) = (vec![], vec![]);
     for (index, video) in part.videos.iter().enumerate() {
         let (Some(media), Some(duration_s)) = (&video.media, video.duration_s) else { continue };
+        if unreadable.iter().any(|failure| failure.id == video.id) {
+            continue;
+        }
         let mut segments = video.segments.clone();
         segments.retain(|segment| {
             let problem = past_the_end(segment.start_s, segment.end_s, duration_s);

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
+use super::buffers::cut;
 use super::lengths::each;
-use super::{BufferSpec, Doubt, Untrimmed, UntrimmedPart, UntrimmedVideo, buffers, measure};
+use super::{BufferSpec, Doubt, Untrimmed, UntrimmedPart, UntrimmedVideo, measure};
 use crate::augment::{Augmentation, Draw};
 use crate::check::CheckControl;
 use crate::clip::{ClipForm, draw_clip};
@@ -107,7 +108,8 @@ fn check_part(
     control: &CheckControl<'_>,
     problems: &mut Vec<String>,
 ) -> UntrimmedPartReport {
-    let mut unreadable = measure(&mut untrimmed.parts[at]);
+    let unmeasured = measure(&mut untrimmed.parts[at]);
+    let mut unreadable = unmeasured.clone();
     let part = &untrimmed.parts[at];
     let videos: Vec<&UntrimmedVideo> = sampled(part, options).collect();
     let read = each(&videos, options.workers, |video| {
@@ -163,7 +165,7 @@ fn check_part(
     if report.per_label.iter().all(|count| count.segments == 0) {
         return report;
     }
-    match buffers(untrimmed, &report.name, &options.buffers, options.max_failed, options.skip_bad) {
+    match cut(untrimmed, at, &options.buffers, unmeasured, options.max_failed, options.skip_bad) {
         Ok(cut) => (report.buffers, report.skipped) = (cut.buffers.len(), cut.skipped),
         Err(error) => problems.push(format!("{}: {error}", report.name)),
     }

@@ -1,4 +1,4 @@
-//! How long the videos of a part are, where their annotations do not say.
+//! How long the videos of a part are.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,24 +11,21 @@ use crate::dataset::Media;
 use crate::error::Result;
 use crate::loader::{Failure, guarded};
 
-/// Reads the lengths of the videos that are there and do not have one, on all cores, and keeps them in the part. Gives the
-/// videos that could not be read.
+/// Reads the lengths of the videos that are there, on all cores, and keeps them in the part: where annotations say more than
+/// there is, as of a download that was broken off, what there is counts, and otherwise what they say. Gives the videos that
+/// could not be read.
 ///
 /// Lengths are those of the headers. A video whose header does not say is decoded to its end.
 pub fn measure(part: &mut UntrimmedPart) -> Vec<Failure> {
-    let unknown: Vec<(usize, &Media)> = part
-        .videos
-        .iter()
-        .enumerate()
-        .filter(|(_, video)| video.duration_s.is_none())
-        .filter_map(|(at, video)| Some((at, video.media.as_ref()?)))
-        .collect();
-    let lengths = each(&unknown, 0, |(at, media)| (*at, duration_s(media)));
+    let there = part.videos.iter().enumerate();
+    let there: Vec<(usize, &Media)> = there.filter_map(|(at, video)| Some((at, video.media.as_ref()?))).collect();
+    let lengths = each(&there, 0, |(at, media)| (*at, duration_s(media)));
     let mut failures = Vec::new();
     for (at, length) in lengths {
+        let video = &mut part.videos[at];
         match length {
-            Ok(duration_s) => part.videos[at].duration_s = Some(duration_s),
-            Err(error) => failures.push(Failure { id: part.videos[at].id.clone(), reason: error.to_string() }),
+            Ok(there_s) => video.duration_s = Some(video.duration_s.map_or(there_s, |said_s| said_s.min(there_s))),
+            Err(error) => failures.push(Failure { id: video.id.clone(), reason: error.to_string() }),
         }
     }
     failures

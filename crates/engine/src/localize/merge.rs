@@ -1,5 +1,7 @@
 //! From what windows found to the segments of a video.
 
+use std::cmp::Ordering;
+
 use unscene_vision::{Segment, segment_nms};
 
 /// A segment in seconds, with its class; proposals are all of one class.
@@ -10,34 +12,35 @@ pub(super) struct Candidate {
     pub score: f32,
 }
 
-/// Leaves out segments for better ones of their class that they overlap by more than `max_tiou`.
-///
-/// The answer is that of [`segment_nms`] over each class. It is called for each group of segments that hang together in time,
-/// as those of other groups do not matter: a long video with gaps costs in proportion to its length, and one without grows faster.
+/// Leaves out segments for better ones of their class that they overlap by more than `max_tiou`; of equal scores the earlier
+/// counts as the better.
 pub(super) fn thin_out(mut found: Vec<Candidate>, max_tiou: f64) -> Vec<Candidate> {
-    found.sort_by(|a, b| a.label.cmp(&b.label).then(a.segment.start.total_cmp(&b.segment.start)));
+    found.sort_by(|a, b| a.label.cmp(&b.label).then(best(a, b)));
     let mut kept = Vec::new();
-    let mut rest = found.as_slice();
-    while let Some(first) = rest.first() {
-        let mut end = first.segment.end;
-        let hangs = |next: &&Candidate| {
-            let hangs = next.label == first.label && next.segment.start < end.max(first.segment.end);
-            end = end.max(if hangs { next.segment.end } else { end });
-            hangs
-        };
-        let length = rest.iter().take_while(hangs).count().max(1);
-        let (group, others) = rest.split_at(length);
-        let segments: Vec<Segment> = group.iter().map(|one| one.segment).collect();
-        let scores: Vec<f32> = group.iter().map(|one| one.score).collect();
-        kept.extend(segment_nms(&segments, &scores, max_tiou, usize::MAX).into_iter().map(|at| group[at]));
-        rest = others;
+    for class in found.chunk_by(|a, b| a.label == b.label) {
+        let ranked: Vec<Segment> = class.iter().map(|one| one.segment).collect();
+        kept.extend(segment_nms(&ranked, max_tiou, usize::MAX).into_iter().map(|at| class[at]));
     }
     kept
 }
 
+/// The best first; of equal scores the earlier.
+fn best(a: &Candidate, b: &Candidate) -> Ordering {
+    let (one, other) = (a.segment, b.segment);
+    b.score.total_cmp(&a.score).then(one.start.total_cmp(&other.start)).then(one.end.total_cmp(&other.end))
+}
+
+/// Once there are twice as many as `most`, leaves the `most` best: nothing that is left out could be among them later.
+pub(super) fn keep_best(found: &mut Vec<Candidate>, most: usize) {
+    if found.len() >= 2 * most {
+        found.select_nth_unstable_by(most, best);
+        found.truncate(most);
+    }
+}
+
 /// The best, best first; of equal scores the earlier.
 pub(super) fn best_first(mut found: Vec<Candidate>, most: Option<usize>) -> Vec<Candidate> {
-    found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.segment.start.total_cmp(&b.segment.start)));
+    found.sort_by(best);
     found.truncate(most.unwrap_or(usize::MAX));
     found
 }
@@ -59,21 +62,33 @@ mod tests {
     }
 
     #[test]
-    fn groups_give_what_whole_classes_give() {
-        for max_tiou in [0.0, 0.3, 0.7, 1.0] {
-            let found = best_first(thin_out(some(), max_tiou), None);
-            let mut expected = Vec::new();
+    fn each_class_leaves_out_its_own() {
+        for max_tiou in [0.0, 0.3, 0.7] {
+            let found = thin_out(some(), max_tiou);
+            assert!(found.len() < 600, "{}", found.len());
             for label in 0..3 {
-                // In order of time, so that equal scores are resolved alike.
-                let mut class: Vec<Candidate> = some().into_iter().filter(|one| one.label == label).collect();
-                class.sort_by(|a, b| a.segment.start.total_cmp(&b.segment.start));
-                let segments: Vec<Segment> = class.iter().map(|one| one.segment).collect();
-                let scores: Vec<f32> = class.iter().map(|one| one.score).collect();
-                expected.extend(segment_nms(&segments, &scores, max_tiou, 600).into_iter().map(|at| class[at]));
+                let class: Vec<Candidate> = some().into_iter().filter(|one| one.label == label).collect();
+                let own: Vec<Candidate> = found.iter().filter(|one| one.label == label).copied().collect();
+                assert_eq!(own, thin_out(class, max_tiou), "{label} {max_tiou}");
             }
-            assert_eq!(found, best_first(expected, None), "{max_tiou}");
-            assert!(max_tiou == 1.0 || found.len() < 600, "{}", found.len());
+            // What is left out overlaps a better one of its class.
+            let better = |left: &Candidate, one: &Candidate| {
+                left.label == one.label && left.score >= one.score && left.segment.tiou(&one.segment) > max_tiou
+            };
+            assert!(some().iter().all(|one| found.contains(one) || found.iter().any(|left| better(left, one))));
         }
+        assert_eq!(thin_out(some(), 1.0).len(), 600);
+    }
+
+    #[test]
+    fn what_is_held_has_an_end_and_the_best_in_it() {
+        let mut held = Vec::new();
+        for one in some() {
+            held.push(one);
+            keep_best(&mut held, 50);
+            assert!(held.len() < 100);
+        }
+        assert_eq!(best_first(held, Some(50)), best_first(some(), Some(50)));
     }
 
     #[test]

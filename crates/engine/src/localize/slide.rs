@@ -13,7 +13,7 @@ use unscene_models::manifest::Task;
 use unscene_models::rc3d::POOLED;
 use unscene_vision::{Proposal, ProposalRule, Segment, anchors, label_segments, pool_segments, propose};
 
-use super::merge::{Candidate, best_first, thin_out};
+use super::merge::{Candidate, best_first, keep_best, thin_out};
 use super::result::{FoundProposal, FoundSegment, Localization, LocalizeForm, LocalizeOptions, SegmentNms};
 use super::windows::{Batch, Window, Windows};
 use crate::crops::center;
@@ -23,6 +23,9 @@ use crate::session::POLL;
 
 /// Buffers of one video: one is run while the other is filled.
 const BUFFERS: usize = 2;
+/// Segments that an answer with `max_segments` is chosen from, the best ones: a few megabytes. Others could only be in it if
+/// nearly all of these said the same.
+const HELD: usize = 100_000;
 
 /// The two graphs of R-C3D on whatever runs them. Shapes and order are those of `unscene_models::rc3d`.
 pub trait LocalizeGraphs {
@@ -291,6 +294,9 @@ impl<'a> Run<'a> {
                 Some(max_tiou) => thin_out(found, max_tiou),
                 None => found,
             });
+        }
+        if let Some(most) = self.options.max_segments {
+            keep_best(&mut self.segments, most.max(HELD));
         }
     }
 

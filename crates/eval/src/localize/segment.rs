@@ -1,5 +1,7 @@
 //! Segments of videos, how far they overlap, and which are left when others cover them.
 
+use unscene_vision::{Segment, segment_nms};
+
 /// An action that was found in a video.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SegmentDetection {
@@ -47,19 +49,17 @@ pub fn rank(found: &mut [Scored]) {
 /// What two spans have in common over what they cover together (`segment_iou` of ActivityNet's evaluation). A span that ends
 /// before it begins overlaps nothing.
 pub fn tiou(a: Span, b: Span) -> f64 {
-    let common = a.1.min(b.1) - a.0.max(b.0);
-    if common > 0.0 { common / ((b.1 - b.0) + (a.1 - a.0) - common) } else { 0.0 }
+    segment(a).tiou(&segment(b))
 }
 
 /// Of spans in the order of their scores, those that no better one overlaps by more than `most`.
 pub fn suppress(found: &[Scored], most: f64) -> Vec<Scored> {
-    let mut kept: Vec<Scored> = Vec::new();
-    for one in found {
-        if kept.iter().all(|better| tiou(better.span, one.span) <= most) {
-            kept.push(*one);
-        }
-    }
-    kept
+    let ranked: Vec<Segment> = found.iter().map(|one| segment(one.span)).collect();
+    segment_nms(&ranked, most, usize::MAX).into_iter().map(|at| found[at]).collect()
+}
+
+fn segment((start, end): Span) -> Segment {
+    Segment::new(start, end)
 }
 
 #[cfg(test)]

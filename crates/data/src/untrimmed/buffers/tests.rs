@@ -142,12 +142,11 @@ fn video(id: &str, path: &str, duration_s: Option<f64>, segments: Vec<ActionSegm
     UntrimmedVideo { id: id.into(), media, duration_s, segments, ambiguous: vec![] }
 }
 
-/// Files that do not exist are not missed: two hours are cut without a look at them.
 #[test]
-fn nothing_is_opened_when_lengths_are_known() {
-    let mut long = untrimmed(vec![video("a", "/none", Some(7200.0), vec![segment(0, 3600.0, 3605.0)])]);
+fn two_hours_are_cut_into_the_buffers_with_an_action() {
+    let long = untrimmed(vec![video("a", "/none", Some(7200.0), vec![segment(0, 3600.0, 3605.0)])]);
     let spec = BufferSpec::default();
-    let found = buffers(&mut long, "val", &spec, 0.0, false).unwrap();
+    let found = cut(&long, 0, &spec, vec![], 0.0, false).unwrap();
     // 70 % of frames 90,000 to 90,125 are in windows from 89,320 to 90,037: three at multiples of 192, four others.
     assert_eq!(found.buffers.len(), 7, "{:?}", found.buffers);
     let items = buffer_items(&long.parts[0], &found.buffers, &spec).unwrap();
@@ -164,24 +163,28 @@ fn nothing_is_opened_when_lengths_are_known() {
 fn what_cannot_be_cut_is_named() {
     let fine = || video("a", "/none", Some(20.0), vec![segment(0, 1.0, 5.0)]);
     let late = || video("b", "/b.mp4", Some(20.0), vec![segment(0, 1.0, 5.0), segment(0, 21.0, 25.0)]);
-    let broken = || video("c", "/none/c.mp4", None, vec![segment(0, 1.0, 5.0)]);
+    let broken = || video("c", "/none/c.mp4", Some(20.0), vec![segment(0, 1.0, 5.0)]);
     let spec = BufferSpec::default();
-    let cut = |videos, part: &str, max_failed, skip_bad| {
-        buffers(&mut untrimmed(videos), part, &spec, max_failed, skip_bad).map_err(|error| error.to_string())
+    // Of these files only the broken one was missed.
+    let cut = |videos: Vec<UntrimmedVideo>, max_failed, skip_bad| {
+        let broken = videos.iter().filter(|video| video.id == "c");
+        let failure = |video: &UntrimmedVideo| Failure { id: video.id.clone(), reason: "/none/c.mp4: none".into() };
+        let unreadable = broken.map(failure).collect();
+        cut(&untrimmed(videos), 0, &spec, unreadable, max_failed, skip_bad).map_err(|error| error.to_string())
     };
-    let error = cut(vec![late(), fine()], "val", 0.0, false).unwrap_err();
+    let error = cut(vec![late(), fine()], 0.0, false).unwrap_err();
     let expected = "/b.mp4: b: Wave: the segment 21 to 25 s is past the end of the video at 20.000 s; correct";
     assert!(error.starts_with(expected), "{error}");
-    let found = cut(vec![late(), fine()], "val", 0.0, true).unwrap();
+    let found = cut(vec![late(), fine()], 0.0, true).unwrap();
     assert_eq!((found.skipped.len(), found.buffers.len()), (1, 2));
-    let error = cut(vec![fine(), broken()], "val", 0.4, false).unwrap_err();
+    let error = cut(vec![fine(), broken()], 0.4, false).unwrap_err();
     assert!(error.contains("1 of 2 videos") && error.contains("/none/c.mp4"), "{error}");
-    let found = cut(vec![broken(), fine()], "val", 0.5, false).unwrap();
+    let found = cut(vec![broken(), fine()], 0.5, false).unwrap();
     assert_eq!((&*found.unreadable[0].id, found.buffers[0].video), ("c", 1));
-    let error = cut(vec![fine()], "train", 0.0, false).unwrap_err();
+    let error = buffers(&mut untrimmed(vec![fine()]), "train", &spec, 0.0, false).unwrap_err().to_string();
     assert!(error.contains("no part \"train\"; the annotations have val"), "{error}");
     let nowhere = UntrimmedVideo { media: None, ..fine() };
-    let error = cut(vec![nowhere], "val", 0.0, false).unwrap_err();
+    let error = cut(vec![nowhere], 0.0, false).unwrap_err();
     assert!(error.contains("no buffer of 768 frames") && error.contains("0 of its 1 videos"), "{error}");
     for (bad, expected) in [
         (BufferSpec { frames: 0, ..spec.clone() }, "0 frames"),
