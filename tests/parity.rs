@@ -315,7 +315,7 @@ fn a_localizers_bundle_says_what_comes_between_its_graphs() {
     let engine = EngineOptions { device: DeviceChoice::Cpu, ..Default::default() };
     let error = Model::load(&bundle, &engine).err().unwrap().to_string();
     assert!(error.contains("made to localize and cannot classify") && error.contains("/v1/localize"), "{error}");
-    assert_eq!(Localizer::load(&bundle, &engine).unwrap().manifest().labels.len(), CLASSES);
+    assert_eq!(Localizer::load(&bundle, &engine).unwrap().graphs().manifest().labels.len(), CLASSES);
 }
 
 /// As wide as it is used; sums over thousands of values round more than those of narrow models.

@@ -1,7 +1,7 @@
 //! A loaded model of any task.
 
-use unscene_engine::{Bundle, EngineError, EngineOptions, Localizer, Model};
-use unscene_models::manifest::{Manifest, Task};
+use unscene_engine::{Bundle, EngineError, EngineOptions, Graphs, Localizer, Model};
+use unscene_models::manifest::Task;
 
 /// A model and what it does.
 pub enum Loaded {
@@ -34,48 +34,21 @@ impl Loaded {
         if let Self::Localizer(model) = self { Some(model) } else { None }
     }
 
-    /// The bundle folder's name.
-    pub fn name(&self) -> &str {
+    /// Its graphs: its name, its description, and what runs it.
+    pub fn graphs(&self) -> &Graphs {
         match self {
-            Self::Classifier(model) => model.name(),
-            Self::Localizer(model) => model.name(),
+            Self::Classifier(model) => model.graphs(),
+            Self::Localizer(model) => model.graphs(),
         }
     }
 
-    /// The bundle's description.
-    pub fn manifest(&self) -> &Manifest {
-        match self {
-            Self::Classifier(model) => model.manifest(),
-            Self::Localizer(model) => model.manifest(),
-        }
+    /// The bundle folder's name.
+    pub fn name(&self) -> &str {
+        self.graphs().name()
     }
 
     /// What it does.
     pub fn task(&self) -> Task {
-        self.manifest().task
-    }
-
-    /// Name and version of the engine that runs it.
-    pub fn engine_name(&self) -> &str {
-        match self {
-            Self::Classifier(model) => model.engine_name(),
-            Self::Localizer(model) => model.engine_name(),
-        }
-    }
-
-    /// The device that it runs on.
-    pub fn device_name(&self) -> &str {
-        match self {
-            Self::Classifier(model) => model.device_name(),
-            Self::Localizer(model) => model.device_name(),
-        }
-    }
-
-    /// Batches waiting for its thread.
-    pub fn queue_depth(&self) -> usize {
-        match self {
-            Self::Classifier(model) => model.queue_depth(),
-            Self::Localizer(model) => model.queue_depth(),
-        }
+        self.graphs().manifest().task
     }
 }

@@ -264,8 +264,8 @@ fn load_models(options: &ServeOptions) -> Result<Vec<Loaded>, StartError> {
         tracing::info!(
             model = model.name(),
             task = %model.task(),
-            engine = model.engine_name(),
-            device = model.device_name(),
+            engine = model.graphs().engine_name(),
+            device = model.graphs().device_name(),
             seconds = started.elapsed().as_secs_f64(),
             "model loaded"
         );

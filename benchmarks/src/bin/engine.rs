@@ -85,11 +85,11 @@ fn main() -> Result<()> {
     // The ratio to the faster batch size, which is the lower one.
     let ratio = ratios.iter_mut().map(|ratios| median(ratios)).fold(f64::INFINITY, f64::min);
     let cores = std::thread::available_parallelism()?.get();
-    let decode_cpu_s = decode_cpu_s(&source, &model.manifest().input)? / clips as f64;
+    let decode_cpu_s = decode_cpu_s(&source, &model.graphs().manifest().input)? / clips as f64;
     let bare_core_s = bare_s.iter().copied().fold(f64::INFINITY, f64::min) * cores as f64;
     let report = serde_json::json!({
-        "engine": model.engine_name(),
-        "batch": model.batch(),
+        "engine": model.graphs().engine_name(),
+        "batch": model.graphs().batch(),
         "clips_per_s": median(&mut rates),
         "decode_s": median(&mut decode_s),
         "bare_batches": batches,

@@ -1,10 +1,11 @@
 //! Localizing a video file: frames per second and memory, and against a bare loop over ready buffers and regions.
 //!
-//! The bare loop runs both graphs, on as many buffers as the video has windows and as many regions as it had proposals.
+//! Windows lie side by side. The bare loop runs both graphs, on as many buffers as the video has windows and as many regions
+//! as it had proposals.
 //! Rounds alternate, as in `engine`, which also says what `limit` is.
 //!
 //! ```text
-//! localize BUNDLE VIDEO [--threads N] [--stride-frames N] [--rounds N]
+//! localize BUNDLE VIDEO [--threads N] [--rounds N]
 //! ```
 
 use std::ops::ControlFlow;
@@ -27,9 +28,6 @@ struct Arguments {
     /// CPU threads; 0 is one per core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Frames from window to window; the bundle's by default.
-    #[arg(long)]
-    stride_frames: Option<usize>,
     /// Rounds of the engine and the bare loop; 0 localizes once, without a bare loop.
     #[arg(long, default_value_t = 0)]
     rounds: usize,
@@ -48,7 +46,8 @@ fn main() -> Result<()> {
     let options = EngineOptions { engine, device, threads: arguments.threads, ..EngineOptions::default() };
     let localizer = Localizer::load(&bundle, &options)?;
     let source = Source::Path(arguments.video.clone());
-    let stride_frames = arguments.stride_frames;
+    // Of windows that do not overlap no proposal is left out for another's: as many are told as the head was given.
+    let stride_frames = Some(bundle.manifest.input.frames);
     let options = LocalizeOptions { stride_frames, proposals: usize::MAX, ..LocalizeOptions::default() };
     let localize = || localizer.localize(&source, &options, &mut |_| ControlFlow::Continue(()));
 
@@ -56,7 +55,7 @@ fn main() -> Result<()> {
     let first = localize()?;
     let (windows, regions) = (first.video.clips, first.proposals.len().div_ceil(first.video.clips).max(1));
     let mut report = json!({
-        "engine": localizer.engine_name(),
+        "engine": localizer.graphs().engine_name(),
         "windows": windows,
         "frames": first.video.frames,
         "regions": regions,
@@ -80,7 +79,7 @@ fn main() -> Result<()> {
         }
         let bare_s = median(&mut bare_s);
         let bare_core_s = bare_s * std::thread::available_parallelism()?.get() as f64;
-        let decode_cpu_s = decode_cpu_s(&source, &localizer.manifest().input)?;
+        let decode_cpu_s = decode_cpu_s(&source, &localizer.graphs().manifest().input)?;
         report["seconds"] = median(&mut seconds).into();
         report["bare_s"] = bare_s.into();
         report["ratio"] = median(&mut ratios).into();

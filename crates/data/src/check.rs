@@ -11,7 +11,7 @@ use crate::augment::Augmentation;
 use crate::clip::{ClipForm, draw_clip};
 use crate::dataset::{Dataset, Item, Part};
 use crate::error::Result;
-use crate::loader::Failure;
+use crate::loader::{Failure, threads};
 
 /// How thorough a check is.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,13 +112,9 @@ fn check_part(
     let items: Vec<&Item> = sampled(part, options).collect();
     let next = AtomicUsize::new(0);
     let (sender, results) = crossbeam_channel::unbounded();
-    let workers = match options.workers {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
     let start = Instant::now();
     thread::scope(|scope| {
-        for _ in 0..workers.min(items.len()) {
+        for _ in 0..threads(options.workers).min(items.len()) {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);

@@ -1,14 +1,15 @@
 //! Clips for training and evaluation, read by worker threads ahead of the network.
 
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod pool;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde::{Deserialize, Serialize};
 
+use self::pool::Pool;
+pub(crate) use self::pool::{guarded, threads};
 use crate::augment::{Augmentation, shuffled};
 use crate::clip::{ClipForm, Sample, Views, draw_clip, test_clips};
 use crate::dataset::Item;
@@ -153,10 +154,11 @@ impl Loader {
                 draw_clip(&items[index], &options.form, &draw).and_then(|sample| input(&items[index], sample, &options))
             }
         };
+        let ahead = options.prefetch.max(1).saturating_mul(options.batch);
         Epoch {
             order: order.clone(),
             items: self.items.clone(),
-            pool: Pool::start(&options, order.len(), read),
+            pool: Pool::start(threads(options.workers), ahead, order.len(), read),
             options,
             next: 0,
             failures: vec![],
@@ -173,7 +175,7 @@ impl Loader {
         for index in 0..self.items.len() {
             jobs.send(index).expect("the receiver is held below");
         }
-        let threads = (0..workers(&self.options).min(self.items.len()))
+        let threads = (0..threads(self.options.workers).min(self.items.len()))
             .map(|_| {
                 let (items, options) = (self.items.clone(), self.options.clone());
                 let (sender, queue): (Sender<Tested>, Receiver<usize>) = (sender.clone(), queue.clone());
@@ -205,27 +207,11 @@ impl Loader {
     }
 }
 
-/// Number of threads, 0 resolved.
-fn workers(options: &LoaderOptions) -> usize {
-    match options.workers {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    }
-}
-
 fn input(item: &Item, mut sample: Sample, options: &LoaderOptions) -> Result<Vec<f32>> {
     if let Some(change) = &options.change {
         change(item, &mut sample)?;
     }
     Ok(sample.to_input(&options.form))
-}
-
-/// A panic while reading one video is that video's failure.
-pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(DataError::Internal { problem: text.unwrap_or("a panic").to_string() })
-    })
 }
 
 /// A clip of [`Loader::test`].
@@ -333,80 +319,5 @@ impl Iterator for Epoch {
         let batch = self.next_batch();
         self.failed = batch.is_err();
         batch.transpose()
-    }
-}
-
-/// Threads that work off numbered positions, some way ahead of the one that is taken.
-struct Pool {
-    jobs: Option<Sender<usize>>,
-    done: Receiver<(usize, Result<Vec<f32>>)>,
-    threads: Vec<JoinHandle<()>>,
-    stop: Arc<AtomicBool>,
-    /// Results that came before their turn, by position.
-    early: HashMap<usize, Result<Vec<f32>>>,
-    submitted: usize,
-    positions: usize,
-}
-
-impl Pool {
-    fn start(
-        options: &LoaderOptions,
-        positions: usize,
-        read: impl Fn(usize) -> Result<Vec<f32>> + Clone + Send + 'static,
-    ) -> Self {
-        let workers = workers(options).min(positions);
-        // A worker without a job waits, so that there is at least one for each.
-        let ahead = (options.prefetch.max(1).saturating_mul(options.batch)).max(workers).min(positions);
-        let (jobs, queue) = unbounded::<usize>();
-        let (sender, done) = unbounded();
-        let stop = Arc::new(AtomicBool::new(false));
-        let threads = (0..workers)
-            .map(|_| {
-                let (queue, sender, stop, read) = (queue.clone(), sender.clone(), stop.clone(), read.clone());
-                thread::spawn(move || {
-                    for position in queue {
-                        if stop.load(Ordering::Relaxed) || sender.send((position, guarded(|| read(position)))).is_err()
-                        {
-                            return;
-                        }
-                    }
-                })
-            })
-            .collect();
-        for position in 0..ahead {
-            // The threads hold the other end.
-            let _ = jobs.send(position);
-        }
-        Pool { jobs: Some(jobs), done, threads, stop, early: Default::default(), submitted: ahead, positions }
-    }
-
-    /// The result at a position; positions are taken in order. One more is read ahead for it.
-    fn take(&mut self, position: usize) -> Result<Result<Vec<f32>>> {
-        let result = loop {
-            if let Some(result) = self.early.remove(&position) {
-                break result;
-            }
-            let Ok((at, result)) = self.done.recv() else {
-                return Err(DataError::Internal { problem: "the threads that read videos have stopped".into() });
-            };
-            self.early.insert(at, result);
-        };
-        if self.submitted < self.positions
-            && let Some(jobs) = &self.jobs
-        {
-            let _ = jobs.send(self.submitted);
-            self.submitted += 1;
-        }
-        Ok(result)
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
     }
 }

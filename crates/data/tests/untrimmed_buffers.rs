@@ -111,7 +111,7 @@ fn lengths_are_those_of_headers_where_annotations_say_more_or_nothing() {
 fn an_action_after_the_end_of_a_file_is_named() {
     let mut untrimmed = dataset(&["h264.mp4"], &[(0.0, 1.0), (200.0, 205.0)]);
     untrimmed.parts[0].videos[0].duration_s = Some(300.0);
-    let spec = BufferSpec { frames: 16, ..BufferSpec::default() };
+    let spec = BufferSpec { frames: 16, min_overlap: 0.1, ..BufferSpec::default() };
     let error = buffers(&mut untrimmed.clone(), "train", &spec, 0.0, false).unwrap_err().to_string();
     assert!(
         error.contains("h264.mp4: Wave: the segment 200 to 205 s is past the end of the video at 1.600 s"),

@@ -38,7 +38,7 @@ impl Model {
         control: &mut Control<'_>,
     ) -> Result<Classification> {
         let start = Instant::now();
-        let manifest = self.manifest();
+        let manifest = self.graphs().manifest();
         let (decoder, plan) = open(source, options, manifest)?;
         let info = decoder.info().clone();
         let sampling = ClipSampling {
@@ -103,7 +103,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(model: &'a Model, options: &'a ClassifyOptions, info: &VideoInfo) -> Self {
-        let classes = model.manifest().labels.len();
+        let classes = model.graphs().manifest().labels.len();
         Self {
             model,
             options,
@@ -145,7 +145,7 @@ impl<'a> Run<'a> {
     }
 
     fn batch_is_full(&self) -> bool {
-        self.rows() >= self.model.batch()
+        self.rows() >= self.model.graphs().batch()
     }
 
     /// Sends the batch, if it holds anything, after making room for it.
@@ -215,7 +215,7 @@ impl<'a> Run<'a> {
     }
 
     fn best(&self, scores: &[f32]) -> Vec<Prediction> {
-        let labels = &self.model.manifest().labels;
+        let labels = &self.model.graphs().manifest().labels;
         let best = top_k(scores, self.options.top_k).into_iter();
         best.map(|index| Prediction { label: labels[index].clone(), index, score: scores[index] }).collect()
     }
@@ -238,10 +238,10 @@ impl<'a> Run<'a> {
         }
         let (total, predictions) = (start.elapsed(), self.best(&mean));
         Ok(Classification {
-            model: self.model.name().into(),
-            task: self.model.manifest().task,
-            engine: self.model.engine_name().into(),
-            device: self.model.device_name().into(),
+            model: self.model.graphs().name().into(),
+            task: self.model.graphs().manifest().task,
+            engine: self.model.graphs().engine_name().into(),
+            device: self.model.graphs().device_name().into(),
             video: VideoSummary {
                 duration_s: info.duration_s.unwrap_or(self.progress.time_s),
                 width: info.width,

@@ -47,12 +47,12 @@ impl Model {
         let Some((output, weights)) = self.maps() else {
             return Err(EngineError::Argument {
                 what: "explain",
-                found: format!("the bundle of {:?} without maps", self.name()),
+                found: format!("the bundle of {:?} without maps", self.graphs().name()),
                 expected: "one that was exported with --maps".into(),
             });
         };
         let found = self.classify(source, options, control)?;
-        let manifest = self.manifest();
+        let manifest = self.graphs().manifest();
         let options = ClassifyOptions { crops: Crops::Center, ..options.clone() };
         let (decoder, plan) = open(source, &options, manifest)?;
         let size = decoder.frame_size();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use unscene_media::Source;
-use unscene_models::manifest::{Manifest, Task};
+use unscene_models::manifest::Task;
 
 use crate::bundle::Bundle;
 use crate::error::Result;
@@ -52,34 +52,9 @@ impl Localizer {
         Ok(Self(Arc::new(Inner { graphs: Graphs::load(bundle, options)?, form })))
     }
 
-    /// The bundle folder's name.
-    pub fn name(&self) -> &str {
-        self.0.graphs.name()
-    }
-
-    /// The bundle's description.
-    pub fn manifest(&self) -> &Manifest {
-        self.0.graphs.manifest()
-    }
-
-    /// Name and version of the engine that really runs, such as `onnxruntime 1.32.0`.
-    pub fn engine_name(&self) -> &str {
-        self.0.graphs.engine_name()
-    }
-
-    /// The device that the model really runs on, such as `cpu` or `cuda:0`.
-    pub fn device_name(&self) -> &str {
-        self.0.graphs.device_name()
-    }
-
-    /// Windows per run.
-    pub fn batch(&self) -> usize {
-        self.0.graphs.batch()
-    }
-
-    /// Batches waiting for the model's thread.
-    pub fn queue_depth(&self) -> usize {
-        self.0.graphs.queue_depth()
+    /// Its graphs: its name, its description, and what runs it.
+    pub fn graphs(&self) -> &Graphs {
+        &self.0.graphs
     }
 
     /// Finds the actions of a video.

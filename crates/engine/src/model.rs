@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unscene_models::manifest::{Manifest, Task};
+use unscene_models::manifest::Task;
 use unscene_vision::ClassWeights;
 
 use crate::bundle::Bundle;
@@ -36,24 +36,9 @@ impl Model {
         Ok(Self(Arc::new(Inner { graphs: Graphs::load(bundle, options)?, maps })))
     }
 
-    /// The bundle folder's name.
-    pub fn name(&self) -> &str {
-        self.0.graphs.name()
-    }
-
-    /// The bundle's description.
-    pub fn manifest(&self) -> &Manifest {
-        self.0.graphs.manifest()
-    }
-
-    /// Name and version of the engine that really runs, such as `onnxruntime 1.32.0`.
-    pub fn engine_name(&self) -> &str {
-        self.0.graphs.engine_name()
-    }
-
-    /// The device that the model really runs on, such as `cpu` or `cuda:0`.
-    pub fn device_name(&self) -> &str {
-        self.0.graphs.device_name()
+    /// Its graphs: its name, its description, and what runs it.
+    pub fn graphs(&self) -> &Graphs {
+        &self.0.graphs
     }
 
     /// Whether it can say where it looked: its bundle was exported with `--maps`.
@@ -65,16 +50,6 @@ impl Model {
         self.0.maps.as_ref()
     }
 
-    /// Clips per run.
-    pub fn batch(&self) -> usize {
-        self.0.graphs.batch()
-    }
-
-    /// Batches waiting for the model's thread.
-    pub fn queue_depth(&self) -> usize {
-        self.0.graphs.queue_depth()
-    }
-
     /// Runs clips that are already normalised, as one batch: for parity checks and benchmarks.
     ///
     /// # Shapes
@@ -84,9 +59,5 @@ impl Model {
     /// When `input` has another length, or the engine fails.
     pub fn run_raw(&self, input: &[f32], n: usize) -> Result<Vec<f32>> {
         Ok(self.0.graphs.run(CLASSIFIER, input, n)?.swap_remove(LOGITS))
-    }
-
-    pub(crate) fn graphs(&self) -> &Graphs {
-        &self.0.graphs
     }
 }

@@ -38,10 +38,10 @@ fn both_engines_agree_with_torch() {
     let cases = engines.into_iter().flat_map(|engine| [("conv", engine, 1e-5), ("conv16", engine, 5e-3)]);
     for (bundle, engine, tolerance) in cases {
         let model = load(bundle, engine);
-        let clip = model.manifest().input.len();
+        let clip = model.graphs().manifest().input.len();
         let found = model.run_raw(&input(3 * clip), 3).unwrap();
         let difference = relative(&found, &reference(bundle));
-        assert!(difference <= tolerance, "{bundle} on {}: {difference}", model.engine_name());
+        assert!(difference <= tolerance, "{bundle} on {}: {difference}", model.graphs().engine_name());
     }
 }
 
@@ -49,22 +49,22 @@ fn both_engines_agree_with_torch() {
 fn a_batch_gives_what_its_clips_give_alone() {
     for engine in [EngineChoice::Ort, EngineChoice::Tract] {
         let model = load("conv", engine);
-        let clip = model.manifest().input.len();
+        let clip = model.graphs().manifest().input.len();
         let input = input(5 * clip);
         let alone: Vec<f32> = input.chunks(clip).flat_map(|clip| model.run_raw(clip, 1).unwrap()).collect();
         let difference = relative(&model.run_raw(&input, 5).unwrap(), &alone);
-        assert!(difference <= 1e-6, "{}: {difference}", model.engine_name());
+        assert!(difference <= 1e-6, "{}: {difference}", model.graphs().engine_name());
     }
 }
 
 #[test]
 fn the_model_says_what_runs_it() {
     let tract = load("pool", EngineChoice::Tract);
-    assert!(tract.engine_name().starts_with("tract 0."), "{}", tract.engine_name());
-    assert_eq!(tract.device_name(), "cpu");
+    assert!(tract.graphs().engine_name().starts_with("tract 0."), "{}", tract.graphs().engine_name());
+    assert_eq!(tract.graphs().device_name(), "cpu");
     let ort = load("pool", EngineChoice::Ort);
-    assert!(ort.engine_name().starts_with("onnxruntime 1."), "{}", ort.engine_name());
-    assert_eq!((ort.device_name(), ort.name()), ("cpu", "pool"));
+    assert!(ort.graphs().engine_name().starts_with("onnxruntime 1."), "{}", ort.graphs().engine_name());
+    assert_eq!((ort.graphs().device_name(), ort.graphs().name()), ("cpu", "pool"));
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::fit::{Metrics, Task, Training};
 use crate::gradients::Gradients;
 use crate::pretrain::{clips, form_of_start};
 use crate::random::Random;
-use crate::run::values;
+use crate::run::{trained_run, values};
 use crate::sgd::Rate;
 use crate::start::{Started, start};
 use crate::{Mode, Net, Sgd, TrainError};
@@ -128,7 +128,8 @@ impl Localizing {
         Ok(task)
     }
 
-    /// The four losses of some buffers of a part, each a mean over buffers. `chance` decides which examples are drawn.
+    /// The four losses of some buffers of a part: those of anchors means over buffers, those of regions over the regions of all
+    /// buffers. `chance` decides which examples are drawn.
     fn losses(&self, part: &Part, batch: &DataBatch, chance: u64, mode: Mode) -> Result<[Tensor; 4], TrainError> {
         let clips = clips(batch, &self.form, self.device)?;
         let outputs = [names::ANCHOR_SCORES, names::ANCHOR_OFFSETS, names::FEATURES];
@@ -230,16 +231,10 @@ impl Training for Localizing {
     }
 
     fn run_config(&self, command: &str) -> RunConfig {
-        let mut provenance = serde_json::Map::new();
-        provenance.insert("unscene_version".into(), env!("CARGO_PKG_VERSION").into());
-        provenance.insert("command".into(), command.into());
-        provenance.insert("config".into(), serde_json::json!(self.config));
-        let mut run = RunConfig::new(self.config.model.clone(), self.labels.clone(), provenance);
-        let ClipForm { short_side, normalization, fps, .. } = self.form.clone();
-        (run.input.short_side, run.fps) = (short_side, fps);
-        (run.input.mean, run.input.std, run.input.range) = (normalization.mean, normalization.std, normalization.range);
+        let LocalizeConfig { model, .. } = &self.config;
+        let mut run = trained_run(model.clone(), &self.labels, &self.form, command, &self.config);
         // Half a buffer: an action that one window cuts lies whole in the next, up to that length.
-        run.stride_frames = (self.config.model.frames / 2).max(1);
+        run.stride_frames = (model.frames / 2).max(1);
         run
     }
 }
@@ -315,6 +310,11 @@ impl Task for Localizing {
             batches += 1.0;
         }
         self.failures.extend(epoch.take_failures());
+        if batches == 0.0 {
+            let (part, first) = (&self.config.val_part, self.failures.last());
+            let first = first.map_or(String::new(), |first| format!("; {}: {}", first.id, first.reason));
+            return Err(TrainError::Data(format!("no buffer of {part:?} can be read{first}")));
+        }
         sums.values_mut().for_each(|sum| *sum /= batches);
         sums.insert("buffers".into(), batches);
         Ok(sums)

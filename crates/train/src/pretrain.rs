@@ -18,6 +18,7 @@ use streams::{check_labels, masked_loader, read_attributes};
 
 use crate::fit::{Metrics, Task, Training};
 use crate::method::{Adversary, Batch, masked_step, ordinary_step};
+use crate::run::trained_run;
 use crate::sgd::Rate;
 use crate::start::{StartSpec, Started, start};
 use crate::{Mode, Net, Sgd, TrainError};
@@ -208,15 +209,7 @@ impl Training for Pretraining {
     }
 
     fn run_config(&self, command: &str) -> RunConfig {
-        let mut provenance = serde_json::Map::new();
-        provenance.insert("unscene_version".into(), env!("CARGO_PKG_VERSION").into());
-        provenance.insert("command".into(), command.into());
-        provenance.insert("config".into(), serde_json::json!(self.config));
-        let mut run = RunConfig::new(self.config.model.clone(), self.labels.clone(), provenance);
-        let ClipForm { short_side, normalization, fps, .. } = self.form.clone();
-        (run.input.short_side, run.fps) = (short_side, fps);
-        (run.input.mean, run.input.std, run.input.range) = (normalization.mean, normalization.std, normalization.range);
-        run
+        trained_run(self.config.model.clone(), &self.labels, &self.form, command, &self.config)
     }
 }
 

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tch::Tensor;
+use unscene_data::ClipForm;
 use unscene_models::r3d::R3dConfig;
 use unscene_models::reference::{ROWS, reference_inputs};
 use unscene_models::run::{RunConfig, RunFolder, RunModel};
@@ -51,6 +53,22 @@ pub fn import_run(
     ]);
     write_run(out, &RunConfig::new(model, labels, provenance), &net)?;
     Ok(weights.report)
+}
+
+/// The config of a run that was trained on clips of a form, with all that it was trained with.
+pub(crate) fn trained_run(
+    model: impl Into<RunModel>,
+    labels: &[String],
+    form: &ClipForm,
+    command: &str,
+    config: &impl Serialize,
+) -> RunConfig {
+    let provenance = provenance([("command", json!(command)), ("config", json!(config))]);
+    let mut run = RunConfig::new(model, labels.to_vec(), provenance);
+    let ClipForm { short_side, normalization, fps, .. } = form.clone();
+    (run.input.short_side, run.fps) = (short_side, fps);
+    (run.input.mean, run.input.std, run.input.range) = (normalization.mean, normalization.std, normalization.range);
+    run
 }
 
 fn provenance<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {

@@ -71,8 +71,11 @@ pub fn propose(
     segment_nms(&ranked, rule.max_tiou, rule.most).into_iter().map(|at| proposals[at]).collect()
 }
 
-/// Steps of the features that each of `bins` equal parts of a segment touches, as first and one after the last. Neighbours may
+/// Steps of the features that each of `BINS` equal parts of a segment touches, as first and one after the last. Neighbours may
 /// share a step; every part has at least one.
+///
+/// `roi_temporal_pooling` of R-C3D.pytorch rounds a segment's ends to whole steps first. Here they stay where they are, so that
+/// a short segment is not pooled from what lies beside it.
 pub fn temporal_bins<const BINS: usize>(segment: &Segment, step_frames: usize, steps: usize) -> [(usize, usize); BINS] {
     let first = segment.start / step_frames as f64;
     let bin = segment.length() / step_frames as f64 / BINS as f64;

@@ -90,7 +90,7 @@ impl Work for ClassifyParams {
         if self.explain.is_some() && !model.has_maps() {
             return Err(ApiError::BadParameter(format!(
                 "`explain`: the model `{}` cannot say where it looks; export its bundle with --maps",
-                model.name()
+                model.graphs().name()
             )));
         }
         Ok(model)

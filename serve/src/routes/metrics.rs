@@ -11,7 +11,7 @@ pub async fn metrics(state: web::Data<State>) -> Result<HttpResponse, ApiError> 
     state.metrics.admitted.set(gauge(state.admission.entered()));
     state.metrics.decoding.set(gauge(state.admission.decoding()));
     for model in &state.models {
-        state.metrics.queue_depth.with_label_values(&[model.name()]).set(gauge(model.queue_depth()));
+        state.metrics.queue_depth.with_label_values(&[model.name()]).set(gauge(model.graphs().queue_depth()));
     }
     let (kind, text) = state
         .metrics

@@ -12,15 +12,16 @@ pub async fn models(state: web::Data<State>) -> HttpResponse {
         .models
         .iter()
         .map(|model| {
-            let manifest = model.manifest();
+            let graphs = model.graphs();
+            let manifest = graphs.manifest();
             let first = state.models.iter().find(|other| other.task() == model.task());
             let can_explain = model.classifier().is_some_and(Model::has_maps);
             json!({
                 "name": model.name(),
                 "default": first.is_some_and(|first| first.name() == model.name()),
                 "task": manifest.task,
-                "engine": model.engine_name(),
-                "device": model.device_name(),
+                "engine": graphs.engine_name(),
+                "device": graphs.device_name(),
                 "precision": manifest.precision,
                 "input": manifest.input,
                 "stride_frames": manifest.stride_frames,

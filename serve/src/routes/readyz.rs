@@ -15,7 +15,8 @@ pub async fn readyz(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let models: Vec<Value> = state
         .models
         .iter()
-        .map(|model| json!({ "name": model.name(), "engine": model.engine_name(), "device": model.device_name() }))
+        .map(|model| model.graphs())
+        .map(|graphs| json!({ "name": graphs.name(), "engine": graphs.engine_name(), "device": graphs.device_name() }))
         .collect();
     Ok(HttpResponse::Ok().json(json!({ "status": "ready", "models": models })))
 }

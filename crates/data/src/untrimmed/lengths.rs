@@ -9,7 +9,7 @@ use super::UntrimmedPart;
 use crate::clip::{ClipForm, Opened, open};
 use crate::dataset::Media;
 use crate::error::Result;
-use crate::loader::{Failure, guarded};
+use crate::loader::{Failure, guarded, threads};
 
 /// Reads the lengths of the videos that are there, on all cores, and keeps them in the part: where annotations say more than
 /// there is, as of a download that was broken off, what there is counts, and otherwise what they say. Gives the videos that
@@ -50,14 +50,10 @@ fn duration_s(media: &Media) -> Result<f64> {
 
 /// Does the same with each, on some threads (0 is one per core), and gives what came out in order.
 pub fn each<T: Sync, R: Send>(items: &[T], workers: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let workers = match workers {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
     let next = AtomicUsize::new(0);
     let (sender, results) = crossbeam_channel::unbounded();
     thread::scope(|scope| {
-        for _ in 0..workers.min(items.len()) {
+        for _ in 0..threads(workers).min(items.len()) {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);

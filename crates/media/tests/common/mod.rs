@@ -52,3 +52,8 @@ pub fn read_all(decoder: &mut Decoder) -> Result<Vec<(u32, FrameTime)>, MediaErr
 pub fn milliseconds(seconds: f64) -> i64 {
     (seconds * 1000.0).round() as i64
 }
+
+/// When frame `n` of the vfr fixtures is shown, in milliseconds.
+pub fn vfr_ms(n: i64) -> i64 {
+    n * 40 + (n % 2) * 20 + if n >= 20 { 200 } else { 0 }
+}

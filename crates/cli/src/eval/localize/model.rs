@@ -73,7 +73,12 @@ impl FinderArgs {
         let bundle = Bundle::open(dir)?;
         let localizer = Localizer::load(&bundle, &engine.options())?;
         let form = LocalizeForm::of_bundle(&bundle)?;
-        let name = format!("{} by {} on {}", dir.display(), localizer.engine_name(), localizer.device_name());
+        let name = format!(
+            "{} by {} on {}",
+            dir.display(),
+            localizer.graphs().engine_name(),
+            localizer.graphs().device_name()
+        );
         let provenance = bundle.manifest.provenance.get("run").and_then(Value::as_object).cloned().unwrap_or_default();
         Ok(Some(Finder { graphs: Graphs::Bundle(Box::new(localizer)), form, name, provenance }))
     }
