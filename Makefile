@@ -26,7 +26,7 @@ doc: deps ## The API documentation, warnings are errors
 check-links: deps ## A service must not carry libtorch
 	@scripts/check_no_libtorch.sh
 
-bench: deps ## Remakes benchmarks/results (20 minutes; the peers take 5 GB in .deps/peers; PYTHON=one that has them)
+bench: deps ## Remakes benchmarks/results (40 minutes; the peers take 5 GB in .deps/peers; PYTHON=one that has them)
 	@command -v ffmpeg >/dev/null || { echo "bench: the videos are made with the ffmpeg command: apt-get install ffmpeg" >&2; exit 1; }
 	$(CARGO) build --release --quiet --package unscene --package unscene-serve --package unscene-benchmarks \
 	    --package unscene-training-benchmark --bins
