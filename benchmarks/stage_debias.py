@@ -75,6 +75,9 @@ def say(text):
 
 
 class Bench:
+    # Further settings of all trainings.
+    extra = ()
+
     def __init__(self, unscene, work, jobs):
         self.unscene, self.work, self.jobs = str(Path(unscene).resolve()), Path(work).resolve(), jobs
         self.work.mkdir(parents=True, exist_ok=True)
@@ -106,7 +109,7 @@ class Bench:
     def result(self, variant, seed):
         return self.run_of(variant, seed) / "result.json"
 
-    def train(self, variant, seed):
+    def pretrain(self, variant, seed):
         _, _, settings, data = variant
         run = self.run_of(variant, seed)
         if not (run / "config.json").exists():
@@ -117,9 +120,12 @@ class Bench:
             self.call("pretrain", "--config", ROOT / "examples/pretrain_stage.toml", "--out", run, "--json", "--workers", 1,
                       *(part for setting in settings for part in ("--set", setting)), *resume)
             say(f"{run.name}: trained in {time.time() - begun:.0f} s")
-        result = self.result(variant, seed)
+        return run
+
+    def train(self, variant, seed):
+        run, result = self.pretrain(variant, seed), self.result(variant, seed)
         if not result.exists():
-            result.write_text(json.dumps(self.measure(run, data), indent=1))
+            result.write_text(json.dumps(self.measure(run, variant[3]), indent=1))
         epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         return {**json.loads(result.read_text()), "adversary_loss": epochs[-1]["train"].get("scene_loss"),
                 "train_s": sum(epoch["seconds"] for epoch in epochs)}

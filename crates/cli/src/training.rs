@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 use unscene_data::Failure;
-use unscene_train::fit::{Event, FitConfig, Outcome, Task, Training, fit};
+use unscene_train::fit::{Event, FitConfig, Keep, Outcome, Task, Training, fit};
 use unscene_train::{CHECKPOINT, Device, Sgd, Snapshots, TrainError, finish_run, load_snapshot, open_device};
 
 use crate::config::Preset;
@@ -103,7 +103,11 @@ pub fn train_run<T: Training>(
     if !args.json {
         let out = out.display();
         let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "wrote {out}: the lowest validation loss is {best_loss:.4}, of epoch {}", best_epoch + 1)?;
+        let which = match fit.keep {
+            Keep::Best => "lowest",
+            Keep::Last => "last",
+        };
+        writeln!(stdout, "wrote {out}: the {which} validation loss is {best_loss:.4}, of epoch {}", best_epoch + 1)?;
         writeln!(stdout, "next: unscene export --onnx --run {out} --out BUNDLE")?;
     }
     Ok(())

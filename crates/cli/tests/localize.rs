@@ -2,8 +2,27 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{done, run};
 use serde_json::Value;
+use unscene_draw::Canvas;
+use unscene_media::{DecodeOptions, Decoder, Source};
+
+/// Unpacks a video.
+fn as_pictures(video: &Path, folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    let mut decoder = Decoder::open(&Source::Path(video.into()), &DecodeOptions::default()).unwrap();
+    let (width, height) = decoder.frame_size();
+    let mut rgb = vec![0; decoder.frame_bytes()];
+    let mut number = 0;
+    while decoder.next_frame(&mut rgb).unwrap().is_some() {
+        number += 1;
+        let mut picture = Canvas::new(width, height);
+        picture.paste(0, 0, &rgb, width, 1);
+        std::fs::write(folder.join(format!("{number:05}.png")), picture.png().unwrap()).unwrap();
+    }
+}
 
 #[test]
 fn a_localizer_is_trained_measured_exported_and_used() {
@@ -72,6 +91,14 @@ fn a_localizer_is_trained_measured_exported_and_used() {
     assert!(by_run["looked"]["frames"].as_u64().unwrap() > 100, "{by_run}");
     let average = |report: &Value| report["average_mAP"].as_f64().unwrap();
     assert!((average(&by_run) - average(&by_bundle)).abs() < 1e-3, "{by_run} {by_bundle}");
+    // A folder of pictures is looked at as training would look at it.
+    let pictures = folder.path().join("pictures");
+    let name = "video_test_0000001";
+    as_pictures(&Path::new(&stage).join(format!("videos/test/{name}.mp4")), &pictures.join("test").join(name));
+    let videos = pictures.to_str().unwrap();
+    let looked = eval(["--run", &out], &["--part", "test", "--videos", videos, "--max-failed", "0.5"]);
+    assert_eq!(looked["looked"]["missing"].as_array().map(Vec::len), Some(1), "{looked}");
+    assert!(looked["looked"]["frames"].as_u64().unwrap() > 20, "{looked}");
     // What was saved scores the same.
     let annotations = format!("{stage}/annotations_thumos");
     let again = eval(["--detections", &saved], &["--annotations", &annotations, "--nms"]);

@@ -73,7 +73,11 @@ fn options_of_the_other_task_are_refused() {
             "--timeline draws one video, and 2 are given",
         ),
         (vec!["--bundle", &localizer, "--threshold", "7", &video], "threshold: found 7"),
-        (vec!["--bundle", &localizer, "--timeline", "/no/such/folder/out.svg", &video], "/no/such/folder/out.svg"),
+        (
+            vec!["--bundle", &localizer, "--timeline", "/no/such/folder/out.svg", &video],
+            "--timeline: there is no folder /no/such/folder; make it first",
+        ),
+        (vec!["--bundle", &localizer, "--timeline", "out.png", &video], "expected a name that ends in .svg"),
     ] {
         let ended = run(["predict"].into_iter().chain(args));
         assert!(ended.code == Some(2) && ended.err.contains(part), "{part}: {ended:?}");

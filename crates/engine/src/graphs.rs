@@ -49,7 +49,7 @@ impl Graphs {
             move || backend::load(&bundle, &options)
         };
         let session = Session::start(&name, options.queue.clamp(1, 65_536), load)?;
-        let batch = if options.batch == 0 { session.batch } else { options.batch };
+        let batch = if options.batch == 0 { session.batch.min(most) } else { options.batch };
         let manifest = bundle.manifest.clone();
         Ok(Self { name, shapes: GraphShape::all(&manifest), manifest, batch, session })
     }

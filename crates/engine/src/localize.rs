@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use unscene_media::Source;
+use unscene_media::{DecodeOptions, Decoder, Frames, Source};
 use unscene_models::manifest::Task;
 
 use crate::bundle::Bundle;
@@ -72,8 +72,22 @@ impl Localizer {
         options: &LocalizeOptions,
         control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Localization> {
+        let decode = DecodeOptions { threads: 0, limits: options.limits, ..DecodeOptions::default() };
+        self.localize_frames(Decoder::open(source, &decode)?, options, control)
+    }
+
+    /// As [`Localizer::localize`], of frames that are open.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn localize_frames(
+        &self,
+        frames: impl Frames + Send,
+        options: &LocalizeOptions,
+        control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Localization> {
         let mut graphs = OnSession { graphs: &self.0.graphs, inference: Duration::ZERO };
-        let mut found = localize_with(&mut graphs, &self.0.form, source, options, control)?;
+        let mut found = localize_with(&mut graphs, &self.0.form, frames, options, control)?;
         // Without the time that other requests took.
         found.timing.inference_s = graphs.inference.as_secs_f64();
         Ok(found)

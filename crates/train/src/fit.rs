@@ -78,6 +78,17 @@ pub trait Training: Task {
 /// So many of an epoch's failures are named in `metrics.jsonl`; all are counted.
 const NAMED: usize = 20;
 
+/// Which epoch the run is left with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// That of the lowest validation loss.
+    #[default]
+    Best,
+    /// The last: where there is nothing to validate on but what is tested.
+    Last,
+}
+
 /// Settings of the loop. The defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -92,6 +103,8 @@ pub struct FitConfig {
     pub accumulate: usize,
     /// In what precision convolutions are computed.
     pub precision: Precision,
+    /// Which epoch the run is left with.
+    pub keep: Keep,
     /// Seconds between snapshots within an epoch; at its end there is always one.
     pub snapshot_every_s: f64,
 }
@@ -105,6 +118,7 @@ impl Default for FitConfig {
             schedule,
             accumulate: 1,
             precision: Precision::default(),
+            keep: Keep::default(),
             snapshot_every_s: 600.0,
         }
     }
@@ -257,12 +271,12 @@ pub fn fit(
         let lr = [("lr".to_string(), lr)];
         curves.scalars(epoch + 1, &[named("train", &means), named("val", &validated), lr.into()].concat())?;
 
-        let is_best = progress.best.is_none_or(|(best, _)| loss < best);
+        let is_kept = config.keep == Keep::Last || progress.best.is_none_or(|(best, _)| loss < best);
         config.schedule.advance(&mut progress.schedule, loss, config.epochs);
         let failures = std::mem::take(&mut progress.failures);
         (progress.epoch, progress.step, progress.skipped) = (epoch + 1, 0, 0);
         progress.sums.clear();
-        if is_best {
+        if is_kept {
             progress.best = Some((loss, epoch));
             snapshots.save_best(&task.nets(), &progress).map_err(|error| error.at(epoch, steps))?;
         }

@@ -51,7 +51,7 @@ impl Segment {
     /// The segment that an offset moves this one to; the inverse of [`Segment::offset_to`].
     pub fn moved(&self, [center, length]: [f32; 2]) -> Segment {
         // A network that is not trained yet may ask for e^100 lengths: beyond a thousand nothing is lost.
-        let length = self.length() * f64::from(length).min(1000f64.ln()).exp();
+        let length = self.length() * f64::from(length).clamp(f64::NEG_INFINITY, 1000f64.ln()).exp();
         let center = self.center() + f64::from(center) * self.length();
         Segment { start: center - length / 2.0, end: center + length / 2.0 }
     }
@@ -112,6 +112,10 @@ mod tests {
         let moved = from.moved(offset);
         assert!((moved.start - 10.0).abs() < 1e-5 && (moved.end - 18.0).abs() < 1e-5, "{moved:?}");
         assert!(from.moved([0.0, 1e30]).length() < 16_001.0);
+        // No number leads nowhere.
+        for offset in [[f32::NAN, 0.0], [0.0, f32::NAN]] {
+            assert_eq!(from.moved(offset).clipped(100.0).length(), 0.0, "{offset:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use unscene_eval::localize::{
     SegmentDetection, activitynet_json, evaluate, proposal_recall, thumos_text,
 };
 
-use crate::files::whole;
+use crate::files::{can_be_written, whole};
 use crate::subject::EngineArgs;
 use crate::tables::{percent, table};
 use model::{Finder, FinderArgs};
@@ -211,18 +211,10 @@ impl MeasureArgs {
         if !(self.proposals_per_video.is_finite() && self.proposals_per_video > 0.0) {
             bail!("--proposals-per-video must be above 0");
         }
-        for (flag, path) in [("--save", &self.save), ("--plot", &self.plot)] {
-            let Some(folder) = path.as_ref().and_then(|path| path.parent()) else { continue };
-            if !folder.as_os_str().is_empty() && !folder.is_dir() {
-                bail!("{flag}: there is no folder {}; make it first", folder.display());
-            }
-        }
-        match &self.plot {
-            Some(path) if path.extension().is_none_or(|extension| extension != "svg") => {
-                bail!("--plot: found {}, expected a name that ends in .svg", path.display())
-            }
-            _ => Ok(()),
-        }
+        let written = [("--save", &self.save, None), ("--plot", &self.plot, Some("svg"))];
+        written.into_iter().try_for_each(|(flag, path, extension)| {
+            path.as_ref().map_or(Ok(()), |path| can_be_written(flag, path, extension))
+        })
     }
 }
 

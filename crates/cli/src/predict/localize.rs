@@ -48,7 +48,7 @@ impl LocalizeArgs {
         if self.timeline.is_some() && videos != 1 {
             bail!("--timeline draws one video, and {videos} are given; give one");
         }
-        Ok(())
+        self.timeline.as_ref().map_or(Ok(()), |path| files::can_be_written("--timeline", path, Some("svg")))
     }
 }
 

@@ -32,7 +32,7 @@ fn best(a: &Candidate, b: &Candidate) -> Ordering {
 
 /// Once there are twice as many as `most`, leaves the `most` best: nothing that is left out could be among them later.
 pub(super) fn keep_best(found: &mut Vec<Candidate>, most: usize) {
-    if found.len() >= 2 * most {
+    if found.len() >= most.saturating_mul(2) {
         found.select_nth_unstable_by(most, best);
         found.truncate(most);
     }
@@ -89,6 +89,11 @@ mod tests {
             assert!(held.len() < 100);
         }
         assert_eq!(best_first(held, Some(50)), best_first(some(), Some(50)));
+        let mut all = some();
+        for most in [usize::MAX, usize::MAX / 2 + 1] {
+            keep_best(&mut all, most);
+            assert_eq!(all.len(), 600);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use unscene_media::{DecodeOptions, Decoder, Frames, Source, VideoInfo};
+use unscene_media::Frames;
 use unscene_models::manifest::Task;
 use unscene_models::rc3d::POOLED;
 use unscene_vision::{Proposal, ProposalRule, Segment, anchors, label_segments, pool_segments, propose};
@@ -66,30 +66,40 @@ pub trait LocalizeGraphs {
 /// Asked between batches, and while the graphs are busy, whether to go on.
 type Control<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
-/// Finds the actions of a video with graphs that run anywhere; see [`Localizer::localize`](super::Localizer::localize).
+/// Finds the actions in frames, of a video or a folder of pictures, with graphs that run anywhere; see
+/// [`Localizer::localize`](super::Localizer::localize).
 ///
 /// # Errors
 /// As there.
 pub fn localize_with(
     graphs: &mut dyn LocalizeGraphs,
     form: &LocalizeForm,
-    source: &Source,
+    mut frames: impl Frames + Send,
     options: &LocalizeOptions,
     control: &mut Control<'_>,
 ) -> Result<Localization> {
     options.check()?;
     let start = Instant::now();
-    let decode = DecodeOptions { view: center(&form.input), threads: 0, limits: options.limits };
-    let decoder = Decoder::open(source, &decode)?;
-    let info = decoder.info().clone();
+    let (name, (width, height)) = (frames.name().to_string(), frames.picture_size());
+    let (fps, duration_s) = (frames.fps(), frames.duration_s());
+    frames.set_view(center(&form.input))?;
     let stride = options.stride_frames.unwrap_or(form.stride_frames);
-    let windows = Windows::new(decoder, form, stride, graphs.batch().max(1))?;
-    let mut run = Run::new(graphs, form, options, info.duration_s);
+    let windows = Windows::new(frames, form, stride, graphs.batch().max(1))?;
+    let mut run = Run::new(graphs, form, options, duration_s);
     let read = slide(windows, &mut run, control)?;
     if run.progress.clips == 0 {
-        return Err(EngineError::NoFrames { name: source.name() });
+        return Err(EngineError::NoFrames { name });
     }
-    Ok(run.finish(&info, &read, start))
+    let video = VideoSummary {
+        duration_s: duration_s.unwrap_or(read.end_s),
+        width,
+        height,
+        fps,
+        frames: read.frames,
+        clips: run.progress.clips,
+        damaged_packets: read.damaged_packets,
+    };
+    Ok(run.finish(video, &read, start))
 }
 
 /// What the decoding thread did.
@@ -225,7 +235,7 @@ impl<'a> Run<'a> {
         self.inference += start.elapsed();
         // The reader may have ended.
         let _ = emptied.send(buffers);
-        self.check_finite(&scores)?;
+        self.check_finite(&[&scores, &offsets])?;
 
         let (steps, step_frames) = (self.steps(), self.form.info.step_frames);
         let cells = POOLED[1] * POOLED[2];
@@ -247,7 +257,7 @@ impl<'a> Run<'a> {
             let start = Instant::now();
             let [scores, offsets] = self.graphs.label(regions, count, &mut keep_waiting)?;
             self.inference += start.elapsed();
-            self.check_finite(&scores)?;
+            self.check_finite(&[&scores, &offsets])?;
             self.note_segments(&windows, &all, &scores, &offsets);
         }
         self.progress.clips += windows.len();
@@ -261,12 +271,12 @@ impl<'a> Run<'a> {
         self.form.input.frames / self.form.info.step_frames
     }
 
-    fn check_finite(&self, scores: &[f32]) -> Result<()> {
-        if scores.iter().all(|score| score.is_finite()) {
+    fn check_finite(&self, outputs: &[&[f32]]) -> Result<()> {
+        if outputs.iter().all(|values| values.iter().all(|value| value.is_finite())) {
             return Ok(());
         }
         let engine = format!("{} on {}", self.graphs.engine_name(), self.graphs.device_name());
-        let reason = "the scores are not finite; check the weights, or export without --fp16".into();
+        let reason = "scores or offsets are not finite; check the weights, or export without --fp16".into();
         Err(EngineError::Inference { engine, reason })
     }
 
@@ -321,7 +331,7 @@ impl<'a> Run<'a> {
         (best_first(segments, self.options.max_segments), best_first(proposals, Some(self.options.proposals)))
     }
 
-    fn finish(mut self, info: &VideoInfo, read: &Read, start: Instant) -> Localization {
+    fn finish(mut self, video: VideoSummary, read: &Read, start: Instant) -> Localization {
         let (segments, proposals) = self.outcome(read.end_s);
         let found = |one: Candidate| FoundSegment {
             label: self.form.labels[one.label].clone(),
@@ -339,15 +349,7 @@ impl<'a> Run<'a> {
             task: Task::Localize,
             engine: self.graphs.engine_name().into(),
             device: self.graphs.device_name().into(),
-            video: VideoSummary {
-                duration_s: info.duration_s.unwrap_or(read.end_s),
-                width: info.width,
-                height: info.height,
-                fps: info.fps,
-                frames: read.frames,
-                clips: self.progress.clips,
-                damaged_packets: read.damaged_packets,
-            },
+            video,
             segments: segments.into_iter().map(found).collect(),
             proposals: proposals.into_iter().map(proposed).collect(),
             timing: Timing {

@@ -8,10 +8,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 use unscene_data::untrimmed::{Untrimmed, UntrimmedPart, UntrimmedSpec};
-use unscene_data::{Failure, Media};
+use unscene_data::{ClipForm, Failure, Media};
 use unscene_engine::{Bundle, EngineError, Localization, LocalizeForm, LocalizeOptions, Localizer, SegmentNms};
 use unscene_eval::localize::{Proposal, SegmentDetection};
-use unscene_media::Source;
+use unscene_media::{DecodeOptions, Decoder, Frames, Pictures, Source};
 
 use crate::failure::Interrupted;
 use crate::interrupt;
@@ -126,10 +126,6 @@ impl Finder {
             let first = part.missing.first().map_or("", String::as_str);
             bail!("{missing} of {of} videos are not on disk, more than --max-failed allows, {first} for one");
         }
-        let pictures = there.iter().find(|(_, media)| matches!(media, Media::Frames(_)));
-        if let Some((video, _)) = pictures {
-            bail!("{}: folders of pictures are not localized yet; make a video of it", video.id);
-        }
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(there.len() as u64) };
         let style = "{msg} {wide_bar} {pos} of {len} videos, {eta} left";
         bar.set_style(ProgressStyle::with_template(style).context("the bar's template")?);
@@ -138,8 +134,7 @@ impl Finder {
         let start = Instant::now();
         for (done, (video, media)) in there.iter().enumerate() {
             bar.set_message(video.id.clone());
-            let Media::Video(path) = media else { continue };
-            match self.one(&Source::from(path.as_path()), &options) {
+            match self.one(media, &options) {
                 Ok(found) => {
                     frames += found.video.frames;
                     detections.extend(found.segments.iter().map(|segment| SegmentDetection {
@@ -177,14 +172,28 @@ impl Finder {
         Ok(FoundByModel { detections, proposals: all_proposals, failures, frames, elapsed: start.elapsed() })
     }
 
-    fn one(&mut self, source: &Source, options: &LocalizeOptions) -> Result<Localization, EngineError> {
+    fn one(&mut self, media: &Media, options: &LocalizeOptions) -> Result<Localization, EngineError> {
+        let limits = options.limits;
+        match media {
+            Media::Video(path) => {
+                let decode = DecodeOptions { threads: 0, limits, ..DecodeOptions::default() };
+                self.within(Decoder::open(&Source::from(path.as_path()), &decode)?, options)
+            }
+            // As often as training has them.
+            Media::Frames(path) => {
+                self.within(Pictures::open(path, ClipForm::default().pictures_fps, &limits)?, options)
+            }
+        }
+    }
+
+    fn within(&mut self, frames: impl Frames + Send, options: &LocalizeOptions) -> Result<Localization, EngineError> {
         let mut control = |_| interrupt::control();
         match &mut self.graphs {
             #[cfg(feature = "train")]
             Graphs::Run(graphs) => {
-                unscene_engine::localize_with(graphs.as_mut(), &self.form, source, options, &mut control)
+                unscene_engine::localize_with(graphs.as_mut(), &self.form, frames, options, &mut control)
             }
-            Graphs::Bundle(localizer) => localizer.localize(source, options, &mut control),
+            Graphs::Bundle(localizer) => localizer.localize_frames(frames, options, &mut control),
         }
     }
 }
