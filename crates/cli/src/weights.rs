@@ -39,6 +39,8 @@ enum ModelTask {
     Classify,
     /// Finds actions in long videos (R-C3D)
     Localize,
+    /// Finds who does what in a frame (SSD)
+    Detect,
 }
 
 #[derive(Args)]
@@ -80,7 +82,8 @@ pub fn init(args: InitArgs) -> Result<()> {
     };
     let model: RunModel = match args.task {
         ModelTask::Classify => args.model.config(labels.len()).into(),
-        ModelTask::Localize => args.model.localizer(labels.len()).into(),
+        ModelTask::Localize => args.model.localizer(labels.len())?.into(),
+        ModelTask::Detect => args.model.detector(labels.len())?.into(),
     };
     let config = unscene_train::init_run(model, labels, args.seed, &args.out)?;
     let (run, model, seed) = (args.out.display().to_string(), &config.model, args.seed);

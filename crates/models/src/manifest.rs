@@ -47,7 +47,8 @@ pub struct Manifest {
     pub stride_frames: usize,
     /// Sampled frames per second; `null` means every frame of the video.
     pub fps: Option<f64>,
-    /// The ONNX files. `classify` has one; `localize` has two, from buffers to proposals and from regions to segments.
+    /// The ONNX files. `classify` and `detect` have one; `localize` has two, from buffers to proposals and from regions to
+    /// segments.
     pub graphs: Vec<GraphFile>,
     /// What `localize` needs to know between and after its graphs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +78,8 @@ pub enum Task {
     Classify,
     /// Segments of a video in which an action happens.
     Localize,
+    /// Boxes in a frame around who acts.
+    Detect,
 }
 
 impl fmt::Display for Task {
@@ -84,6 +87,7 @@ impl fmt::Display for Task {
         f.write_str(match self {
             Task::Classify => "classify",
             Task::Localize => "localize",
+            Task::Detect => "detect",
         })
     }
 }
@@ -114,6 +118,8 @@ pub enum Precision {
 }
 
 /// How a clip is cut from the video and scaled.
+///
+/// A detector's frame is stretched to `height` x `width` instead, so that nobody is cut off.
 ///
 /// A value `v` of channel `c`, in `0..=255`, enters the network as `(v * range / 255 - mean[c]) / std[c]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tch::Tensor;
-use unscene_models::r3d::R3dConfig;
 use unscene_models::reference::{ROWS, reference_inputs};
 use unscene_models::run::{RunConfig, RunFolder, RunModel};
 
@@ -34,12 +33,13 @@ pub fn init_run(
 /// As [`write_run`] and [`read_weights`]; [`TrainError::Misfit`] names every tensor that is not the model's, and then
 /// nothing is written.
 pub fn import_run(
-    model: R3dConfig,
+    model: impl Into<RunModel>,
     weights: &Path,
     labels: Vec<String>,
     out: &Path,
 ) -> Result<ImportReport, TrainError> {
     refuse_occupied(out)?;
+    let model = model.into();
     let graph = model.graph()?;
     let weights = read_weights(weights)?;
     let net = Net::from_weights(graph, &weights)?;

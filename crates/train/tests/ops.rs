@@ -21,6 +21,7 @@ fn conv(bias: bool) -> Graph {
         kernel: [3, 2, 3],
         stride: [1, 2, 2],
         padding: [1, 0, 1],
+        dilation: [1; 3],
         bias,
         init: ParamInit::KaimingFanOut,
     };
@@ -228,6 +229,7 @@ fn initial_values_have_the_stated_spread() {
                 kernel: [3; 3],
                 stride: [1; 3],
                 padding: [1; 3],
+                dilation: [1; 3],
                 bias: true,
                 init: ParamInit::KaimingFanOut,
             };

@@ -11,7 +11,7 @@ use unscene_data::formats::{DatasetSpec, Format};
 use unscene_data::{
     Annotation, CacheKind, CacheOrigin, CacheWriter, Fill, Found, Item, Media, PeopleFrame, PersonBox, Span,
 };
-use unscene_models::r3d::R3dConfig;
+use unscene_models::classifier::ClassifierConfig;
 use unscene_stage::{Plan, Preset};
 use unscene_train::fit::{Event, FitConfig, Outcome, Task, Training, fit};
 use unscene_train::pretrain::{AdversarySpec, ConfusionSpec, PretrainConfig, Pretraining, Statistics};
@@ -83,7 +83,7 @@ fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> T {
 }
 
 fn config(set: &Set) -> PretrainConfig {
-    let model = R3dConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 10 };
+    let model = ClassifierConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 10 };
     let (cache, people) = (set.scenes.clone(), set.people.clone());
     PretrainConfig {
         max_failed: 0.05,
@@ -179,7 +179,7 @@ fn what_cannot_be_trained_on_is_named() {
     };
     let base = config(&set);
     refused(PretrainConfig { train_part: "nope".into(), ..base.clone() }, &["\"nope\"", "train, val"]);
-    let model = R3dConfig { classes: 9, ..base.model.clone() };
+    let model = ClassifierConfig { classes: 9, ..base.model.clone() };
     refused(PretrainConfig { model, ..base.clone() }, &["9 classes", "10 labels"]);
     let with = |cache: &Path| vec![AdversarySpec { cache: cache.into(), ..base.adversaries[0].clone() }];
     refused(PretrainConfig { adversaries: with(&set.people), ..base.clone() }, &["it holds people, expected scenes"]);
@@ -194,7 +194,7 @@ fn what_cannot_be_trained_on_is_named() {
     );
     // The truth of pictures is not about these videos.
     let data = DatasetSpec { annotations: set.stage.join("pictures"), ..base.data.clone() };
-    let model = R3dConfig { classes: 14, ..base.model.clone() };
+    let model = ClassifierConfig { classes: 14, ..base.model.clone() };
     refused(PretrainConfig { data, model, ..base.clone() }, &["made for other videos"]);
 
     for (change, part) in [
@@ -277,12 +277,12 @@ fn a_second_stage_begins_with_the_first() {
     assert!((told[0] - 0.0625).abs() < 1e-9 && told[1] <= config.fit.sgd.lr, "{told:?}");
 
     // What does not fit is named.
-    let refused = |spec: StartSpec, model: R3dConfig, parts: &[&str]| {
+    let refused = |spec: StartSpec, model: ClassifierConfig, parts: &[&str]| {
         let config = PretrainConfig { start: Some(spec), model, ..config.clone() };
         let error = Pretraining::new(config, 1, Device::Cpu).err().unwrap().to_string();
         parts.iter().for_each(|part| assert!(error.contains(part), "{part:?} is not in: {error}"));
     };
-    let wider = R3dConfig { width: 0.05, ..config.model.clone() };
+    let wider = ClassifierConfig { width: 0.05, ..config.model.clone() };
     refused(spec.clone(), wider, &["conv1.weight is 2 x 3 x 7 x 7 x 7, expected 3 x", "start.new_layers"]);
     refused(StartSpec { run: "/no/run".into(), ..spec }, config.model.clone(), &["/no/run: no run"]);
 }
