@@ -152,6 +152,35 @@ fn pretraining_is_the_same_interrupted_and_with_any_number_of_workers() {
     assert_eq!(names.get(), 6);
 }
 
+/// The backbone of the detector, on single frames, with all three losses.
+#[test]
+fn frames_are_pretrained_on_as_clips_are() {
+    let set = set();
+    let arch = "vgg16-ssd".parse().unwrap();
+    let model = ClassifierConfig { width: 0.05, size: 64, classes: 10, ..ClassifierConfig::new(arch, 10) };
+    let base = config(&set);
+    let config = PretrainConfig { model, fit: FitConfig { epochs: 1, ..base.fit.clone() }, ..base };
+    let dir = set.folder.path().join("frames");
+    let (outcome, params) = train(&config, &dir, usize::MAX, 1);
+    assert!(matches!(outcome, Outcome::Finished { .. }), "{outcome:?}");
+    let task = Pretraining::new(config, 1, Device::Cpu).unwrap();
+    let run = task.run_config("test");
+    assert_eq!((run.input.frames, run.input.height, run.stride_frames), (1, 64, 16));
+    assert_eq!((run.input.mean, run.input.range), ([0.485, 0.456, 0.406], 1.0));
+    // fc7 is what the adversary looks at: 51 values at this width.
+    let before: Vec<Vec<f32>> = task
+        .nets()
+        .iter()
+        .flat_map(|(_, net)| {
+            net.params()
+                .map(|(_, tensor)| Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(task.nets()[1].1.param("fc1.weight").unwrap().size(), [512, 51]);
+    assert!(before.iter().zip(&params).all(|(before, after)| before != after), "every layer learns");
+}
+
 #[test]
 fn videos_that_are_not_on_disk_are_doubtful() {
     let set = set();

@@ -152,7 +152,9 @@ impl PretrainConfig {
     /// The form in which the model takes clips.
     pub fn clip_form(&self) -> ClipForm {
         let ClassifierConfig { frames, size, .. } = self.model;
-        ClipForm { frames, height: size, width: size, short_side: size, fps: self.fps, ..ClipForm::default() }
+        let normalization = super::colours_of(self.model.clone());
+        let form = ClipForm { frames, height: size, width: size, short_side: size, ..ClipForm::default() };
+        ClipForm { fps: self.fps, normalization, ..form }
     }
 
     /// What is wrong with the numbers, if anything.
