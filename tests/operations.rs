@@ -83,7 +83,7 @@ pub fn operations() -> Vec<(&'static str, Graph)> {
         ("global average pool", graph_of(|g, x| g.global_avg_pool("pool", x))),
         ("add to itself", graph_of(|g, x| g.add("add", x, x))),
         ("conv with gaps", graph_of(|g, x| g.conv("conv", x, ConvOptions { dilation: [2, 1, 3], ..plain.clone() }))),
-        ("picture", graph_of(|g, x| picture(g, x))),
+        ("picture", graph_of(picture)),
         (
             "picture conv with gaps",
             graph_of(|g, x| {

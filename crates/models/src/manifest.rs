@@ -279,6 +279,34 @@ mod tests {
         }
     }
 
+    const DETECT: &str = r#"{
+        "task": "detect", "labels": ["run", "jump"],
+        "input": {"frames": 1, "height": 96, "width": 96, "short_side": 96, "mean": [123, 117, 104],
+                  "std": [1, 1, 1], "channels": "RGB", "range": 255},
+        "stride_frames": 1, "fps": null,
+        "graphs": [{"file": "model.onnx", "sha256": "00", "inputs": [{"name": "clip", "shape": ["N", 3, 1, 96, 96]}],
+                    "outputs": [{"name": "offsets", "shape": ["N", 870, 4]},
+                                {"name": "class_scores", "shape": ["N", 870, 3]}]}],
+        "precision": "fp32", "model": {}
+    }"#;
+
+    #[test]
+    fn a_detector_scores_every_prior() {
+        let manifest = Manifest::from_json(DETECT).unwrap();
+        assert_eq!(Manifest::from_json(&manifest.to_json().unwrap()).unwrap(), manifest);
+        for (from, to, field) in [
+            (r#""frames": 1"#, r#""frames": 2"#, "`input.frames`"),
+            (r#"["N", 870, 3]"#, r#"["N", 870, 2]"#, "`graphs[0].outputs`"),
+            (r#"["N", 870, 3]"#, r#"["N", 869, 3]"#, "`graphs[0].outputs`"),
+            (r#""offsets""#, r#""boxes""#, "`graphs[0].outputs`"),
+            (r#"["N", 3, 1, 96, 96]"#, r#"["N", 3, 96, 96]"#, "`graphs[0].inputs`"),
+        ] {
+            assert!(DETECT.contains(from), "{from}");
+            let message = Manifest::from_json(&DETECT.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(message.contains(field), "{to}: {message}");
+        }
+    }
+
     #[test]
     fn every_check_names_its_field() {
         for (from, to, field) in [

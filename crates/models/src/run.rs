@@ -354,9 +354,15 @@ mod tests {
     #[test]
     fn the_config_survives_json() {
         let model = ClassifierConfig::new("r3d34-hara-b".parse().unwrap(), 1);
-        let config = RunConfig::new(model, vec!["a".into()], Map::new());
-        let text = serde_json::to_string(&config).unwrap();
-        assert!(text.contains("r3d34-hara-b"), "{text}");
-        assert_eq!(serde_json::from_str::<RunConfig>(&text).unwrap(), config);
+        for (model, part) in [
+            (RunModel::from(model), "r3d34-hara-b"),
+            (SsdConfig { size: 96, ..SsdConfig::new(1) }.into(), "\"task\":\"detect\""),
+        ] {
+            let config = RunConfig::new(model, vec!["a".into()], Map::new());
+            assert!(check(&config, Path::new("config.json")).is_ok());
+            let text = serde_json::to_string(&config).unwrap();
+            assert!(text.contains(part), "{text}");
+            assert_eq!(serde_json::from_str::<RunConfig>(&text).unwrap(), config);
+        }
     }
 }
