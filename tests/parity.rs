@@ -1,6 +1,6 @@
 //! One model, three engines: libtorch (the executor of `train`), ONNX Runtime and tract (on what `export` writes) compute
 //! the same logits. The ladder goes from single operations over blocks to whole models, with random weights and random
-//! running statistics, for one clip and for three. Localizers are two graphs with several outputs each.
+//! running statistics, for one clip and for three. Localizers are two graphs with several outputs each, detectors one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,12 +11,18 @@ use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineOptions, Graphs, Localizer, Model};
 use unscene_export::{ExportOptions, Weights, export, fold_batch_norm, relative_difference, tolerance, write_onnx};
-use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamInit, ParamRole};
+use unscene_graph::{Graph, ParamRole};
+use unscene_models::classifier::ClassifierConfig;
 use unscene_models::manifest::{ClipInput, Dim, GraphFile, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo};
-use unscene_models::r3d::{R3dConfig, R3dVariant, Shortcut, basic_block};
+use unscene_models::r3d::{R3dVariant, Shortcut, basic_block};
 use unscene_models::rc3d::Rc3dConfig;
 use unscene_models::run::RunConfig;
+use unscene_models::vgg_ssd::SsdConfig;
 use unscene_train::{Mode, Net, write_run};
+
+mod operations;
+
+use operations::{graph_of, operations};
 
 const CLASSES: usize = 5;
 
@@ -111,70 +117,6 @@ fn assert_parity(name: &str, graph: Graph, precision: Precision) {
     }
 }
 
-fn options(out_channels: usize, kernel: [usize; 3], stride: [usize; 3], padding: [usize; 3]) -> ConvOptions {
-    ConvOptions { out_channels, kernel, stride, padding, bias: true, init: ParamInit::KaimingFanOut }
-}
-
-/// A graph of one operation between a clip and logits. The head weighs every position differently, so that nothing is
-/// lost in the mean.
-fn graph_of(record: impl FnOnce(&mut GraphBuilder, Node) -> Result<Node, GraphError>) -> Graph {
-    let build = || {
-        let mut g = GraphBuilder::new();
-        let clip = g.input("clip", &[3, 6, 9, 8])?;
-        let x = record(&mut g, clip)?;
-        let x = match *g.shape(x) {
-            [_, frames, height, width] => {
-                let x = g.conv("head", x, options(6, [frames, height, width], [1; 3], [0; 3]))?;
-                g.global_avg_pool("head.pool", x)?
-            }
-            _ => x,
-        };
-        let logits = g.linear("fc", x, CLASSES)?;
-        Ok::<_, GraphError>(g.finish(&[("logits", logits)]))
-    };
-    build().unwrap()
-}
-
-fn operations() -> Vec<(&'static str, Graph)> {
-    let plain = ConvOptions { bias: false, ..options(4, [3; 3], [1; 3], [1; 3]) };
-    vec![
-        ("conv", graph_of(|g, x| g.conv("conv", x, plain.clone()))),
-        ("conv stride, bias", graph_of(|g, x| g.conv("conv", x, options(4, [3, 7, 5], [1, 2, 3], [1, 3, 0])))),
-        ("batch norm alone", graph_of(|g, x| g.batch_norm("bn", x))),
-        (
-            "batch norm folded",
-            graph_of(|g, x| {
-                let x = g.conv("conv", x, plain.clone())?;
-                g.batch_norm("bn", x)
-            }),
-        ),
-        (
-            "batch norm folded in bias",
-            graph_of(|g, x| {
-                let x = g.conv("conv", x, options(4, [1; 3], [1; 3], [0; 3]))?;
-                g.batch_norm("bn", x)
-            }),
-        ),
-        (
-            "batch norm not foldable",
-            graph_of(|g, x| {
-                let x = g.conv("conv", x, plain.clone())?;
-                let y = g.batch_norm("bn", x)?;
-                g.add("add", x, y)
-            }),
-        ),
-        ("relu", graph_of(|g, x| g.relu("relu", x))),
-        ("max pool", graph_of(|g, x| g.max_pool("pool", x, [3; 3], [2; 3], [1; 3]))),
-        ("max pool uneven", graph_of(|g, x| g.max_pool("pool", x, [1, 2, 3], [1, 2, 3], [0, 1, 0]))),
-        ("subsample", graph_of(|g, x| g.subsample("sub", x, [2; 3]))),
-        ("subsample uneven", graph_of(|g, x| g.subsample("sub", x, [1, 2, 3]))),
-        ("pad channels", graph_of(|g, x| g.pad_channels("pad", x, 7))),
-        ("pad no channels", graph_of(|g, x| g.pad_channels("pad", x, 3))),
-        ("global average pool", graph_of(|g, x| g.global_avg_pool("pool", x))),
-        ("add to itself", graph_of(|g, x| g.add("add", x, x))),
-    ]
-}
-
 #[test]
 fn every_operation() {
     for (name, graph) in operations() {
@@ -213,8 +155,16 @@ fn every_block_in_half_precision() {
     }
 }
 
-fn small(arch: &str, frames: usize, size: usize) -> R3dConfig {
-    R3dConfig { width: 0.125, frames, size, ..R3dConfig::new(arch.parse().unwrap(), CLASSES) }
+/// Of single frames.
+#[test]
+fn vgg16_names_actions_too() {
+    for (size, precision) in [(300, Precision::Fp32), (75, Precision::Fp32), (64, Precision::Fp16)] {
+        assert_parity("vgg16-ssd", small("vgg16-ssd", 1, size).graph().unwrap(), precision);
+    }
+}
+
+fn small(arch: &str, frames: usize, size: usize) -> ClassifierConfig {
+    ClassifierConfig { width: 0.125, frames, size, ..ClassifierConfig::new(arch.parse().unwrap(), CLASSES) }
 }
 
 #[test]
@@ -252,6 +202,30 @@ fn write_localizer(run: &Path, arch: &str) -> Net {
     net
 }
 
+/// Asserts that both engines give libtorch's outputs of every graph of a bundle, for one row and for three.
+fn assert_every_output(model: &str, net: &Net, bundle: &Bundle, precision: Precision) {
+    for engine in [EngineChoice::Ort, EngineChoice::Tract] {
+        let options = EngineOptions { engine, device: DeviceChoice::Cpu, ..Default::default() };
+        let graphs = Graphs::load(bundle, &options).unwrap();
+        for rows in [1, 3] {
+            for (index, file) in bundle.manifest.graphs.iter().enumerate() {
+                let name = file.inputs[0].name.as_str();
+                let node = net.graph().nodes.iter().find(|node| node.name == name).unwrap();
+                let shape: Vec<i64> = [rows].into_iter().chain(node.shape.iter().map(|&s| s as i64)).collect();
+                let input = Tensor::randn(&shape[..], (Kind::Float, tch::Device::Cpu));
+                let outputs: Vec<&str> = file.outputs.iter().map(|output| output.name.as_str()).collect();
+                let expected = tch::no_grad(|| net.compute(&[(name, &input)], &outputs, Mode::Eval)).unwrap();
+                let found = graphs.run(index, &values(&input), rows as usize).unwrap();
+                for ((found, expected), name) in found.iter().zip(&expected).zip(outputs) {
+                    let difference = relative_difference(found, &values(expected));
+                    println!("{model:18} {name:15} {engine:5} {rows} {difference:.1e}");
+                    assert!(difference <= tolerance(precision), "{model} {name} in {engine}: {difference:e}");
+                }
+            }
+        }
+    }
+}
+
 /// Both graphs of a localizer, every output, for one row and for three.
 #[test]
 fn localizers() {
@@ -268,26 +242,7 @@ fn localizers() {
         let done = export(&run, &out, &ExportOptions { precision, ..Default::default() }).unwrap();
         assert_eq!(done.parity.keys().collect::<Vec<_>>(), ["ort-cpu", "tract"]);
         let bundle = Bundle::open(&out).unwrap();
-        for engine in [EngineChoice::Ort, EngineChoice::Tract] {
-            let options = EngineOptions { engine, device: DeviceChoice::Cpu, ..Default::default() };
-            let graphs = Graphs::load(&bundle, &options).unwrap();
-            for rows in [1, 3] {
-                for (index, file) in bundle.manifest.graphs.iter().enumerate() {
-                    let name = file.inputs[0].name.as_str();
-                    let node = net.graph().nodes.iter().find(|node| node.name == name).unwrap();
-                    let shape: Vec<i64> = [rows].into_iter().chain(node.shape.iter().map(|&s| s as i64)).collect();
-                    let input = Tensor::randn(&shape[..], (Kind::Float, tch::Device::Cpu));
-                    let outputs: Vec<&str> = file.outputs.iter().map(|output| output.name.as_str()).collect();
-                    let expected = tch::no_grad(|| net.compute(&[(name, &input)], &outputs, Mode::Eval)).unwrap();
-                    let found = graphs.run(index, &values(&input), rows as usize).unwrap();
-                    for ((found, expected), name) in found.iter().zip(&expected).zip(outputs) {
-                        let difference = relative_difference(found, &values(expected));
-                        println!("{arch:18} {name:15} {engine:5} {rows} {difference:.1e}");
-                        assert!(difference <= tolerance(precision), "{arch} {name} in {engine}: {difference:e}");
-                    }
-                }
-            }
-        }
+        assert_every_output(arch, &net, &bundle, precision);
     }
 }
 
@@ -318,11 +273,33 @@ fn a_localizers_bundle_says_what_comes_between_its_graphs() {
     assert_eq!(Localizer::load(&bundle, &engine).unwrap().graphs().manifest().labels.len(), CLASSES);
 }
 
+/// Every output of a detector, for one row and for three, of frames with all maps and with fewer.
+#[test]
+fn detectors() {
+    tch::manual_seed(3);
+    for (size, precision) in [(300, Precision::Fp32), (96, Precision::Fp32), (96, Precision::Fp16)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (run, out) = (dir.path().join("run"), dir.path().join("bundle"));
+        let model = SsdConfig { width: 0.125, size, ..SsdConfig::new(CLASSES) };
+        let net = Net::init(model.graph().unwrap(), 5);
+        scramble(&net);
+        let labels = (0..CLASSES).map(|index| format!("class {index}")).collect();
+        write_run(&run, &RunConfig::new(model, labels, Default::default()), &net).unwrap();
+        let options = ExportOptions { maps: true, ..Default::default() };
+        let error = export(&run, &out, &options).unwrap_err();
+        assert!(error.is_bad_input() && error.to_string().starts_with("--maps"), "{error}");
+        export(&run, &out, &ExportOptions { precision, ..Default::default() }).unwrap();
+        let bundle = Bundle::open(&out).unwrap();
+        assert_eq!(bundle.manifest.task, Task::Detect);
+        assert_every_output(&format!("ssd {size}"), &net, &bundle, precision);
+    }
+}
+
 /// As wide as it is used; sums over thousands of values round more than those of narrow models.
 #[test]
 fn a_whole_model_of_full_width_in_both_precisions() {
     for precision in [Precision::Fp32, Precision::Fp16] {
-        let config = R3dConfig { width: 1.0, ..small("r3d18-hara", 8, 32) };
+        let config = ClassifierConfig { width: 1.0, ..small("r3d18-hara", 8, 32) };
         assert_parity("r3d18-hara full width", config.graph().unwrap(), precision);
     }
 }

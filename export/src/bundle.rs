@@ -1,5 +1,5 @@
 //! From a run folder to a bundle: built beside its place, checked by running it, then renamed. What a bundle of each task holds
-//! is said in [`crate::classify`] and [`crate::localize`].
+//! is said in [`crate::classify`], [`crate::localize`] and [`crate::detect`].
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,15 +13,15 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use unscene_graph::Graph;
 use unscene_models::manifest::{
-    Dim, FileInfo, GraphFile, LocalizeInfo, MANIFEST_FILE, Manifest, Precision, TensorInfo,
+    Dim, FileInfo, GraphFile, LocalizeInfo, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo,
 };
 use unscene_models::run::{RunFolder, RunModel};
 
 use crate::check::{Reference, check};
 use crate::classify::{self, CLASSIFIER_FILE};
-use crate::localize;
 use crate::onnx::BATCH;
 use crate::{ExportError, Weights, fold_batch_norm, write_onnx};
+use crate::{detect, localize};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -72,13 +72,15 @@ pub fn export(run: &Path, out: &Path, options: &ExportOptions) -> Result<Exporte
     let run = RunFolder::new(run);
     let config = run.read_config()?;
     let model_error = |source| ExportError::Model { path: run.config_path(), source };
+    if config.model.task() != Task::Classify {
+        classify::refuse(options, &run.dir, config.model.task())?;
+    }
     let parts = match &config.model {
-        RunModel::Classify(model) => classify::parts(model, options).map_err(model_error)?,
-        RunModel::Localize(model) => {
-            localize::refuse(options, &run.dir)?;
-            localize::parts(model).map_err(model_error)?
-        }
+        RunModel::Classify(model) => classify::parts(model, options),
+        RunModel::Localize(model) => localize::parts(model),
+        RunModel::Detect(model) => detect::parts(model),
     };
+    let parts = parts.map_err(model_error)?;
     let whole = config.model.graph().map_err(model_error)?;
     let bytes = read(&run.weights_path())?;
     let mut weights = Weights::read(&bytes, &whole, &run.weights_path())?;

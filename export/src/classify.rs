@@ -1,9 +1,13 @@
 //! What the bundle of a classifier holds: one graph, and with `--maps` the weights that turn activations into maps.
 
+use std::path::Path;
+
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
 use unscene_graph::Graph;
-use unscene_models::r3d::{CLASSIFIER, ModelError, R3dConfig};
+use unscene_models::classifier::{CLASSIFIER, ClassifierConfig};
+use unscene_models::manifest::Task;
+use unscene_models::r3d::ModelError;
 
 use crate::bundle::Parts;
 use crate::{ExportError, ExportOptions, Weights};
@@ -14,10 +18,19 @@ pub const MODEL_FILE: &str = "model.onnx";
 /// The name of the file of the classifier's weights inside a bundle.
 pub(crate) const CLASSIFIER_FILE: &str = "classifier.safetensors";
 
-pub(crate) fn parts(model: &R3dConfig, options: &ExportOptions) -> Result<Parts, ModelError> {
+pub(crate) fn parts(model: &ClassifierConfig, options: &ExportOptions) -> Result<Parts, ModelError> {
     let outputs = [("features", options.features), ("maps", options.maps)];
     let outputs: Vec<&str> = outputs.iter().filter(|one| one.1).map(|one| one.0).collect();
     Ok(Parts { graphs: vec![(MODEL_FILE, model.graph_with(&outputs)?)], localize: None, model: json!(model) })
+}
+
+/// Refuses what only classifiers give.
+pub(crate) fn refuse(options: &ExportOptions, run: &Path, task: Task) -> Result<(), ExportError> {
+    let asked = [("--features", options.features), ("--maps", options.maps)].into_iter().find(|(_, asked)| *asked);
+    match asked {
+        Some((option, _)) => Err(ExportError::Option { option, run: run.to_path_buf(), task }),
+        None => Ok(()),
+    }
 }
 
 /// The layer from features to logits as a safetensors file: `weight`, classes x channels, and `bias`.

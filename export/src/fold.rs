@@ -15,13 +15,14 @@ pub fn fold_batch_norm(mut graph: Graph, weights: &mut Weights) -> Graph {
     for index in 0..graph.nodes.len() {
         let Op::BatchNorm { eps, .. } = graph.nodes[index].op else { continue };
         let source = graph.nodes[index].inputs[0];
-        let conv = graph.node(source).clone();
+        let mut conv = graph.node(source).clone();
         let users = graph.nodes.iter().flat_map(|node| &node.inputs).filter(|&&input| input == source).count()
             + graph.outputs.iter().filter(|(_, output)| *output == source).count();
-        let Op::Conv { out_channels, kernel, stride, padding, bias } = conv.op else { continue };
+        let Op::Conv { out_channels, bias, .. } = &mut conv.op else { continue };
         if users != 1 {
             continue;
         }
+        let (out_channels, bias) = (*out_channels, std::mem::replace(bias, true));
         let name = |param: usize| graph.params[param].name.clone();
         let [gamma, beta, mean, var] =
             [0, 1, 2, 3].map(|at| weights.get(&name(graph.nodes[index].params[at])).to_vec());
@@ -53,7 +54,7 @@ pub fn fold_batch_norm(mut graph: Graph, weights: &mut Weights) -> Graph {
         };
         let node = &mut graph.nodes[index];
         node.name = conv.name;
-        node.op = Op::Conv { out_channels, kernel, stride, padding, bias: true };
+        node.op = conv.op;
         node.inputs = conv.inputs;
         node.params = vec![conv.params[0], bias_param];
     }

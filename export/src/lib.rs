@@ -10,6 +10,7 @@ mod args;
 mod bundle;
 mod check;
 mod classify;
+mod detect;
 mod error;
 mod fold;
 mod localize;

@@ -63,8 +63,10 @@ impl<'a> Writer<'a> {
     fn node(&mut self, node: &'a NodeInfo) {
         let name = node.name.as_str();
         let mut inputs: Vec<String> = node.inputs.iter().map(|&input| self.tensor(input)).collect();
+        // A scale of channels is multiplied with positions: it has sides of 1 behind.
+        let ones = if matches!(node.op, Op::L2Norm { .. }) { node.shape.len() - 1 } else { 0 };
         for &param in &node.params {
-            inputs.push(self.parameter(param));
+            inputs.push(self.parameter(param, ones));
         }
         let output = match &node.op {
             Op::Input => {
@@ -74,15 +76,23 @@ impl<'a> Writer<'a> {
                     false => name.to_string(),
                 }
             }
-            Op::Conv { kernel, stride, padding, .. } => {
-                self.emit(name, "Conv", inputs, windows(kernel, stride, padding), &node.shape)
+            Op::Conv { kernel, stride, padding, dilation, .. } => {
+                let mut attributes = windows(kernel, stride, padding);
+                if dilation.iter().any(|&step| step != 1) {
+                    attributes.push(proto::ints("dilations", proto::longs(dilation)));
+                }
+                self.emit(name, "Conv", inputs, attributes, &node.shape)
             }
             Op::BatchNorm { eps, .. } => {
                 self.emit(name, "BatchNormalization", inputs, vec![proto::float("epsilon", *eps as f32)], &node.shape)
             }
             Op::Relu => self.emit(name, "Relu", inputs, vec![], &node.shape),
-            Op::MaxPool { kernel, stride, padding } => {
-                self.emit(name, "MaxPool", inputs, windows(kernel, stride, padding), &node.shape)
+            Op::MaxPool { kernel, stride, padding, ceil } => {
+                let mut attributes = windows(kernel, stride, padding);
+                if *ceil {
+                    attributes.push(proto::int("ceil_mode", 1));
+                }
+                self.emit(name, "MaxPool", inputs, attributes, &node.shape)
             }
             Op::Subsample { stride } => {
                 let axes: Vec<i64> = (2..2 + stride.len() as i64).collect();
@@ -108,8 +118,37 @@ impl<'a> Writer<'a> {
             }
             Op::Linear { .. } => self.emit(name, "Gemm", inputs, vec![proto::int("transB", 1)], &node.shape),
             Op::Add => self.emit(name, "Add", inputs, vec![], &node.shape),
+            Op::L2Norm { eps } => self.l2_norm(node, [0, 1].map(|at| inputs[at].clone()), *eps),
+            Op::ChannelsLast => {
+                let rank = 1 + node.shape.len() as i64;
+                let order = [0].into_iter().chain(2..rank).chain([1]).collect();
+                self.emit(name, "Transpose", inputs, vec![proto::ints("perm", order)], &node.shape)
+            }
+            Op::Reshape { shape } => {
+                // 0 leaves the batch as it is.
+                inputs.push(self.constant(name, "shape", &[&[0], &proto::longs(shape)[..]].concat()));
+                self.emit(name, "Reshape", inputs, vec![], &node.shape)
+            }
+            Op::Concat => self.emit(name, "Concat", inputs, vec![proto::int("axis", 1)], &node.shape),
         };
         self.tensors.insert(name, output);
+    }
+
+    /// Lengths are sums of squares, which are too large for half precision, and `eps` is too small for it.
+    fn l2_norm(&mut self, node: &NodeInfo, [x, weight]: [String; 2], eps: f64) -> String {
+        let (name, shape) = (&node.name, &node.shape);
+        let one = [&[1], &shape[1..]].concat();
+        let x = if self.half { self.cast(format!("{name}.single"), x, proto::FLOAT, shape) } else { x };
+        let axes = vec![proto::ints("axes", vec![1])];
+        let length = self.emit(&format!("{name}.length"), "ReduceL2", vec![x.clone()], axes, &one);
+        let tiny = format!("{name}.eps");
+        self.out.initializer.push(proto::tensor(&tiny, proto::FLOAT, &[], (eps as f32).to_le_bytes().into()));
+        let length = self.emit(&format!("{name}.positive"), "Add", vec![length, tiny], vec![], &one);
+        let mut unit = self.emit(&format!("{name}.unit"), "Div", vec![x, length], vec![], shape);
+        if self.half {
+            unit = self.cast(format!("{name}.half"), unit, proto::FLOAT16, shape);
+        }
+        self.emit(name, "Mul", vec![unit, weight], vec![], shape)
     }
 
     /// Describes the outputs, and adds what is missing to reach their public names: the Cast back to float32, or an
@@ -161,18 +200,20 @@ impl<'a> Writer<'a> {
         name
     }
 
-    fn parameter(&mut self, param: usize) -> String {
+    /// The initializer of a parameter, with some sides of 1 behind its own.
+    fn parameter(&mut self, param: usize, ones: usize) -> String {
         let spec = &self.graph.params[param];
+        let sides = [&proto::longs(&spec.shape)[..], &vec![1; ones]].concat();
         if self.parameters.insert(&spec.name) {
             let values = self.weights.get(&spec.name);
             let tensor = match self.half {
                 true => {
                     let bytes = values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
-                    proto::tensor(&spec.name, proto::FLOAT16, &proto::longs(&spec.shape), bytes)
+                    proto::tensor(&spec.name, proto::FLOAT16, &sides, bytes)
                 }
                 false => {
                     let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                    proto::tensor(&spec.name, proto::FLOAT, &proto::longs(&spec.shape), bytes)
+                    proto::tensor(&spec.name, proto::FLOAT, &sides, bytes)
                 }
             };
             self.out.initializer.push(tensor);

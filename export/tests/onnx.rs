@@ -6,11 +6,12 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use tract_onnx::pb;
 use unscene_export::{ExportError, ExportOptions, Weights, export, fold_batch_norm, relative_difference, write_onnx};
 use unscene_graph::{ConvOptions, Graph, GraphBuilder, ParamInit, ParamRole};
+use unscene_models::classifier::ClassifierConfig;
 use unscene_models::manifest::Precision;
-use unscene_models::r3d::R3dConfig;
 
 fn tiny(arch: &str) -> Graph {
-    let config = R3dConfig { width: 0.03, frames: 4, size: 16, ..R3dConfig::new(arch.parse().unwrap(), 2) };
+    let config =
+        ClassifierConfig { width: 0.03, frames: 4, size: 16, ..ClassifierConfig::new(arch.parse().unwrap(), 2) };
     config.graph().unwrap()
 }
 
@@ -111,6 +112,7 @@ fn folding_leaves_what_outputs_need() {
         kernel: [1; 3],
         stride: [1; 3],
         padding: [0; 3],
+        dilation: [1; 3],
         bias: false,
         init: ParamInit::KaimingFanOut,
     };

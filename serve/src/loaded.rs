@@ -19,7 +19,8 @@ impl Loaded {
     /// As [`Model::load`] and [`Localizer::load`].
     pub fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Self, EngineError> {
         Ok(match bundle.manifest.task {
-            Task::Classify => Self::Classifier(Model::load(bundle, options)?),
+            // A detector is refused there, by name.
+            Task::Classify | Task::Detect => Self::Classifier(Model::load(bundle, options)?),
             Task::Localize => Self::Localizer(Localizer::load(bundle, options)?),
         })
     }

@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Parser;
 use tch::{Device, Kind, Tensor};
+use unscene_models::classifier::ClassifierConfig;
 use unscene_models::heads::AdversaryConfig;
-use unscene_models::r3d::R3dConfig;
 use unscene_train::method::{Adversary, Batch, masked_step, ordinary_step};
 use unscene_train::{Mode, Net, Precision, Sgd, SgdConfig, open_device};
 
@@ -42,11 +42,11 @@ fn main() -> Result<()> {
     let device = args.cuda.map_or(Device::Cpu, Device::Cuda);
     open_device(device)?;
     let precision = if args.bfloat16 { Precision::Bfloat16 } else { Precision::Float32 };
-    let config = R3dConfig {
+    let config = ClassifierConfig {
         width: args.width,
         frames: args.frames,
         size: args.size,
-        ..R3dConfig::new(args.arch.parse()?, CLASSES)
+        ..ClassifierConfig::new(args.arch.parse()?, CLASSES)
     };
     let graph = config.graph_with(&["features"])?;
     let features = graph.outputs.last().map_or(0, |(_, node)| graph.node(*node).shape[0]);

@@ -12,6 +12,8 @@ use toml::{Table, Value};
 pub enum Preset {
     /// What the paper says: both losses at once, lambda 0.5, lr 0.001
     Paper,
+    /// The same on single frames, with the VGG-16 of the detector
+    PaperFrames,
     /// The first stage of the paper's release: the adversary alone, from a trained network
     Release,
     /// Its second stage: both losses, from the run of the first
@@ -27,6 +29,7 @@ impl Preset {
     pub fn text(self) -> &'static str {
         match self {
             Preset::Paper => include_str!("presets/paper.toml"),
+            Preset::PaperFrames => include_str!("presets/paper-frames.toml"),
             Preset::Release => include_str!("presets/release.toml"),
             Preset::ReleaseSecond => include_str!("presets/release-second.toml"),
             Preset::Thumos14 => include_str!("presets/thumos14.toml"),
@@ -163,7 +166,9 @@ mod tests {
         let needed = ["model.classes=5", "data.format=csv", "data.annotations=a", "start.run=r", "confusion.people=p"];
         let needed: Vec<String> = needed.iter().map(ToString::to_string).collect();
         let adversary = ["adversary=[{name='scene', cache='s'}]".to_string()];
-        for (preset, new_layers) in [(Preset::Paper, 0), (Preset::Release, 1), (Preset::ReleaseSecond, 0)] {
+        for (preset, new_layers) in
+            [(Preset::Paper, 0), (Preset::PaperFrames, 0), (Preset::Release, 1), (Preset::ReleaseSecond, 0)]
+        {
             let table = read(Some(preset), None, &[&needed[..], &adversary].concat()).unwrap();
             let config: PretrainConfig = parse(table, None).unwrap();
             assert_eq!(config.problem(), None);

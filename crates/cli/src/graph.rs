@@ -3,43 +3,69 @@
 use std::io::Write;
 
 use anyhow::Result;
+#[cfg(feature = "train")]
+use anyhow::bail;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use unscene_graph::{Graph, format_shape};
-use unscene_models::r3d::{R3dArch, R3dConfig};
+use unscene_models::classifier::{Arch, ClassifierConfig};
+
 #[cfg(feature = "train")]
 use unscene_models::rc3d::Rc3dConfig;
+#[cfg(feature = "train")]
+use unscene_models::vgg_ssd::SsdConfig;
 
-/// The choices that make a 3D-ResNet; shared by every command that starts a model.
+/// The choices that make a model; shared by every command that starts a model.
 #[derive(Args)]
 pub struct ModelArgs {
-    /// Architecture: r3d10, r3d18 or r3d34, with -hara (shortcut A, as the paper's release), -hara-b or -torchvision
+    /// Architecture: r3d10, r3d18 or r3d34, with -hara (shortcut A, as the paper's release), -hara-b or -torchvision; or
+    /// vgg16-ssd, for single frames
     #[arg(long)]
-    arch: R3dArch,
+    arch: Arch,
     /// Multiplies the number of channels; 0.25 trains on a laptop
     #[arg(long, default_value_t = 1.0)]
     width: f64,
-    /// Frames in a clip [default: 16, or 768 for a localizer]
+    /// Frames in a clip [default: 16, 768 for a localizer, 1 for vgg16-ssd]
     #[arg(long)]
     frames: Option<usize>,
-    /// Height and width of a clip in pixels
-    #[arg(long, default_value_t = 112)]
-    size: usize,
+    /// Height and width of a clip in pixels [default: 112, or 300 for vgg16-ssd]
+    #[arg(long)]
+    size: Option<usize>,
 }
 
 impl ModelArgs {
     /// The classifier of this many classes.
-    pub fn config(&self, classes: usize) -> R3dConfig {
+    pub fn config(&self, classes: usize) -> ClassifierConfig {
         let Self { arch, width, frames, size } = *self;
-        R3dConfig { arch, width, frames: frames.unwrap_or(16), size, classes }
+        let (usual_frames, usual_size) = arch.frames_and_size();
+        let (frames, size) = (frames.unwrap_or(usual_frames), size.unwrap_or(usual_size));
+        ClassifierConfig { arch, width, frames, size, classes }
     }
 
     /// The localizer of this many classes.
     #[cfg(feature = "train")]
-    pub fn localizer(&self, classes: usize) -> Rc3dConfig {
+    pub fn localizer(&self, classes: usize) -> Result<Rc3dConfig> {
         let Self { arch, width, frames, size } = *self;
+        let Arch::R3d(arch) = arch else {
+            bail!("--arch {arch} looks at single frames; a localizer needs a 3D-ResNet")
+        };
         let defaults = Rc3dConfig::new(arch, classes);
-        Rc3dConfig { width, frames: frames.unwrap_or(defaults.frames), size, ..defaults }
+        let (frames, size) = (frames.unwrap_or(defaults.frames), size.unwrap_or(defaults.size));
+        Ok(Rc3dConfig { width, frames, size, ..defaults })
+    }
+
+    /// The detector of this many classes.
+    #[cfg(feature = "train")]
+    pub fn detector(&self, classes: usize) -> Result<SsdConfig> {
+        let Self { arch, width, frames, size } = *self;
+        if arch != Arch::Vgg16Ssd {
+            bail!("--arch {arch} looks at clips; a detector needs vgg16-ssd");
+        }
+        if let Some(frames) = frames.filter(|frames| *frames != 1) {
+            bail!("--frames {frames}: a detector looks at single frames; leave it out");
+        }
+        let defaults = SsdConfig::new(classes);
+        Ok(SsdConfig { width, size: size.unwrap_or(defaults.size), ..defaults })
     }
 }
 

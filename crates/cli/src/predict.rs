@@ -67,12 +67,14 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let misplaced = match task {
         Task::Classify => args.localize.given(),
         Task::Localize => args.classify.given(),
+        Task::Detect => args.classify.given().or(args.localize.given()),
     };
     if let Some(option) = misplaced {
         bail!("{option} is not for {}, which was made to {task}; leave it out", args.bundle.display());
     }
     match task {
-        Task::Classify => {
+        // A detector is refused there, by name.
+        Task::Classify | Task::Detect => {
             let model = Model::load(&bundle, &engine)?;
             each(&args.videos, |path| classify::predict(&model, path, &args))
         }

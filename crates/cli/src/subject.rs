@@ -215,7 +215,7 @@ fn class_weights(net: &unscene_train::Net) -> Result<Option<ClassWeights>> {
     let Some((_, maps)) = graph.outputs.iter().find(|(name, _)| name == "maps") else { return Ok(None) };
     let sides: [usize; 4] =
         graph.node(*maps).shape.clone().try_into().expect("maps are channels, frames, height, width");
-    let weights = net.values(&format!("{}.weight", unscene_models::r3d::CLASSIFIER))?;
+    let weights = net.values(&format!("{}.weight", unscene_models::classifier::CLASSIFIER))?;
     Ok(Some(ClassWeights { weights, sides }))
 }
 

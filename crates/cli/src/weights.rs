@@ -19,9 +19,8 @@ pub struct InitArgs {
     model: ModelArgs,
     #[command(flatten)]
     classes: Classes,
-    /// What the model is for
-    #[arg(long, value_enum, default_value_t = ModelTask::Classify)]
-    task: ModelTask,
+    #[command(flatten)]
+    task: TaskArgs,
     /// Seed of the random weights; the same seed gives the same weights
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -33,12 +32,31 @@ pub struct InitArgs {
     json: bool,
 }
 
+#[derive(Args)]
+struct TaskArgs {
+    /// What the model is for
+    #[arg(long, value_enum, default_value_t = ModelTask::Classify)]
+    task: ModelTask,
+}
+
+impl TaskArgs {
+    fn model(&self, args: &ModelArgs, classes: usize) -> Result<RunModel> {
+        Ok(match self.task {
+            ModelTask::Classify => args.config(classes).into(),
+            ModelTask::Localize => args.localizer(classes)?.into(),
+            ModelTask::Detect => args.detector(classes)?.into(),
+        })
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum ModelTask {
     /// Names the action of a video
     Classify,
     /// Finds actions in long videos (R-C3D)
     Localize,
+    /// Finds who does what in a frame (SSD)
+    Detect,
 }
 
 #[derive(Args)]
@@ -57,6 +75,8 @@ struct Classes {
 pub struct ImportArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    task: TaskArgs,
     /// Checkpoint: .pth or .pt of PyTorch (a state_dict, bare or under "state_dict"), or .safetensors
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
@@ -78,10 +98,7 @@ pub fn init(args: InitArgs) -> Result<()> {
         (None, Some(path)) => read_labels(path)?,
         (None, None) => bail!("give --classes N or --labels FILE"),
     };
-    let model: RunModel = match args.task {
-        ModelTask::Classify => args.model.config(labels.len()).into(),
-        ModelTask::Localize => args.model.localizer(labels.len()).into(),
-    };
+    let model = args.task.model(&args.model, labels.len())?;
     let config = unscene_train::init_run(model, labels, args.seed, &args.out)?;
     let (run, model, seed) = (args.out.display().to_string(), &config.model, args.seed);
     let parameters = model.graph()?.trainable_params();
@@ -99,7 +116,8 @@ pub fn init(args: InitArgs) -> Result<()> {
 /// Makes a run folder from a checkpoint.
 pub fn import(args: ImportArgs) -> Result<()> {
     let labels = read_labels(&args.labels)?;
-    let report = unscene_train::import_run(args.model.config(labels.len()), &args.weights, labels, &args.out)?;
+    let model = args.task.model(&args.model, labels.len())?;
+    let report = unscene_train::import_run(model, &args.weights, labels, &args.out)?;
     let run = args.out.display().to_string();
     let mut out = std::io::stdout().lock();
     match args.json {
@@ -110,7 +128,7 @@ pub fn import(args: ImportArgs) -> Result<()> {
 }
 
 fn describe(report: &ImportReport) -> String {
-    let ImportReport { format, tensors, values, converted, stripped, ignored, heads, sha256 } = report;
+    let ImportReport { format, tensors, values, converted, stripped, ignored, heads, reduced, new, sha256 } = report;
     let mut text = format!("{tensors} tensors, {values} values from a {format} file (SHA-256 {sha256})");
     for (dtype, count) in converted {
         text += &format!("\n  {count} tensors of {dtype} became float32");
@@ -127,7 +145,13 @@ fn describe(report: &ImportReport) -> String {
         text += &format!("\n  not weights, left out: {}", names.join(", "));
     }
     if !heads.is_empty() {
-        text += &format!("\n  heads of the paper's release, left out: {}", heads.join(", "));
+        text += &format!("\n  heads that the model does not have, left out: {}", heads.join(", "));
+    }
+    if !reduced.is_empty() {
+        text += &format!("\n  reduced: {}", reduced.join(", "));
+    }
+    if !new.is_empty() {
+        text += &format!("\n  not in this file of a backbone, beginning with random weights: {}", new.join(", "));
     }
     text
 }

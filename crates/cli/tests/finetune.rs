@@ -165,7 +165,7 @@ fn a_checkpoint_of_others_is_imported_and_transferred() {
     let form = ["--arch", "r3d18-hara", "--frames", "8", "--size", "32"];
     let args = ["import", "--weights", text(&weights), "--labels", text(&labels), "--out", text(&imported)];
     let said = done(args.iter().chain(&form));
-    let heads = "heads of the paper's release, left out: hm_mlp.0.bn.running_mean, hm_mlp.hm_last_fc.weight, \
+    let heads = "heads that the model does not have, left out: hm_mlp.0.bn.running_mean, hm_mlp.hm_last_fc.weight, \
                  place_mlp.0.fc.weight, place_mlp.p_last_fc.bias";
     assert!(said.contains(heads), "{said}");
 

@@ -2,17 +2,19 @@ use std::collections::HashSet;
 
 use crate::{Graph, GraphError, Node, NodeInfo, Op, ParamInit, ParamRole, ParamSpec};
 
-/// What a convolution needs to know; spatial lists as in [`Op::Conv`].
+/// What a convolution needs to know; spatial lists as in [`Op::Conv`], of D = 3 entries for video and 2 for pictures.
 #[derive(Debug, Clone)]
-pub struct ConvOptions {
+pub struct ConvOptions<const D: usize> {
     /// Number of filters.
     pub out_channels: usize,
     /// Size of a filter.
-    pub kernel: [usize; 3],
+    pub kernel: [usize; D],
     /// Step between filter positions.
-    pub stride: [usize; 3],
+    pub stride: [usize; D],
     /// Zeros added on both sides.
-    pub padding: [usize; 3],
+    pub padding: [usize; D],
+    /// Step between the positions that a filter looks at; 1 is a filter without gaps.
+    pub dilation: [usize; D],
     /// Whether a bias is added.
     pub bias: bool,
     /// How weights start; the bias starts at 0.
@@ -66,14 +68,20 @@ impl GraphBuilder {
     }
 
     /// Convolution ([`Op::Conv`]).
-    pub fn conv(&mut self, name: &str, x: Node, options: ConvOptions) -> Result<Node, GraphError> {
+    pub fn conv<const D: usize>(&mut self, name: &str, x: Node, options: ConvOptions<D>) -> Result<Node, GraphError> {
         let full = self.full_name(name);
-        let ConvOptions { out_channels, kernel, stride, padding, bias, init } = options;
+        let ConvOptions { out_channels, kernel, stride, padding, dilation, bias, init } = options;
         if out_channels == 0 {
             return Err(misfit(&full, "a convolution needs at least one output channel".into()));
         }
-        let in_channels = self.spatial(&full, x)?.0;
-        let shape = self.windows(&full, x, out_channels, &kernel, &stride, &padding)?;
+        if dilation.contains(&0) {
+            return Err(misfit(&full, format!("a dilation of {dilation:?}; 1 is a filter without gaps")));
+        }
+        let in_channels = self.spatial::<D>(&full, x)?.0;
+        // What a filter spans, gaps included.
+        let span: [usize; D] =
+            std::array::from_fn(|axis| kernel[axis].checked_sub(1).map_or(0, |steps| dilation[axis] * steps + 1));
+        let shape = self.windows(&full, x, out_channels, span, stride, padding)?;
         let mut params = vec![self.param(
             &full,
             "weight",
@@ -90,7 +98,8 @@ impl GraphBuilder {
                 ParamRole::Trainable,
             )?);
         }
-        let op = Op::Conv { out_channels, kernel: kernel.into(), stride: stride.into(), padding: padding.into(), bias };
+        let [kernel, stride, padding, dilation] = [kernel, stride, padding, dilation].map(Vec::from);
+        let op = Op::Conv { out_channels, kernel, stride, padding, dilation, bias };
         self.push(full, op, vec![x], params, shape)
     }
 
@@ -118,29 +127,46 @@ impl GraphBuilder {
     }
 
     /// Maximum over windows ([`Op::MaxPool`]).
-    pub fn max_pool(
+    pub fn max_pool<const D: usize>(
         &mut self,
         name: &str,
         x: Node,
-        kernel: [usize; 3],
-        stride: [usize; 3],
-        padding: [usize; 3],
+        kernel: [usize; D],
+        stride: [usize; D],
+        padding: [usize; D],
     ) -> Result<Node, GraphError> {
         let full = self.full_name(name);
-        if (0..3).any(|axis| 2 * padding[axis] > kernel[axis]) {
+        if (0..D).any(|axis| 2 * padding[axis] > kernel[axis]) {
             return Err(misfit(&full, format!("padding {padding:?} is more than half of kernel {kernel:?}")));
         }
-        let channels = self.spatial(&full, x)?.0;
-        let shape = self.windows(&full, x, channels, &kernel, &stride, &padding)?;
-        let op = Op::MaxPool { kernel: kernel.into(), stride: stride.into(), padding: padding.into() };
-        self.push(full, op, vec![x], vec![], shape)
+        let channels = self.spatial::<D>(&full, x)?.0;
+        let shape = self.windows(&full, x, channels, kernel, stride, padding)?;
+        let [kernel, stride, padding] = [kernel, stride, padding].map(Vec::from);
+        self.push(full, Op::MaxPool { kernel, stride, padding, ceil: false }, vec![x], vec![], shape)
+    }
+
+    /// Maximum over windows side by side, the last of which may end outside ([`Op::MaxPool`]).
+    pub fn max_pool_ceil<const D: usize>(
+        &mut self,
+        name: &str,
+        x: Node,
+        kernel: [usize; D],
+    ) -> Result<Node, GraphError> {
+        let full = self.full_name(name);
+        let (channels, sizes) = self.spatial::<D>(&full, x)?;
+        if kernel.contains(&0) {
+            return Err(misfit(&full, format!("windows of {kernel:?} hold nothing")));
+        }
+        let shape = [channels].into_iter().chain((0..D).map(|axis| sizes[axis].div_ceil(kernel[axis]))).collect();
+        let (padding, kernel) = (vec![0; D], Vec::from(kernel));
+        self.push(full, Op::MaxPool { stride: kernel.clone(), kernel, padding, ceil: true }, vec![x], vec![], shape)
     }
 
     /// Every `stride`-th position ([`Op::Subsample`]).
     pub fn subsample(&mut self, name: &str, x: Node, stride: [usize; 3]) -> Result<Node, GraphError> {
         let full = self.full_name(name);
-        let channels = self.spatial(&full, x)?.0;
-        let shape = self.windows(&full, x, channels, &[1; 3], &stride, &[0; 3])?;
+        let channels = self.spatial::<3>(&full, x)?.0;
+        let shape = self.windows(&full, x, channels, [1; 3], stride, [0; 3])?;
         self.push(full, Op::Subsample { stride: stride.into() }, vec![x], vec![], shape)
     }
 
@@ -158,7 +184,10 @@ impl GraphBuilder {
     /// Mean over all spatial positions ([`Op::GlobalAvgPool`]).
     pub fn global_avg_pool(&mut self, name: &str, x: Node) -> Result<Node, GraphError> {
         let full = self.full_name(name);
-        let channels = self.spatial(&full, x)?.0;
+        let &[channels, _, ..] = self.shape(x) else {
+            let found = crate::format_shape(self.shape(x));
+            return Err(misfit(&full, format!("expects channels at positions, found {found}")));
+        };
         self.push(full, Op::GlobalAvgPool, vec![x], vec![], vec![channels])
     }
 
@@ -200,6 +229,50 @@ impl GraphBuilder {
         }
         let shape = self.shape(a).to_vec();
         self.push(full, Op::Add, vec![a, b], vec![], shape)
+    }
+
+    /// Each position at length 1, times a scale of each channel that starts at `scale` ([`Op::L2Norm`]).
+    pub fn l2_norm(&mut self, name: &str, x: Node, scale: f64) -> Result<Node, GraphError> {
+        let full = self.full_name(name);
+        let shape = self.shape(x).to_vec();
+        let init = ParamInit::Constant(scale);
+        let weight = self.param(&full, "weight", vec![shape[0]], init, ParamRole::Trainable)?;
+        self.push(full, Op::L2Norm { eps: 1e-10 }, vec![x], vec![weight], shape)
+    }
+
+    /// The channels of each position side by side ([`Op::ChannelsLast`]).
+    pub fn channels_last(&mut self, name: &str, x: Node) -> Result<Node, GraphError> {
+        let mut shape = self.shape(x).to_vec();
+        shape.rotate_left(1);
+        self.push(self.full_name(name), Op::ChannelsLast, vec![x], vec![], shape)
+    }
+
+    /// The same values in another shape, without the batch ([`Op::Reshape`]).
+    pub fn reshape(&mut self, name: &str, x: Node, shape: &[usize]) -> Result<Node, GraphError> {
+        let full = self.full_name(name);
+        let found = self.shape(x);
+        if shape.is_empty() || found.iter().product::<usize>() != shape.iter().product() {
+            let [found, shape] = [found, shape].map(crate::format_shape);
+            return Err(misfit(&full, format!("{found} cannot become {shape}; both must hold as many values")));
+        }
+        self.push(full, Op::Reshape { shape: shape.to_vec() }, vec![x], vec![], shape.to_vec())
+    }
+
+    /// Tensors one behind the other in the first dimension ([`Op::Concat`]).
+    pub fn concat(&mut self, name: &str, parts: &[Node]) -> Result<Node, GraphError> {
+        let full = self.full_name(name);
+        let Some(&first) = parts.first() else { return Err(misfit(&full, "nothing to put together".into())) };
+        let mut shape = self.shape(first).to_vec();
+        for &part in &parts[1..] {
+            let other = self.shape(part);
+            if other[1..] != shape[1..] {
+                let [first, other] = [self.shape(first), other].map(crate::format_shape);
+                let problem = format!("cannot put {other} behind {first}; only the first sizes may differ");
+                return Err(misfit(&full, problem));
+            }
+            shape[0] += other[0];
+        }
+        self.push(full, Op::Concat, parts.to_vec(), vec![], shape)
     }
 
     /// Ends recording. Each output gets a public name, which ONNX files carry.
@@ -250,45 +323,50 @@ impl GraphBuilder {
         }
     }
 
-    /// Channels and spatial sizes of a video tensor.
-    fn spatial(&self, name: &str, x: Node) -> Result<(usize, [usize; 3]), GraphError> {
-        match *self.shape(x) {
-            [channels, frames, height, width] => Ok((channels, [frames, height, width])),
-            ref other => Err(misfit(
-                name,
-                format!("expects N x channels x frames x height x width, found {}", crate::format_shape(other)),
-            )),
-        }
+    /// Channels and spatial sizes of a tensor of video (D = 3) or pictures (D = 2).
+    fn spatial<const D: usize>(&self, name: &str, x: Node) -> Result<(usize, [usize; D]), GraphError> {
+        let shape = self.shape(x);
+        let sizes = shape.get(1..).and_then(|sizes| sizes.try_into().ok());
+        sizes.map(|sizes| (shape[0], sizes)).ok_or_else(|| {
+            let (axes, found) = (axis_names::<D>().join(" x "), crate::format_shape(shape));
+            misfit(name, format!("expects N x channels x {axes}, found {found}"))
+        })
     }
 
     /// The shape after sliding a window over `x`.
-    fn windows(
+    fn windows<const D: usize>(
         &self,
         name: &str,
         x: Node,
         channels: usize,
-        kernel: &[usize; 3],
-        stride: &[usize; 3],
-        padding: &[usize; 3],
+        window: [usize; D],
+        stride: [usize; D],
+        padding: [usize; D],
     ) -> Result<Vec<usize>, GraphError> {
-        let (_, sizes) = self.spatial(name, x)?;
+        let (_, sizes) = self.spatial::<D>(name, x)?;
         let mut shape = vec![channels];
-        for axis in 0..3 {
+        for axis in 0..D {
             let padded = sizes[axis] + 2 * padding[axis];
-            if kernel[axis] == 0 || stride[axis] == 0 || padded < kernel[axis] {
-                let axis_name = ["frames", "height", "width"][axis];
+            if window[axis] == 0 || stride[axis] == 0 || padded < window[axis] {
+                let axis_name = axis_names::<D>()[axis];
                 return Err(misfit(
                     name,
                     format!(
                         "a window of {} with stride {} does not fit {axis_name} {} with padding {}; use a larger clip",
-                        kernel[axis], stride[axis], sizes[axis], padding[axis]
+                        window[axis], stride[axis], sizes[axis], padding[axis]
                     ),
                 ));
             }
-            shape.push((padded - kernel[axis]) / stride[axis] + 1);
+            shape.push((padded - window[axis]) / stride[axis] + 1);
         }
         Ok(shape)
     }
+}
+
+/// Names of the last D of a clip's axes.
+fn axis_names<const D: usize>() -> &'static [&'static str] {
+    let names: &[&str] = &["frames", "height", "width"];
+    &names[names.len().saturating_sub(D)..]
 }
 
 fn misfit(node: &str, problem: String) -> GraphError {
@@ -296,77 +374,4 @@ fn misfit(node: &str, problem: String) -> GraphError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn conv(out_channels: usize, kernel: usize, stride: usize, padding: usize) -> ConvOptions {
-        ConvOptions {
-            out_channels,
-            kernel: [kernel; 3],
-            stride: [stride; 3],
-            padding: [padding; 3],
-            bias: false,
-            init: ParamInit::KaimingFanOut,
-        }
-    }
-
-    #[test]
-    fn shapes_follow_the_window_formula() {
-        for (size, kernel, stride, padding, expected) in
-            [(16, 3, 1, 1, 16), (16, 7, 2, 3, 8), (7, 3, 2, 1, 4), (5, 1, 2, 0, 3), (4, 2, 2, 0, 2), (9, 4, 3, 0, 2)]
-        {
-            let mut g = GraphBuilder::new();
-            let x = g.input("x", &[2, size, size, size]).unwrap();
-            let y = g.conv("y", x, conv(5, kernel, stride, padding)).unwrap();
-            assert_eq!(g.shape(y), [5, expected, expected, expected], "size {size} kernel {kernel}");
-        }
-    }
-
-    #[test]
-    fn scopes_name_nodes_and_parameters() {
-        let mut g = GraphBuilder::new();
-        let x = g.input("x", &[2, 4, 4, 4]).unwrap();
-        let y = g.scoped("layer1", |g| g.scoped("0", |g| g.conv("conv1", x, conv(3, 3, 1, 1)))).unwrap();
-        let graph = g.finish(&[("y", y)]);
-        assert_eq!(graph.node(y).name, "layer1.0.conv1");
-        assert_eq!(graph.params[0].name, "layer1.0.conv1.weight");
-        assert_eq!(graph.params[0].shape, [3, 2, 3, 3, 3]);
-    }
-
-    #[test]
-    fn a_name_used_twice_is_an_error() {
-        let mut g = GraphBuilder::new();
-        let x = g.input("x", &[2, 4, 4, 4]).unwrap();
-        g.relu("same", x).unwrap();
-        assert_eq!(g.relu("same", x), Err(GraphError::DuplicateName { name: "same".into() }));
-    }
-
-    #[test]
-    fn misfits_name_the_node_and_both_shapes() {
-        let mut g = GraphBuilder::new();
-        let x = g.input("x", &[2, 4, 4, 4]).unwrap();
-        let small = g.subsample("small", x, [2; 3]).unwrap();
-        let error = g.scoped("block", |g| g.add("sum", x, small)).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "node 'block.sum': cannot add N x 2 x 4 x 4 x 4 and N x 2 x 2 x 2 x 2; the shapes must be equal"
-        );
-        let error = g.max_pool("pool", small, [5; 3], [1; 3], [0; 3]).unwrap_err().to_string();
-        assert!(error.contains("'pool'") && error.contains("frames 2"), "{error}");
-        assert!(g.linear("fc", x, 3).is_err());
-        assert!(g.pad_channels("pad", x, 1).is_err());
-        assert!(g.input("empty", &[3, 0, 4, 4]).is_err());
-    }
-
-    #[test]
-    fn multiply_adds_count_convolutions_and_linear_layers() {
-        let mut g = GraphBuilder::new();
-        let x = g.input("x", &[2, 4, 4, 4]).unwrap();
-        let y = g.conv("conv", x, conv(3, 3, 1, 1)).unwrap();
-        let y = g.global_avg_pool("pool", y).unwrap();
-        let y = g.linear("fc", y, 7).unwrap();
-        let graph = g.finish(&[("logits", y)]);
-        assert_eq!(graph.total_multiply_adds(), (3 * 64) * (2 * 27) + 3 * 7);
-        assert_eq!(graph.trainable_params(), 3 * 2 * 27 + 3 * 7 + 7);
-    }
-}
+mod tests;

@@ -11,7 +11,8 @@ impl Node {
     }
 }
 
-/// An operation. Spatial lists have one entry per spatial dimension: `[time, height, width]` for video.
+/// An operation. Spatial lists have one entry per spatial dimension: `[time, height, width]` for video, `[height, width]` for
+/// pictures.
 ///
 /// Shapes below leave out the batch; `C` is channels, `S...` the spatial dimensions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,7 +20,8 @@ impl Node {
 pub enum Op {
     /// A tensor given from outside.
     Input,
-    /// Convolution with zero padding: `C x S...` to `out_channels x S'...`, S' = floor((S + 2 pad - kernel) / stride) + 1.
+    /// Convolution with zero padding: `C x S...` to `out_channels x S'...`,
+    /// S' = floor((S + 2 pad - dilation (kernel - 1) - 1) / stride) + 1.
     /// Parameters: `weight` (out_channels x C x kernel...), and `bias` (out_channels) if `bias`.
     Conv {
         /// Number of filters.
@@ -30,6 +32,8 @@ pub enum Op {
         stride: Vec<usize>,
         /// Zeros added on both sides.
         padding: Vec<usize>,
+        /// Step between the positions that a filter looks at; 1 is a filter without gaps.
+        dilation: Vec<usize>,
         /// Whether a bias is added.
         bias: bool,
     },
@@ -50,6 +54,8 @@ pub enum Op {
         stride: Vec<usize>,
         /// Padding on both sides.
         padding: Vec<usize>,
+        /// Whether a window counts that ends outside: the number of windows is rounded up instead of down.
+        ceil: bool,
     },
     /// Every `stride`-th position, starting at the first: `C x S...` to `C x ceil(S / stride)...`.
     Subsample {
@@ -70,10 +76,25 @@ pub enum Op {
     },
     /// Sum of two tensors of one shape.
     Add,
+    /// Each position divided by its length over the channels, times a learned scale of each channel (Liu, Rabinovich and Berg
+    /// 2015, section 3.3; `L2Norm` of ssd.pytorch): `x / (|x| + eps) * weight`. Parameter: `weight` (C).
+    L2Norm {
+        /// Added to the length.
+        eps: f64,
+    },
+    /// The channels of each position side by side: `C x S...` to `S... x C`.
+    ChannelsLast,
+    /// The same values in the same order, in another shape.
+    Reshape {
+        /// The shape afterwards, without the batch.
+        shape: Vec<usize>,
+    },
+    /// Tensors one behind the other in the first dimension: `A x S...`, `B x S...`, ... to `(A + B + ...) x S...`.
+    Concat,
 }
 
 impl Op {
-    /// The name people read in tables: `Conv 3x3x3 /1x2x2`.
+    /// The name people read in tables: `Conv 3x3x3 /1x2x2`, stride behind `/` and dilation behind `@`.
     pub fn label(&self) -> String {
         let by = |list: &[usize]| list.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
         let step = |list: &[usize]| match list.iter().all(|&s| s == 1) {
@@ -82,15 +103,24 @@ impl Op {
         };
         match self {
             Op::Input => "Input".into(),
-            Op::Conv { kernel, stride, .. } => format!("Conv {}{}", by(kernel), step(stride)),
+            Op::Conv { kernel, stride, dilation, .. } => {
+                let gaps = if dilation.iter().all(|&d| d == 1) { String::new() } else { format!(" @{}", by(dilation)) };
+                format!("Conv {}{}{gaps}", by(kernel), step(stride))
+            }
             Op::BatchNorm { .. } => "BatchNorm".into(),
             Op::Relu => "Relu".into(),
-            Op::MaxPool { kernel, stride, .. } => format!("MaxPool {}{}", by(kernel), step(stride)),
+            Op::MaxPool { kernel, stride, ceil, .. } => {
+                format!("MaxPool {}{}{}", by(kernel), step(stride), if *ceil { " ceil" } else { "" })
+            }
             Op::Subsample { stride } => format!("Subsample{}", step(stride)),
             Op::PadChannels { .. } => "PadChannels".into(),
             Op::GlobalAvgPool => "GlobalAvgPool".into(),
             Op::Linear { .. } => "Linear".into(),
             Op::Add => "Add".into(),
+            Op::L2Norm { .. } => "L2Norm".into(),
+            Op::ChannelsLast => "ChannelsLast".into(),
+            Op::Reshape { .. } => "Reshape".into(),
+            Op::Concat => "Concat".into(),
         }
     }
 }

@@ -47,7 +47,8 @@ pub struct Manifest {
     pub stride_frames: usize,
     /// Sampled frames per second; `null` means every frame of the video.
     pub fps: Option<f64>,
-    /// The ONNX files. `classify` has one; `localize` has two, from buffers to proposals and from regions to segments.
+    /// The ONNX files. `classify` and `detect` have one; `localize` has two, from buffers to proposals and from regions to
+    /// segments.
     pub graphs: Vec<GraphFile>,
     /// What `localize` needs to know between and after its graphs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +78,8 @@ pub enum Task {
     Classify,
     /// Segments of a video in which an action happens.
     Localize,
+    /// Boxes in a frame around who acts.
+    Detect,
 }
 
 impl fmt::Display for Task {
@@ -84,6 +87,7 @@ impl fmt::Display for Task {
         f.write_str(match self {
             Task::Classify => "classify",
             Task::Localize => "localize",
+            Task::Detect => "detect",
         })
     }
 }
@@ -114,6 +118,8 @@ pub enum Precision {
 }
 
 /// How a clip is cut from the video and scaled.
+///
+/// A detector's frame is stretched to `height` x `width` instead, so that nobody is cut off.
 ///
 /// A value `v` of channel `c`, in `0..=255`, enters the network as `(v * range / 255 - mean[c]) / std[c]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -269,6 +275,34 @@ mod tests {
         ] {
             assert!(LOCALIZE.contains(from), "{from}");
             let message = Manifest::from_json(&LOCALIZE.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(message.contains(field), "{to}: {message}");
+        }
+    }
+
+    const DETECT: &str = r#"{
+        "task": "detect", "labels": ["run", "jump"],
+        "input": {"frames": 1, "height": 96, "width": 96, "short_side": 96, "mean": [123, 117, 104],
+                  "std": [1, 1, 1], "channels": "RGB", "range": 255},
+        "stride_frames": 1, "fps": null,
+        "graphs": [{"file": "model.onnx", "sha256": "00", "inputs": [{"name": "clip", "shape": ["N", 3, 1, 96, 96]}],
+                    "outputs": [{"name": "offsets", "shape": ["N", 870, 4]},
+                                {"name": "class_scores", "shape": ["N", 870, 3]}]}],
+        "precision": "fp32", "model": {}
+    }"#;
+
+    #[test]
+    fn a_detector_scores_every_prior() {
+        let manifest = Manifest::from_json(DETECT).unwrap();
+        assert_eq!(Manifest::from_json(&manifest.to_json().unwrap()).unwrap(), manifest);
+        for (from, to, field) in [
+            (r#""frames": 1"#, r#""frames": 2"#, "`input.frames`"),
+            (r#"["N", 870, 3]"#, r#"["N", 870, 2]"#, "`graphs[0].outputs`"),
+            (r#"["N", 870, 3]"#, r#"["N", 869, 3]"#, "`graphs[0].outputs`"),
+            (r#""offsets""#, r#""boxes""#, "`graphs[0].outputs`"),
+            (r#"["N", 3, 1, 96, 96]"#, r#"["N", 3, 96, 96]"#, "`graphs[0].inputs`"),
+        ] {
+            assert!(DETECT.contains(from), "{from}");
+            let message = Manifest::from_json(&DETECT.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(message.contains(field), "{to}: {message}");
         }
     }

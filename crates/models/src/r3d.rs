@@ -4,28 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamInit};
-
-/// Which 3D-ResNet, for which clips and how many classes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct R3dConfig {
-    /// Family and depth.
-    pub arch: R3dArch,
-    /// Multiplies the number of channels (64 in the first stage at 1.0); below 1 for tests and laptops.
-    #[serde(default = "one")]
-    pub width: f64,
-    /// Frames in a clip; 16 in the paper.
-    pub frames: usize,
-    /// Height and width of a clip in pixels; 112 in the paper.
-    pub size: usize,
-    /// Number of classes.
-    pub classes: usize,
-}
-
-fn one() -> f64 {
-    1.0
-}
+use unscene_graph::{ConvOptions, GraphBuilder, GraphError, Node, ParamInit};
 
 /// Family and depth of a 3D-ResNet; written `r3d18-hara`, `r3d34-hara-b`, `r3d18-torchvision`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +39,8 @@ pub enum Shortcut {
 pub enum ModelError {
     /// No such architecture.
     #[error(
-        "unknown architecture '{0}'; known: r3d10, r3d18, r3d34, each with -hara (shortcut A), -hara-b or -torchvision"
+        "unknown architecture '{0}'; known: r3d10, r3d18, r3d34, each with -hara (shortcut A), -hara-b or -torchvision, and \
+         vgg16-ssd"
     )]
     UnknownArch(String),
     /// The width multiplier leaves no channels, or is absurd.
@@ -84,52 +64,11 @@ pub enum ModelError {
     Graph(#[from] GraphError),
 }
 
-impl R3dConfig {
-    /// The settings of the paper for an architecture: clips of 16 frames, 112 x 112.
-    pub fn new(arch: R3dArch, classes: usize) -> Self {
-        Self { arch, width: 1.0, frames: 16, size: 112, classes }
-    }
-
-    /// The whole classifier: input `clip` (N x 3 x frames x size x size), output `logits` (N x classes).
-    pub fn graph(&self) -> Result<Graph, ModelError> {
-        self.graph_with(&[])
-    }
-
-    /// As [`R3dConfig::graph`], with further outputs, in this order:
-    ///
-    /// - `features`, the pooled activations of the last stage, N x 512 at full width, which adversaries and probes look at;
-    /// - `maps`, these activations before they are pooled, N x 512 x frames x height x width, of which class activation maps
-    ///   are made.
-    ///
-    /// # Errors
-    /// [`ModelError::Output`] for another name.
-    pub fn graph_with(&self, outputs: &[&str]) -> Result<Graph, ModelError> {
-        check_width(self.width)?;
-        let mut g = GraphBuilder::new();
-        let clip = g.input("clip", &[3, self.frames, self.size, self.size])?;
-        let maps = r3d(&mut g, self, clip)?;
-        let features = g.global_avg_pool("avgpool", maps)?;
-        let logits = g.linear(CLASSIFIER, features, self.classes)?;
-        let mut named = vec![("logits", logits)];
-        for &name in outputs {
-            named.push(match name {
-                "features" => ("features", features),
-                "maps" => ("maps", maps),
-                other => return Err(ModelError::Output(other.into())),
-            });
-        }
-        Ok(g.finish(&named))
-    }
-}
-
-/// The layer from features to logits; its parameters are `fc.weight`, classes x features, and `fc.bias`.
-pub const CLASSIFIER: &str = "fc";
-
 /// The convolutional part: a clip `N x 3 x frames x size x size` to features of the last stage,
 /// `N x 512 x 1 x 4 x 4` for `hara` at 16 x 112 x 112.
-pub fn r3d(g: &mut GraphBuilder, config: &R3dConfig, clip: Node) -> Result<Node, GraphError> {
-    let x = r3d_base(g, config.arch, config.width, clip)?;
-    r3d_stage(g, config.arch, config.width, 4, x)
+pub fn r3d(g: &mut GraphBuilder, arch: R3dArch, width: f64, clip: Node) -> Result<Node, GraphError> {
+    let x = r3d_base(g, arch, width, clip)?;
+    r3d_stage(g, arch, width, 4, x)
 }
 
 /// The stem and stages 1 to 3 (`layer3`, the paper's conv4): `N x 256 x 2 x 7 x 7` for `hara` at 16 x 112 x 112.
@@ -226,7 +165,19 @@ fn conv(
     stride: [usize; 3],
 ) -> Result<Node, GraphError> {
     let padding = kernel.map(|size| size / 2);
-    g.conv(name, x, ConvOptions { out_channels, kernel, stride, padding, bias: false, init: ParamInit::KaimingFanOut })
+    g.conv(
+        name,
+        x,
+        ConvOptions {
+            out_channels,
+            kernel,
+            stride,
+            padding,
+            dilation: [1; 3],
+            bias: false,
+            init: ParamInit::KaimingFanOut,
+        },
+    )
 }
 
 impl R3dArch {
@@ -290,9 +241,10 @@ impl From<R3dArch> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classifier::ClassifierConfig;
 
-    fn config(arch: &str, classes: usize) -> R3dConfig {
-        R3dConfig::new(arch.parse().unwrap(), classes)
+    fn config(arch: &str, classes: usize) -> ClassifierConfig {
+        ClassifierConfig::new(arch.parse().unwrap(), classes)
     }
 
     /// `sum(p.numel() for p in model.parameters())` of torchvision 0.26 `r3d_18()`: 33,371,472.
@@ -306,7 +258,7 @@ mod tests {
     fn features_of_the_paper_are_512_x_1_x_4_x_4() {
         let mut g = GraphBuilder::new();
         let clip = g.input("clip", &[3, 16, 112, 112]).unwrap();
-        let features = r3d(&mut g, &config("r3d18-hara", 1), clip).unwrap();
+        let features = r3d(&mut g, "r3d18-hara".parse().unwrap(), 1.0, clip).unwrap();
         assert_eq!(g.shape(features), [512, 1, 4, 4]);
     }
 
@@ -335,21 +287,6 @@ mod tests {
         for name in ["r3d18", "r3d50-hara", "vgg", "r3d018-hara", "r3d18-Hara", ""] {
             assert!(name.parse::<R3dArch>().unwrap_err().to_string().contains(&format!("'{name}'")));
         }
-    }
-
-    #[test]
-    fn width_scales_channels_and_bad_sizes_are_errors() {
-        let mut small = config("r3d10-hara", 3);
-        small.width = 0.25;
-        let graph = small.graph().unwrap();
-        assert_eq!(graph.params[0].shape, [16, 3, 7, 7, 7]);
-        small.width = 0.0;
-        assert_eq!(small.graph(), Err(ModelError::Width(0.0)));
-        let mut empty = config("r3d18-hara", 0);
-        assert!(empty.graph().unwrap_err().to_string().contains("fc"));
-        empty.classes = 2;
-        empty.frames = 0;
-        assert!(empty.graph().unwrap_err().to_string().contains("clip"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::r3d::{ModelError, R3dArch, check_width, r3d_base, r3d_stage};
 pub struct Rc3dConfig {
     /// Family and depth of the 3D-ResNet.
     pub arch: R3dArch,
-    /// Multiplies the number of channels, as in [`R3dConfig`](crate::r3d::R3dConfig).
+    /// Multiplies the number of channels, as in [`ClassifierConfig`](crate::classifier::ClassifierConfig).
     #[serde(default = "one")]
     pub width: f64,
     /// Frames in a buffer; 768 is half a minute at 25 frames per second.
@@ -266,8 +266,8 @@ impl Rc3dConfig {
     }
 }
 
-fn conv(out_channels: usize, kernel: [usize; 3], stride: [usize; 3], padding: [usize; 3]) -> ConvOptions {
-    ConvOptions { out_channels, kernel, stride, padding, bias: true, init: NORMAL }
+fn conv(out_channels: usize, kernel: [usize; 3], stride: [usize; 3], padding: [usize; 3]) -> ConvOptions<3> {
+    ConvOptions { out_channels, kernel, stride, padding, dilation: [1; 3], bias: true, init: NORMAL }
 }
 
 #[cfg(test)]

@@ -46,12 +46,17 @@ fn uniform(n: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::r3d::R3dConfig;
+    use crate::classifier::ClassifierConfig;
     use crate::run::RunConfig;
 
     #[test]
     fn references_are_random_pixels_as_clips_are_prepared() {
-        let model = R3dConfig { width: 0.1, frames: 8, size: 32, ..R3dConfig::new("r3d10-hara".parse().unwrap(), 2) };
+        let model = ClassifierConfig {
+            width: 0.1,
+            frames: 8,
+            size: 32,
+            ..ClassifierConfig::new("r3d10-hara".parse().unwrap(), 2)
+        };
         let graph = model.graph().unwrap();
         let input = RunConfig::new(model, vec!["a".into(), "b".into()], Default::default()).input;
         let inputs = reference_inputs(&graph, &input);

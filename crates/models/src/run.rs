@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use unscene_graph::Graph;
 
+use crate::classifier::{Arch, ClassifierConfig};
 use crate::manifest::{ClipInput, MANIFEST_FILE, ManifestError, Task, check_clips};
-use crate::r3d::{ModelError, R3dArch, R3dConfig, R3dVariant, Shortcut};
+use crate::r3d::{ModelError, R3dVariant, Shortcut};
 use crate::rc3d::Rc3dConfig;
+use crate::vgg_ssd::SsdConfig;
 
 /// The description of a run, `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,9 +34,11 @@ pub struct RunConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunModel {
     /// Names the action of a clip.
-    Classify(R3dConfig),
+    Classify(ClassifierConfig),
     /// Finds actions in long videos.
     Localize(Rc3dConfig),
+    /// Finds who does what in a frame.
+    Detect(SsdConfig),
 }
 
 impl RunModel {
@@ -43,28 +47,34 @@ impl RunModel {
         match self {
             RunModel::Classify(_) => Task::Classify,
             RunModel::Localize(_) => Task::Localize,
+            RunModel::Detect(_) => Task::Detect,
         }
     }
 
-    /// Family and depth of its backbone.
-    pub fn arch(&self) -> R3dArch {
+    /// Its backbone.
+    pub fn arch(&self) -> Arch {
         match self {
-            RunModel::Classify(R3dConfig { arch, .. }) | RunModel::Localize(Rc3dConfig { arch, .. }) => *arch,
+            RunModel::Classify(config) => config.arch,
+            RunModel::Localize(config) => Arch::R3d(config.arch),
+            RunModel::Detect(_) => Arch::Vgg16Ssd,
         }
     }
 
     /// Number of its classes.
     pub fn classes(&self) -> usize {
         match self {
-            RunModel::Classify(R3dConfig { classes, .. }) | RunModel::Localize(Rc3dConfig { classes, .. }) => *classes,
+            RunModel::Classify(ClassifierConfig { classes, .. })
+            | RunModel::Localize(Rc3dConfig { classes, .. })
+            | RunModel::Detect(SsdConfig { classes, .. }) => *classes,
         }
     }
 
-    /// Frames of what it takes at once, a clip or a buffer, and the side of their pictures in pixels.
+    /// Frames of what it takes at once, a clip, a buffer or a frame, and the side of their pictures in pixels.
     pub fn frames_and_size(&self) -> (usize, usize) {
         match self {
-            RunModel::Classify(R3dConfig { frames, size, .. })
+            RunModel::Classify(ClassifierConfig { frames, size, .. })
             | RunModel::Localize(Rc3dConfig { frames, size, .. }) => (*frames, *size),
+            RunModel::Detect(SsdConfig { size, .. }) => (1, *size),
         }
     }
 
@@ -76,6 +86,7 @@ impl RunModel {
         match self {
             RunModel::Classify(config) => config.graph(),
             RunModel::Localize(config) => config.graph(),
+            RunModel::Detect(config) => config.graph(),
         }
     }
 
@@ -83,7 +94,7 @@ impl RunModel {
     ///
     /// # Errors
     /// When it is something else.
-    pub fn classifier(&self) -> Result<&R3dConfig, WrongTask> {
+    pub fn classifier(&self) -> Result<&ClassifierConfig, WrongTask> {
         match self {
             RunModel::Classify(config) => Ok(config),
             other => Err(WrongTask { found: other.task(), expected: Task::Classify }),
@@ -102,8 +113,14 @@ impl RunModel {
     }
 }
 
-impl From<R3dConfig> for RunModel {
-    fn from(config: R3dConfig) -> Self {
+impl From<SsdConfig> for RunModel {
+    fn from(config: SsdConfig) -> Self {
+        RunModel::Detect(config)
+    }
+}
+
+impl From<ClassifierConfig> for RunModel {
+    fn from(config: ClassifierConfig) -> Self {
         RunModel::Classify(config)
     }
 }
@@ -146,6 +163,7 @@ impl TryFrom<Written> for RunConfig {
         let model = match task {
             Task::Classify => RunModel::Classify(serde_json::from_value(model)?),
             Task::Localize => RunModel::Localize(serde_json::from_value(model)?),
+            Task::Detect => RunModel::Detect(serde_json::from_value(model)?),
         };
         Ok(RunConfig { model, labels, input, stride_frames, fps, provenance })
     }
@@ -158,6 +176,7 @@ impl From<RunConfig> for Written {
         let model = match model {
             RunModel::Classify(config) => serde_json::json!(config),
             RunModel::Localize(config) => serde_json::json!(config),
+            RunModel::Detect(config) => serde_json::json!(config),
         };
         Written { task, model, labels, input, stride_frames, fps, provenance }
     }
@@ -206,24 +225,34 @@ impl RunConfig {
     /// - `hara-b`: RGB in 0..1, mean and deviation of Kinetics, the defaults of kenshohara/3D-ResNets-PyTorch.
     /// - `torchvision`: short side 128 for a crop of 112, 15 frames per second, RGB in 0..1 with its own mean and
     ///   deviation (`R3D_18_Weights.KINETICS400_V1`; its 128 x 171 is the short side of 128 for videos of 4:3).
+    /// - `vgg16-ssd`: RGB in 0..1 with the mean and deviation of ImageNet, as torchvision's `vgg16`. Weights of other origin have
+    ///   other colours, which `unscene import` knows.
     pub fn new(model: impl Into<RunModel>, labels: Vec<String>, provenance: Map<String, Value>) -> Self {
         let model = model.into();
         let (frames, size) = model.frames_and_size();
-        let (short_side, mean, std, range, fps) = match model.arch().variant {
-            R3dVariant::Hara(Shortcut::A) => (size, [114.7748, 107.7354, 99.4750], [1.0; 3], 255.0, None),
-            R3dVariant::Hara(Shortcut::B) => (size, [0.4345, 0.4051, 0.3775], [0.2768, 0.2713, 0.2737], 1.0, None),
-            R3dVariant::Torchvision => {
-                (size * 8 / 7, [0.43216, 0.394666, 0.37645], [0.22803, 0.22145, 0.216989], 1.0, Some(15.0))
-            }
+        let (short_side, mean, std, range, fps) = match model.arch() {
+            Arch::R3d(arch) => match arch.variant {
+                R3dVariant::Hara(Shortcut::A) => (size, [114.7748, 107.7354, 99.4750], [1.0; 3], 255.0, None),
+                R3dVariant::Hara(Shortcut::B) => (size, [0.4345, 0.4051, 0.3775], [0.2768, 0.2713, 0.2737], 1.0, None),
+                R3dVariant::Torchvision => {
+                    (size * 8 / 7, [0.43216, 0.394666, 0.37645], [0.22803, 0.22145, 0.216989], 1.0, Some(15.0))
+                }
+            },
+            Arch::Vgg16Ssd => (size, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 1.0, None),
         };
         // A localizer has a rate: that of R-C3D, where the family has none.
         let fps = match model {
-            RunModel::Classify(_) => fps,
+            RunModel::Classify(_) | RunModel::Detect(_) => fps,
             RunModel::Localize(_) => fps.or(Some(25.0)),
         };
         let channels = "RGB".into();
         let input = ClipInput { frames, height: size, width: size, short_side, mean, std, channels, range };
-        Self { model, labels, input, stride_frames: frames, fps, provenance }
+        // Single frames follow each other as far apart as clips of the paper, and not all are looked at.
+        let stride_frames = match model {
+            RunModel::Classify(ClassifierConfig { arch: Arch::Vgg16Ssd, .. }) => 16,
+            _ => frames,
+        };
+        Self { model, labels, input, stride_frames, fps, provenance }
     }
 }
 
@@ -296,7 +325,7 @@ mod tests {
 
     #[test]
     fn contradictions_are_named() {
-        let model = R3dConfig::new("r3d18-hara".parse().unwrap(), 2);
+        let model = ClassifierConfig::new("r3d18-hara".parse().unwrap(), 2);
         let mut config = RunConfig::new(model, vec!["a".into(), "b".into()], Map::new());
         let path = Path::new("config.json");
         assert!(check(&config, path).is_ok());
@@ -311,7 +340,7 @@ mod tests {
 
     #[test]
     fn misspelt_fields_are_named() {
-        let model = R3dConfig::new("r3d10-hara".parse().unwrap(), 1);
+        let model = ClassifierConfig::new("r3d10-hara".parse().unwrap(), 1);
         let text = serde_json::to_string(&RunConfig::new(model, vec!["a".into()], Map::new())).unwrap();
         for (from, to) in
             [("\"channels\"", "\"chanels\""), ("\"stride_frames\"", "\"stride\""), ("\"width\":1.0", "\"widht\":1.0")]
@@ -324,10 +353,16 @@ mod tests {
 
     #[test]
     fn the_config_survives_json() {
-        let model = R3dConfig::new("r3d34-hara-b".parse().unwrap(), 1);
-        let config = RunConfig::new(model, vec!["a".into()], Map::new());
-        let text = serde_json::to_string(&config).unwrap();
-        assert!(text.contains("r3d34-hara-b"), "{text}");
-        assert_eq!(serde_json::from_str::<RunConfig>(&text).unwrap(), config);
+        let model = ClassifierConfig::new("r3d34-hara-b".parse().unwrap(), 1);
+        for (model, part) in [
+            (RunModel::from(model), "r3d34-hara-b"),
+            (SsdConfig { size: 96, ..SsdConfig::new(1) }.into(), "\"task\":\"detect\""),
+        ] {
+            let config = RunConfig::new(model, vec!["a".into()], Map::new());
+            assert!(check(&config, Path::new("config.json")).is_ok());
+            let text = serde_json::to_string(&config).unwrap();
+            assert!(text.contains(part), "{text}");
+            assert_eq!(serde_json::from_str::<RunConfig>(&text).unwrap(), config);
+        }
     }
 }

@@ -4,16 +4,18 @@
 //!   gradients.
 //! - [`method`]: the losses of the paper and the alternating step; [`Sgd`] as PyTorch's.
 //! - [`fit`](mod@fit): the loop that all tasks share, with snapshots and resuming.
-//! - [`pretrain`] and [`localize`]: the tasks.
+//! - [`pretrain`] and [`localize`]: the tasks; [`detect`]: the losses of another.
 //! - [`read_weights`]: tensors by name out of PyTorch checkpoints and safetensors files.
 //! - [`init_run`] and [`import_run`]: write the run folders that `export` reads.
 
 mod checkpoint;
 mod cuda;
+pub mod detect;
 mod error;
 mod events;
 pub mod fit;
 mod gradients;
+mod import;
 pub mod localize;
 pub mod method;
 mod net;
@@ -29,8 +31,9 @@ mod weights;
 pub use cuda::{cuda_devices, load_cuda, open_device};
 pub use error::{Misfits, TrainError};
 pub use gradients::Gradients;
+pub use import::import_run;
 pub use net::{Mode, Net, Precision};
-pub use run::{finish_run, import_run, init_run, write_run};
+pub use run::{finish_run, init_run, write_run};
 pub use schedule::{Schedule, ScheduleState};
 pub use sgd::{Rate, Sgd, SgdConfig};
 pub use snapshot::{CHECKPOINT, Progress, Snapshots, load as load_snapshot};

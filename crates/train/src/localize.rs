@@ -23,7 +23,7 @@ pub use pool::pool_segments;
 
 use crate::fit::{Metrics, Task, Training};
 use crate::gradients::Gradients;
-use crate::pretrain::{clips, form_of_start};
+use crate::pretrain::{clips, colours_of, form_of_start};
 use crate::random::Random;
 use crate::run::{trained_run, values};
 use crate::sgd::Rate;
@@ -327,9 +327,7 @@ impl Task for Localizing {
 
 /// The form of buffers, in the colours of the model's family.
 fn clip_form(config: &LocalizeConfig) -> ClipForm {
-    let run = RunConfig::new(config.model.clone(), vec![String::new(); config.model.classes], Default::default());
-    let normalization =
-        unscene_vision::Normalization { mean: run.input.mean, std: run.input.std, range: run.input.range };
+    let normalization = colours_of(config.model.clone());
     let size = config.model.size;
     let short_side = config.short_side().unwrap_or(size);
     config.buffers().form(ClipForm { height: size, width: size, short_side, normalization, ..ClipForm::default() })

@@ -76,13 +76,13 @@ pub struct Losses {
 /// One ordinary step: all parameters move, once for all batches together. The model is at position 0 of the optimiser, the
 /// adversaries follow.
 ///
-/// `model` gives `logits` and `features`, as [`R3dConfig::graph_with`] records them. Losses are means over batches.
+/// `model` gives `logits` and `features`, as [`ClassifierConfig::graph_with`] records them. Losses are means over batches.
 ///
 /// # Errors
 /// [`TrainError::Diverged`] when a loss is not a number: no parameter is moved then, but running statistics have seen the
 /// batch.
 ///
-/// [`R3dConfig::graph_with`]: unscene_models::r3d::R3dConfig::graph_with
+/// [`ClassifierConfig::graph_with`]: unscene_models::classifier::ClassifierConfig::graph_with
 pub fn ordinary_step(
     model: &Net,
     adversaries: &[Adversary],

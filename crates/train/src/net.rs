@@ -1,3 +1,5 @@
+mod ops;
+
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use unscene_graph::{Graph, NodeInfo, Op, ParamInit, ParamRole, ParamSpec, format_shape};
@@ -289,76 +291,6 @@ impl Net {
             }
         }
         last
-    }
-
-    fn run(&self, node: &NodeInfo, inputs: &[&Tensor], mode: Mode) -> Result<Tensor, TrainError> {
-        let x = inputs[0];
-        let param = |position: usize| &self.params[node.params[position]];
-        let result = match &node.op {
-            Op::Input => Ok(x.shallow_clone()),
-            Op::Conv { kernel, stride, padding, bias, .. } => {
-                let ones = vec![1; kernel.len()];
-                let zeros = vec![0; kernel.len()];
-                let bias = bias.then(|| param(1));
-                let kind = match self.precision {
-                    Precision::Float32 => Kind::Float,
-                    Precision::Bfloat16 => Kind::BFloat16,
-                };
-                let run = || {
-                    let bias = bias.map(|bias| bias.f_to_kind(kind)).transpose()?;
-                    let (x, weight) = (x.f_to_kind(kind)?, param(0).f_to_kind(kind)?);
-                    x.f_convolution(
-                        &weight,
-                        bias.as_ref(),
-                        sizes(stride),
-                        sizes(padding),
-                        &ones[..],
-                        false,
-                        &zeros[..],
-                        1,
-                    )
-                };
-                run()
-            }
-            Op::BatchNorm { eps, momentum } => {
-                let training = mode == Mode::Train && !self.fixed_batch_norm;
-                let channels = x.size()[1];
-                if training && x.numel() as i64 == channels {
-                    let problem =
-                        "one value per channel has no variance to normalise by; train on a larger batch or clip".into();
-                    return Err(TrainError::Node { node: node.name.clone(), problem });
-                }
-                let [weight, bias, mean, var] = [0, 1, 2, 3].map(|position| Some(param(position)));
-                x.f_batch_norm(weight, bias, mean, var, training, *momentum, *eps, true)
-            }
-            Op::Relu => x.f_relu(),
-            Op::MaxPool { kernel, stride, padding } => {
-                x.f_max_pool3d(sizes(kernel), sizes(stride), sizes(padding), [1, 1, 1], false)
-            }
-            Op::Subsample { stride } => stride
-                .iter()
-                .zip(2..)
-                .try_fold(x.shallow_clone(), |x, (&step, axis)| x.f_slice(axis, 0, None::<i64>, step as i64)),
-            Op::PadChannels { channels } => {
-                let size = x.size();
-                // Pairs of (before, after) from the last dimension to the first.
-                let mut padding = vec![0; 2 * (size.len() - 1)];
-                padding[2 * (size.len() - 2) + 1] = *channels as i64 - size[1];
-                x.f_constant_pad_nd(padding)
-            }
-            Op::GlobalAvgPool => {
-                let spatial: Vec<i64> = (2..x.dim() as i64).collect();
-                x.f_mean_dim(&spatial[..], false, Kind::Float)
-            }
-            Op::Linear { .. } => x.f_linear(param(0), Some(param(1))),
-            Op::Add => x.f_add(inputs[1]),
-        };
-        result.map_err(|error| match TrainError::from(error) {
-            TrainError::Torch(error) => {
-                TrainError::Node { node: node.name.clone(), problem: format!("libtorch: {error}") }
-            }
-            memory => memory,
-        })
     }
 }
 

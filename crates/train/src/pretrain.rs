@@ -9,8 +9,9 @@ use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Failure, Loader, LoaderOptions, Part};
 use unscene_models::heads::AdversaryConfig;
+use unscene_models::manifest::ClipInput;
 use unscene_models::r3d::ModelError;
-use unscene_models::run::{RunConfig, RunFolder};
+use unscene_models::run::{RunConfig, RunFolder, RunModel};
 use unscene_vision::Normalization;
 
 pub use config::{AdversarySpec, ConfusionSpec, PretrainConfig, Statistics};
@@ -170,6 +171,15 @@ impl Pretraining {
     }
 }
 
+/// The colours of a model's family.
+pub(crate) fn colours_of(model: impl Into<RunModel>) -> Normalization {
+    normalization(&RunConfig::new(model, vec![], Default::default()).input)
+}
+
+fn normalization(input: &ClipInput) -> Normalization {
+    Normalization { mean: input.mean, std: input.std, range: input.range }
+}
+
 /// Clips in colours as the weights that are taken over know them, which is not a matter of choice.
 pub(crate) fn form_of_start(form: ClipForm, spec: &StartSpec) -> Result<ClipForm, TrainError> {
     let folder = RunFolder::new(&spec.run);
@@ -177,7 +187,7 @@ pub(crate) fn form_of_start(form: ClipForm, spec: &StartSpec) -> Result<ClipForm
         return Ok(form);
     }
     let input = folder.read_config().map_err(|error| TrainError::format(&spec.run, error))?.input;
-    let normalization = Normalization { mean: input.mean, std: input.std, range: input.range };
+    let normalization = normalization(&input);
     let is_same_size = (input.height, input.width) == (form.height, form.width);
     let short_side = if is_same_size { input.short_side } else { form.short_side };
     Ok(ClipForm { normalization, short_side, ..form })

@@ -5,11 +5,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tch::Tensor;
 use unscene_data::ClipForm;
-use unscene_models::r3d::R3dConfig;
 use unscene_models::reference::{ROWS, reference_inputs};
 use unscene_models::run::{RunConfig, RunFolder, RunModel};
 
-use crate::weights::{ImportReport, read_weights, sha256, to_safetensors, write_whole};
+use crate::weights::{sha256, to_safetensors, write_whole};
 use crate::{Mode, Net, TrainError};
 
 /// Writes a run folder with random weights.
@@ -30,31 +29,6 @@ pub fn init_run(
     Ok(config)
 }
 
-/// Writes a run folder with the weights of a PyTorch checkpoint or safetensors file ([`read_weights`]).
-///
-/// # Errors
-/// As [`write_run`] and [`read_weights`]; [`TrainError::Misfit`] names every tensor that is not the model's, and then
-/// nothing is written.
-pub fn import_run(
-    model: R3dConfig,
-    weights: &Path,
-    labels: Vec<String>,
-    out: &Path,
-) -> Result<ImportReport, TrainError> {
-    refuse_occupied(out)?;
-    let graph = model.graph()?;
-    let weights = read_weights(weights)?;
-    let net = Net::from_weights(graph, &weights)?;
-    let file = weights.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let provenance = provenance([
-        ("command", json!("import")),
-        ("weights", json!(file)),
-        ("weights_sha256", json!(weights.report.sha256)),
-    ]);
-    write_run(out, &RunConfig::new(model, labels, provenance), &net)?;
-    Ok(weights.report)
-}
-
 /// The config of a run that was trained on clips of a form, with all that it was trained with.
 pub(crate) fn trained_run(
     model: impl Into<RunModel>,
@@ -71,7 +45,7 @@ pub(crate) fn trained_run(
     run
 }
 
-fn provenance<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
+pub(crate) fn provenance<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
     let version = [("unscene_version", json!(env!("CARGO_PKG_VERSION")))];
     version.into_iter().chain(entries).map(|(key, value)| (key.to_string(), value)).collect()
 }
@@ -121,7 +95,7 @@ fn beside(dir: &Path) -> PathBuf {
     dir.with_file_name(format!(".{name}.partial-{}", std::process::id()))
 }
 
-fn refuse_occupied(dir: &Path) -> Result<(), TrainError> {
+pub(crate) fn refuse_occupied(dir: &Path) -> Result<(), TrainError> {
     let occupied = || Err(TrainError::Occupied { path: dir.to_path_buf() });
     match std::fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),

@@ -34,8 +34,13 @@ pub struct ImportReport {
     pub stripped: usize,
     /// Entries that are not weights: `epoch`, `optimizer`, `bn1.num_batches_tracked`.
     pub ignored: Vec<String>,
-    /// Tensors of heads that the paper's release trains beside the model: `place_mlp.p_last_fc.weight`.
+    /// Tensors of heads that the model does not have and no task here needs: `place_mlp.p_last_fc.weight` of the paper's release,
+    /// `classifier.6.weight` of torchvision's `vgg16`.
     pub heads: Vec<String>,
+    /// What became of tensors of which only a part was taken: `vgg.33.weight: 1024 x 1024 x 1 x 1 of 4096 x 4096`.
+    pub reduced: Vec<String>,
+    /// Parameters of heads that the file of a backbone does not have; they begin with random weights.
+    pub new: Vec<String>,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
 }
@@ -166,6 +171,8 @@ pub fn read_weights(path: &Path) -> Result<Weights, TrainError> {
         stripped: found.stripped,
         ignored: found.ignored,
         heads,
+        reduced: vec![],
+        new: vec![],
         sha256: sha256(&bytes),
     };
     Ok(Weights { path: path.to_path_buf(), tensors: found.tensors, report })

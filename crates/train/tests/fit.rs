@@ -10,8 +10,8 @@ use common::{formula_net, tensor};
 use serde_json::{Value, json};
 use tch::Tensor;
 use unscene_data::Failure;
+use unscene_models::classifier::ClassifierConfig;
 use unscene_models::heads::AdversaryConfig;
-use unscene_models::r3d::R3dConfig;
 use unscene_train::fit::{Event, FitConfig, Metrics, Outcome, Task, fit};
 use unscene_train::method::{Adversary, Batch, masked_step, ordinary_step};
 use unscene_train::{Mode, Net, Schedule, Sgd, SgdConfig, Snapshots, TrainError};
@@ -36,7 +36,8 @@ struct Tiny {
 
 impl Tiny {
     fn new() -> Self {
-        let config = R3dConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 4 };
+        let config =
+            ClassifierConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 4 };
         let adversary = AdversaryConfig { hidden: 6, ..AdversaryConfig::new(15, 5) };
         Tiny {
             model: formula_net(config.graph_with(&["features"]).unwrap()),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tch::{Device, Tensor};
+use unscene_models::classifier::ClassifierConfig;
 use unscene_models::manifest::Task as ModelTask;
-use unscene_models::r3d::R3dConfig;
 use unscene_models::rc3d::names;
 use unscene_models::run::RunFolder;
 use unscene_stage::{Preset, untrimmed};
@@ -96,7 +96,12 @@ fn training_goes_on_to_the_same_bits_and_leaves_a_localizers_run() {
 fn a_run_is_taken_over_up_to_its_classifier_and_what_was_frozen_stays() {
     let set = set();
     let run = set.folder.path().join("pretrained");
-    let model = R3dConfig { width: 0.03, frames: 8, size: 32, ..R3dConfig::new("r3d10-hara".parse().unwrap(), 4) };
+    let model = ClassifierConfig {
+        width: 0.03,
+        frames: 8,
+        size: 32,
+        ..ClassifierConfig::new("r3d10-hara".parse().unwrap(), 4)
+    };
     init_run(model, ["a", "b", "c", "d"].map(String::from).into(), 5, &run).unwrap();
     let start = format!("start = {{ run = {run:?}, new_layers = ['RCNN_'] }}");
     let dir = set.folder.path().join("localizer");
@@ -159,7 +164,12 @@ fn what_cannot_be_trained_is_named_before_training_starts() {
 
     // Another width than the run's.
     let run = set.folder.path().join("pretrained");
-    let model = R3dConfig { width: 0.06, frames: 8, size: 32, ..R3dConfig::new("r3d10-hara".parse().unwrap(), 1) };
+    let model = ClassifierConfig {
+        width: 0.06,
+        frames: 8,
+        size: 32,
+        ..ClassifierConfig::new("r3d10-hara".parse().unwrap(), 1)
+    };
     init_run(model, vec!["a".into()], 5, &run).unwrap();
     let mut lenient = config(&set, &format!("start = {{ run = {run:?}, new_layers = ['RCNN_'] }}"));
     lenient.data.skip_bad = true;

@@ -21,6 +21,7 @@ fn conv(bias: bool) -> Graph {
         kernel: [3, 2, 3],
         stride: [1, 2, 2],
         padding: [1, 0, 1],
+        dilation: [1; 3],
         bias,
         init: ParamInit::KaimingFanOut,
     };
@@ -29,6 +30,32 @@ fn conv(bias: bool) -> Graph {
 
 fn max_pool() -> Graph {
     one(&[2, 3, 4, 5], |g, x| g.max_pool("op", x, [3, 3, 3], [2, 2, 2], [1, 1, 1]))
+}
+
+/// The frames as channels of a picture, which filters with gaps look at.
+fn picture() -> Graph {
+    let options = ConvOptions {
+        out_channels: 3,
+        kernel: [2, 3],
+        stride: [1, 2],
+        padding: [1, 2],
+        dilation: [3, 2],
+        bias: true,
+        init: ParamInit::KaimingFanOut,
+    };
+    one(&[2, 3, 4, 5], |g, x| {
+        let x = g.reshape("picture", x, &[6, 4, 5])?;
+        g.conv("op", x, options)
+    })
+}
+
+/// Two values of each position in a row, twice.
+fn rows() -> Graph {
+    one(&[4, 2, 1, 3], |g, x| {
+        let last = g.channels_last("last", x)?;
+        let rows = g.reshape("rows", last, &[12, 2])?;
+        g.concat("op", &[rows, rows])
+    })
 }
 
 /// Runs a net and returns the values of its only output.
@@ -168,6 +195,74 @@ fn batch_norm_follows_the_mode() {
     assert!(difference(&read("running_var"), &expected_var) < 1e-6);
 }
 
+#[test]
+fn pictures_are_looked_at_with_gaps() {
+    let net = formula_net(picture());
+    let x = tensor("x", &[2, 2, 3, 4, 5]);
+    let (input, weight) = (values(&x), values(net.param("op.weight").unwrap()));
+    let bias = values(net.param("op.bias").unwrap());
+    let expected: Vec<f64> = positions([2, 3, 3, 3])
+        .into_iter()
+        .map(|[n, out, h, w]| {
+            positions([6, 2, 3]).into_iter().fold(bias[out as usize], |sum, [c, i, j]| {
+                // Channels are those of the clip, with the frames of each one after the other.
+                let position = [n, c / 3, c % 3, h + 3 * i - 1, 2 * w + 2 * j - 2];
+                let value = at(&input, [2, 2, 3, 4, 5], position).unwrap_or(0.0);
+                sum + value * weight[(((out * 6 + c) * 2 + i) * 3 + j) as usize]
+            })
+        })
+        .collect();
+    assert!(difference(&run(&net, &x, Mode::Eval), &expected) < 1e-6);
+}
+
+#[test]
+fn windows_that_end_outside_count_when_rounded_up() {
+    let net = Net::init(one(&[1, 1, 5, 7], |g, x| g.max_pool_ceil("op", x, [1, 2, 3])), 0);
+    let x = tensor("x", &[2, 1, 1, 5, 7]);
+    let input = values(&x);
+    let expected: Vec<f64> = positions([2, 1, 1, 3, 3])
+        .into_iter()
+        .map(|[n, c, t, h, w]| {
+            let inside = positions([2, 3]).into_iter();
+            inside
+                .filter_map(|[i, j]| at(&input, [2, 1, 1, 5, 7], [n, c, t, 2 * h + i, 3 * w + j]))
+                .fold(-2.0, f64::max)
+        })
+        .collect();
+    assert_eq!(run(&net, &x, Mode::Eval), expected);
+}
+
+#[test]
+fn every_position_gets_the_length_of_its_scale() {
+    let net = formula_net(one(&[3, 1, 2, 2], |g, x| g.l2_norm("op", x, 20.0)));
+    let weight = values(net.param("op.weight").unwrap());
+    let x = tensor("x", &[2, 3, 1, 2, 2]);
+    // Where nothing is, nothing comes out, and not what is not a number.
+    let _ = x.get(1).narrow(3, 0, 1).fill_(0.0);
+    let input = values(&x);
+    let expected: Vec<f64> = positions([2, 3, 1, 2, 2])
+        .into_iter()
+        .map(|[n, c, t, h, w]| {
+            let value = |c: i64| at(&input, [2, 3, 1, 2, 2], [n, c, t, h, w]).unwrap();
+            let length = (0..3).map(|c| value(c) * value(c)).sum::<f64>().sqrt();
+            value(c) / (length + 1e-10) * weight[c as usize]
+        })
+        .collect();
+    assert!(difference(&run(&net, &x, Mode::Eval), &expected) < 1e-6);
+}
+
+#[test]
+fn rows_hold_the_channels_of_a_position() {
+    let net = Net::init(rows(), 0);
+    let x = tensor("x", &[2, 4, 2, 1, 3]);
+    let input = values(&x);
+    let expected: Vec<f64> = positions([2, 2, 2, 1, 3, 4])
+        .into_iter()
+        .map(|[n, _, t, h, w, c]| at(&input, [2, 4, 2, 1, 3], [n, c, t, h, w]).unwrap())
+        .collect();
+    assert_eq!(run(&net, &x, Mode::Eval), expected);
+}
+
 /// Compares `backward` with (f(p + h) - f(p - h)) / 2h for the input and each trainable parameter.
 #[test]
 fn gradients_are_those_of_finite_differences() {
@@ -180,6 +275,10 @@ fn gradients_are_those_of_finite_differences() {
         ("pad_channels", one(&shape, |g, x| g.pad_channels("op", x, 3))),
         ("global_avg_pool", one(&shape, |g, x| g.global_avg_pool("op", x))),
         ("add", one(&shape, |g, x| g.add("op", x, x))),
+        ("picture", picture()),
+        ("max_pool_ceil", one(&shape, |g, x| g.max_pool_ceil("op", x, [2, 3, 3]))),
+        ("l2_norm", one(&shape, |g, x| g.l2_norm("op", x, 20.0))),
+        ("rows", rows()),
         ("linear", {
             let mut g = GraphBuilder::new();
             let x = g.input("x", &shape).unwrap();
@@ -189,7 +288,9 @@ fn gradients_are_those_of_finite_differences() {
         }),
     ] {
         let net = formula_net(graph);
-        let x = tensor("x", &[2, 2, 3, 4, 5]).set_requires_grad(true);
+        let input = &net.graph().node(net.graph().inputs[0]).shape;
+        let sides: Vec<i64> = [2].into_iter().chain(input.iter().map(|&side| side as i64)).collect();
+        let x = tensor("x", &sides).set_requires_grad(true);
         let loss = || {
             let y = &net.forward(&x, Mode::Train).unwrap()[0];
             // Weighted, so that each output matters differently.
@@ -228,6 +329,7 @@ fn initial_values_have_the_stated_spread() {
                 kernel: [3; 3],
                 stride: [1; 3],
                 padding: [1; 3],
+                dilation: [1; 3],
                 bias: true,
                 init: ParamInit::KaimingFanOut,
             };

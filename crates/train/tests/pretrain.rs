@@ -8,8 +8,8 @@ use std::path::Path;
 use common::{formula_net, tensor};
 use serde::Deserialize;
 use tch::{Kind, Tensor};
+use unscene_models::classifier::ClassifierConfig;
 use unscene_models::heads::AdversaryConfig;
-use unscene_models::r3d::R3dConfig;
 use unscene_train::method::{
     Adversary, Batch, entropy, masked_gradients, masked_step, ordinary_gradients, ordinary_step, reverse_gradient,
     soft_cross_entropy,
@@ -32,7 +32,7 @@ fn record() -> Record {
 
 fn nets() -> (Net, Vec<Adversary>) {
     let arch = "r3d10-hara".parse().unwrap();
-    let config = R3dConfig { arch, width: 0.03, frames: 8, size: 32, classes: 4 };
+    let config = ClassifierConfig { arch, width: 0.03, frames: 8, size: 32, classes: 4 };
     let adversary = AdversaryConfig { hidden: 8, ..AdversaryConfig::new(15, 5) };
     let adversary = Adversary { net: formula_net(adversary.graph().unwrap()), lambda: 0.5, steps: 1 };
     (formula_net(config.graph_with(&["features"]).unwrap()), vec![adversary])

@@ -11,7 +11,7 @@ use unscene_data::formats::{DatasetSpec, Format};
 use unscene_data::{
     Annotation, CacheKind, CacheOrigin, CacheWriter, Fill, Found, Item, Media, PeopleFrame, PersonBox, Span,
 };
-use unscene_models::r3d::R3dConfig;
+use unscene_models::classifier::ClassifierConfig;
 use unscene_stage::{Plan, Preset};
 use unscene_train::fit::{Event, FitConfig, Outcome, Task, Training, fit};
 use unscene_train::pretrain::{AdversarySpec, ConfusionSpec, PretrainConfig, Pretraining, Statistics};
@@ -83,7 +83,7 @@ fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> T {
 }
 
 fn config(set: &Set) -> PretrainConfig {
-    let model = R3dConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 10 };
+    let model = ClassifierConfig { arch: "r3d10-hara".parse().unwrap(), width: 0.03, frames: 8, size: 32, classes: 10 };
     let (cache, people) = (set.scenes.clone(), set.people.clone());
     PretrainConfig {
         max_failed: 0.05,
@@ -152,6 +152,35 @@ fn pretraining_is_the_same_interrupted_and_with_any_number_of_workers() {
     assert_eq!(names.get(), 6);
 }
 
+/// The backbone of the detector, on single frames, with all three losses.
+#[test]
+fn frames_are_pretrained_on_as_clips_are() {
+    let set = set();
+    let arch = "vgg16-ssd".parse().unwrap();
+    let model = ClassifierConfig { width: 0.05, size: 64, classes: 10, ..ClassifierConfig::new(arch, 10) };
+    let base = config(&set);
+    let config = PretrainConfig { model, fit: FitConfig { epochs: 1, ..base.fit.clone() }, ..base };
+    let dir = set.folder.path().join("frames");
+    let (outcome, params) = train(&config, &dir, usize::MAX, 1);
+    assert!(matches!(outcome, Outcome::Finished { .. }), "{outcome:?}");
+    let task = Pretraining::new(config, 1, Device::Cpu).unwrap();
+    let run = task.run_config("test");
+    assert_eq!((run.input.frames, run.input.height, run.stride_frames), (1, 64, 16));
+    assert_eq!((run.input.mean, run.input.range), ([0.485, 0.456, 0.406], 1.0));
+    // fc7 is what the adversary looks at: 51 values at this width.
+    let before: Vec<Vec<f32>> = task
+        .nets()
+        .iter()
+        .flat_map(|(_, net)| {
+            net.params()
+                .map(|(_, tensor)| Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(task.nets()[1].1.param("fc1.weight").unwrap().size(), [512, 51]);
+    assert!(before.iter().zip(&params).all(|(before, after)| before != after), "every layer learns");
+}
+
 #[test]
 fn videos_that_are_not_on_disk_are_doubtful() {
     let set = set();
@@ -179,7 +208,7 @@ fn what_cannot_be_trained_on_is_named() {
     };
     let base = config(&set);
     refused(PretrainConfig { train_part: "nope".into(), ..base.clone() }, &["\"nope\"", "train, val"]);
-    let model = R3dConfig { classes: 9, ..base.model.clone() };
+    let model = ClassifierConfig { classes: 9, ..base.model.clone() };
     refused(PretrainConfig { model, ..base.clone() }, &["9 classes", "10 labels"]);
     let with = |cache: &Path| vec![AdversarySpec { cache: cache.into(), ..base.adversaries[0].clone() }];
     refused(PretrainConfig { adversaries: with(&set.people), ..base.clone() }, &["it holds people, expected scenes"]);
@@ -194,7 +223,7 @@ fn what_cannot_be_trained_on_is_named() {
     );
     // The truth of pictures is not about these videos.
     let data = DatasetSpec { annotations: set.stage.join("pictures"), ..base.data.clone() };
-    let model = R3dConfig { classes: 14, ..base.model.clone() };
+    let model = ClassifierConfig { classes: 14, ..base.model.clone() };
     refused(PretrainConfig { data, model, ..base.clone() }, &["made for other videos"]);
 
     for (change, part) in [
@@ -277,12 +306,12 @@ fn a_second_stage_begins_with_the_first() {
     assert!((told[0] - 0.0625).abs() < 1e-9 && told[1] <= config.fit.sgd.lr, "{told:?}");
 
     // What does not fit is named.
-    let refused = |spec: StartSpec, model: R3dConfig, parts: &[&str]| {
+    let refused = |spec: StartSpec, model: ClassifierConfig, parts: &[&str]| {
         let config = PretrainConfig { start: Some(spec), model, ..config.clone() };
         let error = Pretraining::new(config, 1, Device::Cpu).err().unwrap().to_string();
         parts.iter().for_each(|part| assert!(error.contains(part), "{part:?} is not in: {error}"));
     };
-    let wider = R3dConfig { width: 0.05, ..config.model.clone() };
+    let wider = ClassifierConfig { width: 0.05, ..config.model.clone() };
     refused(spec.clone(), wider, &["conv1.weight is 2 x 3 x 7 x 7 x 7, expected 3 x", "start.new_layers"]);
     refused(StartSpec { run: "/no/run".into(), ..spec }, config.model.clone(), &["/no/run: no run"]);
 }

@@ -5,13 +5,18 @@ mod common;
 use common::{difference, values, write_tensors};
 use safetensors::SafeTensors;
 use tch::Tensor;
-use unscene_models::r3d::R3dConfig;
+use unscene_models::classifier::ClassifierConfig;
 use unscene_models::reference::reference_inputs;
 use unscene_models::run::RunFolder;
 use unscene_train::{Mode, Net, import_run, init_run, read_weights};
 
-fn small(classes: usize) -> R3dConfig {
-    R3dConfig { width: 0.125, frames: 4, size: 16, ..R3dConfig::new("r3d10-hara-b".parse().unwrap(), classes) }
+fn small(classes: usize) -> ClassifierConfig {
+    ClassifierConfig {
+        width: 0.125,
+        frames: 4,
+        size: 16,
+        ..ClassifierConfig::new("r3d10-hara-b".parse().unwrap(), classes)
+    }
 }
 
 fn labels(count: usize) -> Vec<String> {

@@ -6,7 +6,7 @@ mod common;
 use common::{difference, fixture, formula_net, tensor, values};
 use serde_json::Value;
 use tch::Tensor;
-use unscene_models::r3d::R3dConfig;
+use unscene_models::classifier::ClassifierConfig;
 use unscene_train::Mode;
 
 fn floats(value: &Value) -> Vec<f64> {
@@ -17,10 +17,10 @@ fn matches_pytorch(arch: &str) {
     let recorded: Value = serde_json::from_slice(&std::fs::read(fixture("logits.json")).unwrap()).unwrap();
     let recorded = &recorded[arch];
     let shape: Vec<i64> = floats(&recorded["shape"]).iter().map(|&size| size as i64).collect();
-    let config = R3dConfig {
+    let config = ClassifierConfig {
         frames: shape[2] as usize,
         size: shape[3] as usize,
-        ..R3dConfig::new(arch.parse().unwrap(), recorded["classes"].as_u64().unwrap() as usize)
+        ..ClassifierConfig::new(arch.parse().unwrap(), recorded["classes"].as_u64().unwrap() as usize)
     };
     let net = formula_net(config.graph().unwrap());
     let clip = tensor("clip", &shape);

@@ -11,6 +11,7 @@ mod proposals;
 mod scores;
 mod segments;
 mod targets;
+mod tube;
 
 pub use boxes::{Detection, iou, nms};
 pub use cam::{ClassMap, ClassWeights, energy_within};
@@ -24,3 +25,4 @@ pub use proposals::{
 pub use scores::{softmax, top_k};
 pub use segments::{Segment, segment_nms};
 pub use targets::{AnchorRule, AnchorTarget, RegionRule, RegionTarget, match_anchors, sample_anchors, sample_regions};
+pub use tube::Tube;

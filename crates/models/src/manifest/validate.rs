@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{ClipInput, Dim, LocalizeInfo, Manifest, ManifestError, Task, TensorInfo};
 use crate::rc3d::{POOLED, names};
+use crate::vgg_ssd;
 
 impl Manifest {
     /// Checks what the types cannot: sizes above zero, a usable normalisation, and graph shapes that agree with
@@ -21,6 +22,7 @@ impl Manifest {
         match self.task {
             Task::Classify => self.validate_classify(),
             Task::Localize => self.validate_localize(),
+            Task::Detect => self.validate_detect(),
         }
     }
 
@@ -86,6 +88,24 @@ impl Manifest {
         let classes = 1 + self.labels.len();
         check_tensors(&head.outputs, "graphs[1].outputs", &[&[classes][..], &[2 * classes]].map(batch_of))?;
         check_names(&head.outputs, "graphs[1].outputs", &[names::CLASS_SCORES, names::CLASS_OFFSETS])
+    }
+
+    fn validate_detect(&self) -> Result<(), ManifestError> {
+        check(self.graphs.len() == 1, "graphs", format!("{} graphs", self.graphs.len()), "one graph for detect")?;
+        check(self.localize.is_none(), "localize", "something".into(), "nothing for detect")?;
+        check(self.classifier.is_none(), "classifier", "a file".into(), "none for detect")?;
+        let frames = self.input.frames;
+        check(frames == 1, "input.frames", frames.to_string(), "1: a detector looks at single frames")?;
+        let graph = &self.graphs[0];
+        check_tensors(&graph.inputs, "graphs[0].inputs", &[self.clip_shape()])?;
+        // The number of priors is the model's own.
+        let priors = match graph.outputs.first().map(|output| &output.shape[..]) {
+            Some([_, Dim::Fixed(priors), _]) => *priors,
+            _ => 0,
+        };
+        let outputs = [[priors, 4], [priors, 1 + self.labels.len()]];
+        check_tensors(&graph.outputs, "graphs[0].outputs", &outputs.map(|sides| batch_of(&sides)))?;
+        check_names(&graph.outputs, "graphs[0].outputs", &[vgg_ssd::names::OFFSETS, vgg_ssd::names::CLASS_SCORES])
     }
 
     /// `N x 3 x frames x height x width`.

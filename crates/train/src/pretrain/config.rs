@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use unscene_data::formats::DatasetSpec;
 use unscene_data::{Augmentation, ClipForm, Fill};
-use unscene_models::r3d::R3dConfig;
+use unscene_models::classifier::ClassifierConfig;
 
 use crate::fit::FitConfig;
 use crate::start::StartSpec;
@@ -15,7 +15,7 @@ use crate::start::StartSpec;
 #[serde(deny_unknown_fields)]
 pub struct PretrainConfig {
     /// The video model; `classes` is that of the dataset.
-    pub model: R3dConfig,
+    pub model: ClassifierConfig,
     /// The dataset.
     pub data: DatasetSpec,
     /// The part that is trained on.
@@ -151,8 +151,10 @@ fn min_share() -> f64 {
 impl PretrainConfig {
     /// The form in which the model takes clips.
     pub fn clip_form(&self) -> ClipForm {
-        let R3dConfig { frames, size, .. } = self.model;
-        ClipForm { frames, height: size, width: size, short_side: size, fps: self.fps, ..ClipForm::default() }
+        let ClassifierConfig { frames, size, .. } = self.model;
+        let normalization = super::colours_of(self.model.clone());
+        let form = ClipForm { frames, height: size, width: size, short_side: size, ..ClipForm::default() };
+        ClipForm { fps: self.fps, normalization, ..form }
     }
 
     /// What is wrong with the numbers, if anything.
