@@ -1,5 +1,6 @@
 //! `unscene data`: looks at a dataset before weeks of training on it.
 
+mod actors;
 mod untrimmed;
 
 use std::fmt;
@@ -12,8 +13,9 @@ use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use unscene_data::actors::{ActorFormat, ActorSpec};
 use unscene_data::formats::{DatasetSpec, Format};
-use unscene_data::untrimmed::{UntrimmedFormat, UntrimmedSpec};
+use unscene_data::untrimmed::{Doubt, UntrimmedFormat, UntrimmedSpec};
 use unscene_data::{CheckOptions, CheckReport, ClipForm, Dataset, PartReport, check, videos_to_check};
 
 use crate::interrupt;
@@ -21,11 +23,12 @@ use crate::interrupt;
 /// Lines of names shown of each kind; `--json` has all.
 const SHOWN: usize = 5;
 
-/// How a dataset is listed: labelled clips, or long videos in which actions begin and end.
+/// How a dataset is listed: labelled clips, long videos in which actions begin and end, or actors with a box in every frame.
 #[derive(Clone, Copy)]
 enum AnyFormat {
     Clips(Format),
     Untrimmed(UntrimmedFormat),
+    Actors(ActorFormat),
 }
 
 impl fmt::Display for AnyFormat {
@@ -33,6 +36,7 @@ impl fmt::Display for AnyFormat {
         match self {
             AnyFormat::Clips(format) => format.fmt(f),
             AnyFormat::Untrimmed(format) => format.fmt(f),
+            AnyFormat::Actors(format) => format.fmt(f),
         }
     }
 }
@@ -41,10 +45,12 @@ impl FromStr for AnyFormat {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let untrimmed = text.parse().map(AnyFormat::Untrimmed);
-        let names = UntrimmedFormat::ALL.map(UntrimmedFormat::name).join(", ");
-        untrimmed.or_else(|_| {
-            text.parse().map(AnyFormat::Clips).map_err(|error| format!("{error}, or of untrimmed videos {names}"))
+        let special = text.parse().map(AnyFormat::Untrimmed).or_else(|_| text.parse().map(AnyFormat::Actors));
+        let untrimmed = UntrimmedFormat::ALL.map(UntrimmedFormat::name).join(", ");
+        let actors = ActorFormat::ALL.map(ActorFormat::name).join(", ");
+        special.or_else(|_| {
+            let clips = text.parse().map(AnyFormat::Clips);
+            clips.map_err(|error| format!("{error}, or of untrimmed videos {untrimmed}, or of actors {actors}"))
         })
     }
 }
@@ -57,7 +63,7 @@ const VAL: &str = "val";
 #[derive(Args)]
 pub struct DatasetArgs {
     /// csv, ucf101, hmdb51, diving48, kinetics, mini-kinetics or json (3D-ResNets-PyTorch); for localization thumos14 or
-    /// activitynet
+    /// activitynet; for detection actors (this project's JSON), ucf24, gttubes (JHMDB-GT.pkl) or jhmdb
     #[arg(long, default_value_t = AnyFormat::Clips(Format::Csv))]
     format: AnyFormat,
     /// The list, or the folder of lists
@@ -66,7 +72,7 @@ pub struct DatasetArgs {
     /// Folder that the lists' paths start at; ucf101 needs it [default: that of the lists]
     #[arg(long, value_name = "DIR")]
     videos: Option<PathBuf>,
-    /// Number of the official split, for ucf101 and hmdb51
+    /// Number of the official split, for ucf101, hmdb51, ucf24, gttubes and jhmdb
     #[arg(long, default_value_t = 1, value_name = "N")]
     split: u32,
     /// Only this part, such as train; repeat for several [default: all]
@@ -83,10 +89,14 @@ impl DatasetArgs {
     /// Reads the lists, whatever `--part` says.
     fn load_all(&self) -> Result<Dataset> {
         let DatasetArgs { format, annotations, videos, split, .. } = self;
-        let AnyFormat::Clips(format) = *format else {
-            bail!(
+        let format = match *format {
+            AnyFormat::Clips(format) => format,
+            AnyFormat::Untrimmed(format) => bail!(
                 "{format} lists untrimmed videos, which are for localization; this needs a dataset of labelled clips"
-            );
+            ),
+            AnyFormat::Actors(format) => {
+                bail!("{format} lists actors, which are for detection; this needs a dataset of labelled clips")
+            }
         };
         let spec = DatasetSpec { format, annotations: annotations.clone(), videos: videos.clone(), split: *split };
         Ok(spec.load()?)
@@ -106,6 +116,13 @@ impl DatasetArgs {
         let AnyFormat::Untrimmed(format) = self.format else { return None };
         let (annotations, videos) = (self.annotations.clone(), self.videos.clone());
         Some(UntrimmedSpec { format, annotations, videos, skip_bad })
+    }
+
+    /// The dataset, when it is one of actors.
+    fn actors(&self, skip_bad: bool) -> Option<ActorSpec> {
+        let AnyFormat::Actors(format) = self.format else { return None };
+        let (annotations, videos) = (self.annotations.clone(), self.videos.clone());
+        Some(ActorSpec { format, annotations, videos, split: self.split, skip_bad })
     }
 
     /// All parts that are asked for must be there.
@@ -141,12 +158,13 @@ Examples:
   unscene data check --format ucf101 --annotations ucfTrainTestlist --videos UCF-101 --split 1
   unscene data check --format kinetics --annotations kinetics400 --videos k400 --sample 500
   unscene data check --format thumos14 --annotations thumos14/annotations --videos thumos14/videos
+  unscene data check --format jhmdb --annotations jhmdb --videos jhmdb/Rename_Images --split 1
 
 docs/datasets.md says for every format where to get it and how to lay it out.")]
 struct CheckArgs {
     #[command(flatten)]
     dataset: DatasetArgs,
-    /// Frames of a clip; shorter videos are counted. Not for untrimmed videos
+    /// Frames of a clip; shorter videos are counted. Not for untrimmed videos and actors
     #[arg(long, default_value_t = 16, value_name = "N")]
     frames: usize,
     /// Read about this many videos of each part, spread over it [default: all]
@@ -158,8 +176,8 @@ struct CheckArgs {
     /// Share of the videos that may be unreadable
     #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
     max_failed: f64,
-    /// Leave out and count annotations that cannot be right, such as segments that end before they begin; otherwise they are
-    /// an error. For thumos14 and activitynet
+    /// Leave out and count annotations that cannot be right, such as segments that end before they begin or boxes without
+    /// area; otherwise they are an error. For untrimmed videos and actors
     #[arg(long)]
     skip_bad: bool,
     /// Print everything as JSON
@@ -175,6 +193,9 @@ pub fn run(args: DataArgs) -> Result<()> {
     }
     if let Some(spec) = args.dataset.untrimmed(args.skip_bad) {
         return untrimmed::check(&spec, &args);
+    }
+    if let Some(spec) = args.dataset.actors(args.skip_bad) {
+        return actors::check(&spec, &args);
     }
     let whole = args.dataset.load_all()?;
     let names: Vec<String> = whole.parts.iter().map(|part| part.name.clone()).collect();
@@ -244,6 +265,12 @@ fn names(out: &mut impl Write, part: &str, what: &str, names: &[String]) -> Resu
         writeln!(out, "  {part} {what}: and {} more (--json names all)", names.len() - SHOWN)?;
     }
     Ok(())
+}
+
+/// An annotation that cannot be right, in a line.
+fn shown(doubt: &Doubt) -> String {
+    let line = doubt.line.map(|line| format!(" line {line}")).unwrap_or_default();
+    format!("{}{line}: {}: {}", doubt.path.display(), doubt.video, doubt.problem)
 }
 
 /// What to set for training on a dataset whose parts are not called as training expects.

@@ -1,6 +1,7 @@
 //! `unscene eval`: what a run or a bundle has learned.
 
 mod classify;
+mod detect;
 mod localize;
 mod scores;
 
@@ -40,6 +41,8 @@ enum EvalCommand {
     Classify(classify::ClassifyArgs),
     /// How well actions are found in untrimmed videos: mAP over tIoU, recall of proposals
     Localize(localize::LocalizeArgs),
+    /// How well actors and what they do are found: frame mAP, video mAP of tubes, kinds of errors
+    Detect(detect::DetectArgs),
     /// What the features tell about the scene: a linear probe, trained afresh
     Scene(SceneArgs),
     /// What is said of clips whose people are masked out: accuracy should fall, entropy rise
@@ -150,6 +153,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
         EvalCommand::Action(args) => action(&args),
         EvalCommand::Classify(args) => classify::run(&args),
         EvalCommand::Localize(args) => localize::run(&args),
+        EvalCommand::Detect(args) => detect::run(&args),
         EvalCommand::Scene(args) => scene(&args),
         EvalCommand::Masked(args) => masked(&args),
     }

@@ -1,7 +1,7 @@
 //! What chance decides about a training clip, drawn from (seed, epoch, item) alone: whichever thread reads a clip, and
 //! whatever was read before, it is the same clip.
 
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use unscene_media::Region;
@@ -119,7 +119,7 @@ pub fn shuffled(items: usize, seed: u64, epoch: u64) -> Vec<usize> {
 
 /// A generator for one use. The three numbers go through a finaliser each (SplitMix64), so that neighbours in any of
 /// them have nothing in common.
-fn random(seed: u64, epoch: u64, item: u64) -> impl Rng {
+pub(crate) fn random(seed: u64, epoch: u64, item: u64) -> Pcg64 {
     let mix = |mut z: u64| {
         z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

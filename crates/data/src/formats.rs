@@ -3,7 +3,7 @@
 mod csv_list;
 mod diving48;
 pub(crate) mod files;
-mod hmdb51;
+pub(crate) mod hmdb51;
 mod json;
 mod kinetics;
 pub(crate) mod part;

@@ -7,6 +7,7 @@
 //!
 //! What other models say about the videos, their scenes and people, is kept in a [`Cache`]; [`mask_people`] uses it.
 
+pub mod actors;
 mod augment;
 mod cache;
 mod check;

@@ -1,5 +1,6 @@
 //! Clips for training and evaluation, read by worker threads ahead of the network.
 
+mod ahead;
 mod pool;
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde::{Deserialize, Serialize};
 
-use self::pool::Pool;
+pub(crate) use self::ahead::Ahead;
 pub(crate) use self::pool::{guarded, threads};
 use crate::augment::{Augmentation, shuffled};
 use crate::clip::{ClipForm, Sample, Views, draw_clip, test_clips};
@@ -145,26 +146,16 @@ impl Loader {
         let options = self.options.clone();
         let order = shuffled(self.items.len(), options.seed, epoch);
         let order: Arc<[usize]> = order.into_iter().skip(first_batch.saturating_mul(options.batch)).collect();
-        let items = self.items.clone();
         let read = {
-            let (order, options) = (order.clone(), options.clone());
-            move |position: usize| {
-                let index = order[position];
+            let (items, options) = (self.items.clone(), options.clone());
+            move |index: usize| {
                 let draw = options.augmentation.draw(options.seed, epoch, index as u64);
                 draw_clip(&items[index], &options.form, &draw).and_then(|sample| input(&items[index], sample, &options))
             }
         };
         let ahead = options.prefetch.max(1).saturating_mul(options.batch);
-        Epoch {
-            order: order.clone(),
-            items: self.items.clone(),
-            pool: Pool::start(threads(options.workers), ahead, order.len(), read),
-            options,
-            next: 0,
-            failures: vec![],
-            taken: 0,
-            failed: false,
-        }
+        let ahead = Ahead::start(order, self.items.len(), options.max_failed, [options.workers, ahead], read);
+        Epoch { items: self.items.clone(), options, ahead, failed: false }
     }
 
     /// The test clips of every item, which [`LoaderOptions::views`] chooses. Clips of an item come in their order, but items
@@ -256,55 +247,34 @@ impl Drop for TestClips {
 /// A video that fails leaves its batch one clip smaller, down to none, and is named in [`Epoch::failures`]. The batches after
 /// it are the same.
 pub struct Epoch {
-    order: Arc<[usize]>,
     items: Arc<[Item]>,
     options: Arc<LoaderOptions>,
-    pool: Pool,
-    next: usize,
-    failures: Vec<Failure>,
-    /// How many of them were taken.
-    taken: usize,
+    ahead: Ahead<Vec<f32>>,
     failed: bool,
 }
 
 impl Epoch {
     /// Videos that could not be read so far.
     pub fn failures(&self) -> &[Failure] {
-        &self.failures
+        self.ahead.failures()
     }
 
     /// Those that [`Epoch::take_failures`] has not given before.
     pub fn take_failures(&mut self) -> Vec<Failure> {
-        self.failures[std::mem::replace(&mut self.taken, self.failures.len())..].to_vec()
+        self.ahead.take_failures()
     }
 
     fn next_batch(&mut self) -> Result<Option<Batch>> {
-        let end = (self.next + self.options.batch).min(self.order.len());
-        if self.next == end {
-            return Ok(None);
-        }
+        let Epoch { items, options, ahead, .. } = self;
         let mut batch = Batch::default();
-        batch.input.reserve_exact(self.options.batch * self.options.form.dims().len());
-        while self.next < end {
-            let index = self.order[self.next];
-            match self.pool.take(self.next)? {
-                Ok(input) => batch.push(index, self.items[index].label, &input),
-                Err(error) => {
-                    self.failures.push(Failure { id: self.items[index].id.clone(), reason: error.to_string() });
-                    let allowed = self.options.max_failed * self.items.len() as f64;
-                    if self.failures.len() as f64 > allowed {
-                        return Err(DataError::TooManyFailures {
-                            failed: self.failures.len(),
-                            of: self.items.len(),
-                            allowed: self.options.max_failed,
-                            first: self.failures[0].reason.clone(),
-                        });
-                    }
-                }
+        let id = |item: usize| items[item].id.clone();
+        let is_there = ahead.take(options.batch, id, |item, input| {
+            if batch.is_empty() {
+                batch.input.reserve_exact(options.batch * input.len());
             }
-            self.next += 1;
-        }
-        Ok(Some(batch))
+            batch.push(item, items[item].label, &input);
+        })?;
+        Ok(is_there.then_some(batch))
     }
 }
 

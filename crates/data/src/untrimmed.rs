@@ -19,6 +19,8 @@ pub use check::{
     LabelSegments, UntrimmedCheck, UntrimmedPartReport, UntrimmedReport, check_untrimmed, untrimmed_to_check,
 };
 pub use collect::OVERRUN_S;
+pub(crate) use collect::refuse;
+pub(crate) use lengths::each;
 pub use lengths::measure;
 pub use spec::{UntrimmedFormat, UntrimmedSpec};
 

@@ -7,7 +7,7 @@
 //!
 //! [`scene_bias`] measures a dataset instead of a model: how far the scene alone gives the action away.
 //!
-//! [`localize`] scores detections of actions in untrimmed videos, whoever made them.
+//! [`localize`] scores detections of actions in untrimmed videos, and [`detect`] those of actors in frames, whoever made them.
 //!
 //! Clips whose people are masked out, or whose frames are shuffled ([`shuffle_frames`]), are scored the same way.
 //!
@@ -15,6 +15,7 @@
 
 mod action;
 mod bias;
+pub mod detect;
 mod error;
 mod linear;
 pub mod localize;

@@ -16,8 +16,10 @@ mod segment;
 mod text;
 mod thumos14;
 
+pub(crate) use activitynet::average_precision as interpolated_precision;
 pub use evaluate::{Evaluation, LocalizeOptions, Protocol, evaluate};
 pub use json::activitynet_json;
+pub(crate) use json::standard as standard_json;
 pub use proposals::{ProposalPoint, ProposalReport, proposal_recall};
 pub use read::{FromFile, Known};
 pub use report::{ByTiou, ClassAp, LocalizeReport, PrecisionRecall};

@@ -78,6 +78,31 @@ pub fn objects(pickle: &Pickle, id: Id) -> Option<&[Id]> {
     }
 }
 
+/// A text: one of Python's, or a scalar of NumPy's types of text, `U` of four bytes a character and `S` of one.
+pub fn text(pickle: &Pickle, id: Id) -> Option<String> {
+    match pickle.get(id) {
+        Object::Text(text) => Some(text.clone()),
+        Object::Call { callable, arguments, .. } if callable.ends_with("multiarray.scalar") => {
+            let &[kind, data] = arguments.as_slice() else { return None };
+            let (kind, bytes) = (Kind::of(pickle, kind)?, bytes(pickle, data)?);
+            let text = match kind.name.chars().next()? {
+                'U' => {
+                    let (characters, rest) = bytes.as_chunks::<4>();
+                    let code = if kind.is_big { u32::from_be_bytes } else { u32::from_le_bytes };
+                    let text =
+                        characters.iter().map(|&bytes| char::from_u32(code(bytes))).collect::<Option<String>>()?;
+                    rest.is_empty().then_some(text)?
+                }
+                'S' => String::from_utf8(bytes).ok()?,
+                _ => return None,
+            };
+            // What is shorter than the type is filled up.
+            Some(text.trim_end_matches('\0').to_string())
+        }
+        _ => None,
+    }
+}
+
 fn number(pickle: &Pickle, id: Id) -> Option<f64> {
     match pickle.get(id) {
         Object::Int(value) => Some(*value as f64),

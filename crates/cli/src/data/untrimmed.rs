@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 use unscene_data::untrimmed::{
-    Doubt, Untrimmed, UntrimmedCheck, UntrimmedReport, UntrimmedSpec, check_untrimmed, untrimmed_to_check,
+    Untrimmed, UntrimmedCheck, UntrimmedReport, UntrimmedSpec, check_untrimmed, untrimmed_to_check,
 };
 
-use super::{CheckArgs, names, progress};
+use super::{CheckArgs, names, progress, shown};
 use crate::interrupt;
 
 /// Looks at a dataset for localization.
@@ -78,10 +78,6 @@ fn print(out: &mut impl Write, untrimmed: &Untrimmed, report: &UntrimmedReport) 
         table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         writeln!(out, "{table}")?;
     }
-    let shown = |doubt: &Doubt| {
-        let line = doubt.line.map(|line| format!(" line {line}")).unwrap_or_default();
-        format!("{}{line}: {}: {}", doubt.path.display(), doubt.video, doubt.problem)
-    };
     for part in &report.parts {
         let unreadable = part.unreadable.iter().map(|failure| format!("{}: {}", failure.id, failure.reason));
         names(out, &part.name, "missing", &part.missing)?;

@@ -1,7 +1,7 @@
 //! HMDB51: one file per class and split.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files::{Files, id};
 use super::part::{PartBuilder, format_error, lines, read};
@@ -10,46 +10,71 @@ use crate::error::{DataError, Result};
 
 /// Reads every `CLASS_test_splitN.txt`: 1 trains, 2 tests, 0 is in neither.
 pub fn load(annotations: &Path, files: &mut Files, split: u32) -> Result<Dataset> {
+    let (labels, videos) = listed(annotations, split)?;
+    let mut train = PartBuilder::new("train", annotations);
+    let mut test = PartBuilder::new("test", annotations);
+    for Listed { list, line, label, video, is_tested } in videos {
+        let part = if is_tested { &mut test } else { &mut train };
+        // The official archives unpack into a folder per class; some copies have all videos in one.
+        let path = format!("{}/{video}", labels[label]);
+        let media = files.find(Path::new(&path)).or_else(|| files.find(Path::new(&video)));
+        part.list.clone_from(&list);
+        part.add_found(id(&path), media, Path::new(&path), Span::Whole, label, Some(line))?;
+    }
+    for part in [&mut train, &mut test] {
+        part.list = annotations.to_path_buf();
+    }
+    Ok(Dataset { labels, parts: vec![train.finish()?, test.finish()?] })
+}
+
+/// A line of a list.
+pub struct Listed {
+    /// The list.
+    pub list: PathBuf,
+    /// Number of the line.
+    pub line: u64,
+    /// Index of the class.
+    pub label: usize,
+    /// Name of the video's file in the folder of its class.
+    pub video: String,
+    /// Whether it is tested, and not trained on.
+    pub is_tested: bool,
+}
+
+/// The classes of `CLASS_test_splitN.txt` in the order of the alphabet, and all videos that are trained on or tested. JHMDB has
+/// such lists too.
+pub fn listed(folder: &Path, split: u32) -> Result<(Vec<String>, Vec<Listed>)> {
     let suffix = format!("_test_split{split}.txt");
-    let io_error = |source| DataError::Io { path: annotations.to_path_buf(), source };
+    let io_error = |source| DataError::Io { path: folder.to_path_buf(), source };
     let mut labels = Vec::new();
-    for entry in fs::read_dir(annotations).map_err(io_error)? {
+    for entry in fs::read_dir(folder).map_err(io_error)? {
         let name = entry.map_err(io_error)?.file_name();
         labels.extend(name.to_str().and_then(|name| name.strip_suffix(&suffix)).map(str::to_string));
     }
     if labels.is_empty() {
         let problem =
             format!("found no file named CLASS{suffix}, expected one for every class; there are splits 1 to 3");
-        return Err(format_error(annotations, None, problem));
+        return Err(format_error(folder, None, problem));
     }
     labels.sort();
-    let mut train = PartBuilder::new("train", annotations);
-    let mut test = PartBuilder::new("test", annotations);
+    let mut videos = vec![];
     for (label, class) in labels.iter().enumerate() {
-        let path = annotations.join(format!("{class}{suffix}"));
-        for (line, entry) in lines(&read(&path)?) {
+        let list = folder.join(format!("{class}{suffix}"));
+        for (line, entry) in lines(&read(&list)?) {
             let (video, role) = entry.rsplit_once(char::is_whitespace).unwrap_or((entry, ""));
-            let part = match role {
+            let is_tested = match role {
                 "0" => continue,
-                "1" => &mut train,
-                "2" => &mut test,
+                "1" => false,
+                "2" => true,
                 _ => {
                     let problem = format!("found {entry:?}, expected a video and 0, 1 (train) or 2 (test)");
-                    return Err(format_error(&path, Some(line), problem));
+                    return Err(format_error(&list, Some(line), problem));
                 }
             };
-            // The official archives unpack into a folder per class; some copies have all videos in one.
-            let video = video.trim();
-            let listed = format!("{class}/{video}");
-            let media = files.find(Path::new(&listed)).or_else(|| files.find(Path::new(video)));
-            part.list.clone_from(&path);
-            part.add_found(id(&listed), media, Path::new(&listed), Span::Whole, label, Some(line))?;
+            videos.push(Listed { list: list.clone(), line, label, video: video.trim().to_string(), is_tested });
         }
     }
-    for part in [&mut train, &mut test] {
-        part.list = annotations.to_path_buf();
-    }
-    Ok(Dataset { labels, parts: vec![train.finish()?, test.finish()?] })
+    Ok((labels, videos))
 }
 
 #[cfg(test)]

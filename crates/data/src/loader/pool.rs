@@ -27,24 +27,24 @@ pub fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// Threads that work off numbered positions, some way ahead of the one that is taken.
-pub struct Pool {
+pub struct Pool<T> {
     jobs: Option<Sender<usize>>,
-    done: Receiver<(usize, Result<Vec<f32>>)>,
+    done: Receiver<(usize, Result<T>)>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     /// Results that came before their turn, by position.
-    early: HashMap<usize, Result<Vec<f32>>>,
+    early: HashMap<usize, Result<T>>,
     submitted: usize,
     positions: usize,
 }
 
-impl Pool {
+impl<T: Send + 'static> Pool<T> {
     /// `ahead` positions are read before they are taken.
     pub fn start(
         workers: usize,
         ahead: usize,
         positions: usize,
-        read: impl Fn(usize) -> Result<Vec<f32>> + Clone + Send + 'static,
+        read: impl Fn(usize) -> Result<T> + Clone + Send + 'static,
     ) -> Self {
         let workers = workers.min(positions);
         // A worker without a job waits, so that there is at least one for each.
@@ -73,7 +73,7 @@ impl Pool {
     }
 
     /// The result at a position; positions are taken in order. One more is read ahead for it.
-    pub fn take(&mut self, position: usize) -> Result<Result<Vec<f32>>> {
+    pub fn take(&mut self, position: usize) -> Result<Result<T>> {
         let result = loop {
             if let Some(result) = self.early.remove(&position) {
                 break result;
@@ -93,7 +93,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl<T> Drop for Pool<T> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.jobs = None;

@@ -124,15 +124,13 @@ pub fn evaluate(
         rows.push(ClassAp { label: label.clone(), positives, detections, ap });
     }
     let scored: Vec<&ByTiou> = rows.iter().filter_map(|class| class.ap.as_ref()).collect();
-    if scored.is_empty() {
-        return Err(EvalError::TooFew(format!(
+    let map = ByTiou::mean_of(&scored).ok_or_else(|| {
+        EvalError::TooFew(format!(
             "the part {:?} has no action in {} videos, so that there is no precision to average",
             part.name,
             part.videos.len()
-        )));
-    }
-    let mean = |place: usize| scored.iter().map(|ap| ap.0[place].1).sum::<f64>() / scored.len() as f64;
-    let map = ByTiou(thresholds.iter().enumerate().map(|(place, &tiou)| (tiou, mean(place))).collect());
+        ))
+    })?;
     let report = LocalizeReport {
         protocol,
         nms_offset,

@@ -58,7 +58,7 @@ pub fn rows(content: &str) -> Result<Vec<Row>, (u64, String)> {
 }
 
 /// Python writes NaN and Infinity, which JSON lacks: here they are null. Within strings they stay.
-fn standard(content: &str) -> Cow<'_, str> {
+pub(crate) fn standard(content: &str) -> Cow<'_, str> {
     const WORDS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
     if !WORDS.iter().any(|word| content.contains(word)) {
         return content.into();

@@ -16,6 +16,13 @@ impl ByTiou {
         self.0.iter().find(|at| at.0 == tiou).map(|at| at.1)
     }
 
+    /// The mean of several at each of their overlaps, which are the same; nothing of nothing.
+    pub(crate) fn mean_of(all: &[&ByTiou]) -> Option<ByTiou> {
+        let mean = |place: usize| all.iter().map(|one| one.0[place].1).sum::<f64>() / all.len() as f64;
+        let first = all.first()?;
+        Some(ByTiou(first.0.iter().enumerate().map(|(place, &(tiou, _))| (tiou, mean(place))).collect()))
+    }
+
     /// Over the overlaps.
     pub fn mean(&self) -> f64 {
         self.0.iter().map(|at| at.1).sum::<f64>() / self.0.len() as f64
