@@ -11,12 +11,15 @@
 //! 3. [`Take`] is one video: who does what where. [`render`] gives its frames and the box of the person.
 //! 4. [`Settings`] and a seed make the plan of a whole set, [`write`](write()) makes its files.
 //!
-//! [`untrimmed`] makes another kind of set of the same actions, scenes and figures: long videos of several actions.
+//! Two modules make other kinds of sets of the same actions, scenes and figures: [`untrimmed`] long videos of several actions,
+//! [`crowded`] videos of several people at once.
 
 mod actions;
+pub mod crowded;
 mod error;
 mod figure;
 mod files;
+mod person;
 mod plan;
 mod scenes;
 mod sheet;

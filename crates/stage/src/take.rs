@@ -11,6 +11,7 @@ use crate::actions::{Action, Pose};
 use crate::figure::{self, Extent, Look};
 use crate::scenes::Scene;
 use unscene_draw::Canvas;
+use unscene_media::EncodeOptions;
 
 /// What all videos of a set have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,13 @@ pub struct Format {
     pub figures: (f32, f32),
     /// How far the camera drifts: 1 is up to a tenth of the picture's height to either side.
     pub drift: f32,
+}
+
+impl Format {
+    /// How videos of this format are encoded.
+    pub(crate) fn encoding(&self, crf: u8) -> EncodeOptions {
+        EncodeOptions { width: self.width, height: self.height, fps: self.fps, crf, keyframe_every: self.fps }
+    }
 }
 
 /// One video to be made.

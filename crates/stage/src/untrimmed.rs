@@ -14,9 +14,11 @@ mod shot;
 mod timeline;
 mod write;
 
+pub(crate) use plan::{Lots, own_share};
 pub use plan::{Plan, Video, is_own_scene};
 pub use shot::Shot;
 pub use timeline::{Beat, Timeline};
+pub(crate) use timeline::{GAP_S, LONGEST_S};
 pub use write::{PartReport, Report, write};
 
 use serde::{Deserialize, Serialize};

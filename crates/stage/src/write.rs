@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use serde::Serialize;
-use unscene_media::{EncodeOptions, Encoder};
+use unscene_media::Encoder;
 
 use crate::actions::Action;
 use crate::error::StageError;
@@ -119,9 +119,7 @@ fn write_video(
     let Settings { seed, format, crf, .. } = plan.settings;
     let is_new = !path.exists();
     let partial = path.with_extension("partial");
-    let options =
-        EncodeOptions { width: format.width, height: format.height, fps: format.fps, crf, keyframe_every: format.fps };
-    let mut encoder = if is_new { Some(Encoder::create(&partial, &options)?) } else { None };
+    let mut encoder = if is_new { Some(Encoder::create(&partial, &format.encoding(crf))?) } else { None };
     let mut boxes = Vec::new();
     render(&video.take, &format, seed, with_person, |rgb, person| {
         boxes.push(person);

@@ -96,7 +96,7 @@ fn plan_part(settings: &Settings, part: Part, count: usize, rng: &mut Pcg64, vid
             actions = rng.random_range(settings.actions.0..=settings.actions.1);
         }
         let scene = scenes[turn];
-        let sequence = lots.sequence(scene, actions, settings.own_share(part, scene), rng);
+        let sequence = lots.sequence(scene, actions, own_share(settings.bias, part, scene), rng);
         let is_broken_off = index % BROKEN_OFF_EVERY == 1;
         let timeline = Timeline::new(&sequence, is_broken_off, &settings.format, rng);
         let view = match part {
@@ -107,15 +107,13 @@ fn plan_part(settings: &Settings, part: Part, count: usize, rng: &mut Pcg64, vid
     }
 }
 
-impl Settings {
-    /// The share of actions in a scene that are its own, or the reverse of its own.
-    fn own_share(&self, part: Part, scene: Scene) -> f64 {
-        let own = Action::ALL[scene as usize];
-        match part {
-            Part::Swapped => 0.0,
-            _ if own.reverse().is_some() => self.bias + (1.0 - self.bias) / (Action::ALL.len() - 1) as f64,
-            _ => self.bias,
-        }
+/// The share of actions in a scene that are its own, or the reverse of its own.
+pub(crate) fn own_share(bias: f64, part: Part, scene: Scene) -> f64 {
+    let own = Action::ALL[scene as usize];
+    match part {
+        Part::Swapped => 0.0,
+        _ if own.reverse().is_some() => bias + (1.0 - bias) / (Action::ALL.len() - 1) as f64,
+        _ => bias,
     }
 }
 
@@ -128,7 +126,7 @@ fn family(action: Action) -> Action {
 }
 
 /// What a part has so far.
-struct Lots {
+pub(crate) struct Lots {
     /// Of every action.
     counts: [usize; 10],
     /// Own actions that each scene should have had by now, and a fraction of one that it begins with.
@@ -137,14 +135,14 @@ struct Lots {
 
 impl Lots {
     /// Scenes begin with different fractions, or all would be rounded the same way.
-    fn new(rng: &mut Pcg64) -> Self {
+    pub fn new(rng: &mut Pcg64) -> Self {
         let mut due = std::array::from_fn(|scene| (scene as f64 + 0.5) / 10.0);
         due.shuffle(rng);
         Lots { counts: [0; 10], due }
     }
 
     /// The actions of the next video, in order.
-    fn sequence(&mut self, scene: Scene, actions: usize, own_share: f64, rng: &mut Pcg64) -> Vec<Action> {
+    pub fn sequence(&mut self, scene: Scene, actions: usize, own_share: f64, rng: &mut Pcg64) -> Vec<Action> {
         let own = family(Action::ALL[scene as usize]);
         // The share is exact over the part, not drawn by lot, as that of the trimmed set is.
         let due = &mut self.due[scene as usize];

@@ -3,13 +3,13 @@
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-use crate::actions::{Action, Pose, Style, ease, pulse};
+use crate::actions::{Action, Pose, Rest, Style, ease, pulse};
 use crate::take::Format;
 
 /// Idle time before, between and after actions, in seconds.
-const GAP_S: (f32, f32) = (0.5, 4.0);
+pub(crate) const GAP_S: (f32, f32) = (0.5, 4.0);
 /// Cycles go on for as long as this, in seconds, where that is more than one.
-const LONGEST_S: f32 = 3.2;
+pub(crate) const LONGEST_S: f32 = 3.2;
 /// From rest into a cycle, and out of it, in seconds.
 const RAMP_S: f32 = 0.3;
 
@@ -39,11 +39,18 @@ pub struct Timeline {
     pub frames: usize,
     /// Frames per second.
     pub fps: u32,
+    /// How the figure rests where nothing happens at all.
+    rest: Rest,
 }
 
 impl Timeline {
+    /// Nothing happens: the figure stands and faces us, or the side.
+    pub(crate) fn idle(frames: usize, fps: u32, rng: &mut Pcg64) -> Self {
+        Timeline { beats: vec![], frames, fps, rest: if rng.random_bool(0.5) { Rest::Front } else { Rest::Side } }
+    }
+
     /// Draws durations and gaps for actions in an order that poses allow.
-    pub(super) fn new(actions: &[Action], is_broken_off: bool, format: &Format, rng: &mut Pcg64) -> Self {
+    pub(crate) fn new(actions: &[Action], is_broken_off: bool, format: &Format, rng: &mut Pcg64) -> Self {
         let fps = format.fps as f32;
         let mut beats: Vec<Beat> = actions.iter().map(|&action| Beat::new(action, fps, rng)).collect();
         if is_broken_off {
@@ -68,7 +75,7 @@ impl Timeline {
             beat.end += beat.start;
             now = beat.end;
         }
-        Timeline { beats, frames: now + gaps.last().copied().unwrap_or(0), fps: format.fps }
+        Timeline { beats, frames: now + gaps.last().copied().unwrap_or(0), fps: format.fps, rest: Rest::Front }
     }
 
     /// The length in seconds.
@@ -88,15 +95,14 @@ impl Timeline {
     }
 
     /// The pose at a frame, before sway.
-    pub(super) fn pose(&self, frame: usize, style: &Style) -> Pose {
+    pub(crate) fn pose(&self, frame: usize, style: &Style) -> Pose {
         let next = self.beats.partition_point(|beat| beat.end <= frame);
         let rested = next.checked_sub(1).map(|before| self.beats[before].rests_in(style));
         match (self.beats.get(next), rested) {
             (Some(beat), _) if frame >= beat.start => beat.pose(frame, self.fps as f32, style),
             (Some(beat), rested) if frame >= beat.turn || rested.is_none() => beat.action.begins().pose(style),
             (_, Some(rested)) => rested,
-            // Nothing happens at all.
-            (_, None) => crate::actions::Rest::Front.pose(style),
+            (_, None) => self.rest.pose(style),
         }
     }
 }

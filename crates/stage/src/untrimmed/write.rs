@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use serde::Serialize;
-use unscene_media::{EncodeOptions, Encoder};
+use unscene_media::Encoder;
 
 use super::Part;
 use super::annotations::{ActivityNet, class_list, thumos};
@@ -105,16 +105,8 @@ impl PartReport {
 }
 
 fn write_video(plan: &Plan, video: &Video, path: &Path) -> Result<(), StageError> {
-    let format = plan.settings.format;
-    let options = EncodeOptions {
-        width: format.width,
-        height: format.height,
-        fps: format.fps,
-        crf: plan.settings.crf,
-        keyframe_every: format.fps,
-    };
     let partial = path.with_extension("partial");
-    let mut encoder = Encoder::create(&partial, &options)?;
+    let mut encoder = Encoder::create(&partial, &plan.settings.format.encoding(plan.settings.crf))?;
     let mut shot = Shot::new(video, &plan.settings);
     for index in 0..video.timeline.frames {
         encoder.write(shot.frame(index))?;
