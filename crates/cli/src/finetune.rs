@@ -1,6 +1,7 @@
 //! `unscene finetune`: what a run has learned, on another dataset; a subcommand per task.
 
 mod classify;
+mod detect;
 mod localize;
 
 use std::path::Path;
@@ -22,6 +23,8 @@ enum FinetuneCommand {
     Classify(classify::ClassifyArgs),
     /// Trains a localizer: where in long videos an action begins and ends
     Localize(localize::LocalizeArgs),
+    /// Trains a detector: who does what in each frame
+    Detect(detect::DetectArgs),
 }
 
 /// Trains, and writes the run folder.
@@ -29,6 +32,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     match args.command {
         FinetuneCommand::Classify(args) => classify::run(args),
         FinetuneCommand::Localize(args) => localize::run(args),
+        FinetuneCommand::Detect(args) => detect::run(args),
     }
 }
 

@@ -4,7 +4,7 @@
 //!   gradients.
 //! - [`method`]: the losses of the paper and the alternating step; [`Sgd`] as PyTorch's.
 //! - [`fit`](mod@fit): the loop that all tasks share, with snapshots and resuming.
-//! - [`pretrain`] and [`localize`]: the tasks; [`detect`]: the losses of another.
+//! - [`pretrain`], [`localize`] and [`detect`]: the tasks.
 //! - [`read_weights`]: tensors by name out of PyTorch checkpoints and safetensors files.
 //! - [`init_run`] and [`import_run`]: write the run folders that `export` reads.
 
