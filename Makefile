@@ -48,6 +48,6 @@ demo: deps ## Ten minutes from nothing to a debiased model in service, and demo/
 	$(CARGO) build --quiet --package unscene
 	@python3 scripts/demo.py "$(TARGET)/debug/unscene" "$(FOLDER)"
 
-demo-localize: deps ## A quarter of an hour more: finds actions in long videos (FOLDER=path)
+demo-localize: deps ## Five minutes more: finds actions in long videos (FOLDER=path)
 	$(CARGO) build --quiet --package unscene
 	@python3 scripts/demo_localize.py "$(TARGET)/debug/unscene" "$(FOLDER)"

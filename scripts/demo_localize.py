@@ -16,20 +16,20 @@ class LocalizeDemo(Demo):
         here = self.folder
         here.mkdir(parents=True, exist_ok=True)
         untrimmed, run, bundle = here / "untrimmed", here / "runs/localize", here / "bundles/localize"
-        say("1 of 5: 300 videos of half a minute, several actions in each with idle time between (a minute).")
+        say("1 of 5: 300 videos of half a minute, several actions in each with idle time between (half a minute).")
         if not (untrimmed / "stage.json").exists():
             self.call("stage", "--untrimmed", "--out", untrimmed, "--preset", "demo", "--bias", "0.1")
 
         debiased = here / "runs/debiased"
         is_pretrained = (debiased / "config.json").exists()
         begin = f"with what {debiased} has learned" if is_pretrained else "with random weights (`make demo` first makes a better beginning)"
-        say(f"2 of 5: R-C3D learns where actions begin and end, {begin} (ten minutes).")
+        say(f"2 of 5: R-C3D learns where actions begin and end, {begin} (four minutes).")
         data = [f"data.annotations='{untrimmed / 'annotations_thumos'}'", f"data.videos='{untrimmed}'"]
         model = ["model.arch='r3d10-hara'", "model.width=0.25"]
         self.train(run, ROOT / "examples/localize_stage.toml", *data, *([] if is_pretrained else model),
                    command=("finetune", "localize", *(["--from", debiased] if is_pretrained else [])))
 
-        say("3 of 5: what it finds in videos that it has not seen, after the protocol of THUMOS14 (a minute).")
+        say("3 of 5: what it finds in videos that it has not seen, after the protocol of THUMOS14.")
         found = here / "localize.json"
         self.call("eval", "localize", "--run", run, "--part", "test", "--plot", here / "localize.svg", "--json", into=found)
         report = json.loads(found.read_text())
@@ -47,4 +47,4 @@ class LocalizeDemo(Demo):
 
 
 if __name__ == "__main__":
-    main(LocalizeDemo, "demo-localize", "fifteen")
+    main(LocalizeDemo, "demo-localize", "five")
