@@ -8,6 +8,7 @@ mod gttubes;
 mod jhmdb;
 mod json;
 mod mat;
+mod numbered;
 mod pyannot;
 mod spec;
 

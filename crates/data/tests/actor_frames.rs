@@ -52,7 +52,8 @@ fn is_bright(input: &[f32], [x1, y1, x2, y2]: [f32; 4]) -> bool {
 #[test]
 fn frames_are_spread_over_the_video_and_whole() {
     let bits: Vec<usize> = (0..6).collect();
-    for name in ["h264.mp4", "hevc.mkv", "vp9.webm", "mpeg4.avi"] {
+    // Of variable rate too, where times say little about numbers.
+    for name in ["h264.mp4", "hevc.mkv", "vp9.webm", "mpeg4.avi", "vfr.mp4", "vfr.mkv"] {
         let loader = FrameLoader::new(&part(&[name], &bits), options(None)).unwrap();
         assert_eq!(loader.batches(), 3);
         let mut numbers = vec![];
@@ -133,7 +134,18 @@ fn what_cannot_be_read_is_named() {
     broken.videos[0].tubes[0] = Tube { label: 0, start_frame: 60, boxes: vec![block(0)] };
     let error =
         FrameLoader::new(&broken, options(None)).unwrap().epoch(0, 0).find_map(Result::err).unwrap().to_string();
-    assert!(error.contains("h264.mp4: there is no frame from 2.420 s"), "{error}");
+    assert!(error.contains("h264.mp4: it ends after 40 frames, but there are actors in frame 60"), "{error}");
+    // Of another size than its boxes; and of a size that nobody said, with a box that is not in it.
+    broken.videos[0].tubes[0] = Tube { label: 0, start_frame: 0, boxes: vec![[90.0, 0.0, 99.0, 9.0]] };
+    for (size, expected) in [
+        (Some((192, 128)), "its frames are 96 x 64, but its boxes are of frames of 192 x 128"),
+        (None, "found the box [90.0, 0.0, 99.0, 9.0], expected sides within 96 x 64"),
+    ] {
+        broken.videos[0].size = size;
+        let loader = FrameLoader::new(&broken, options(None)).unwrap();
+        let error = loader.epoch(0, 0).find_map(Result::err).unwrap().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
     broken.videos[0].tubes.clear();
     let error = FrameLoader::new(&broken, options(None)).err().unwrap().to_string();
     assert!(error.contains("no video with an actor is there, of 1"), "{error}");

@@ -66,13 +66,8 @@ fn what_training_would_fail_on_is_a_problem() {
     assert_eq!(problems(r#"["bow", "wave"]"#, &[fine], 0.0), "train: 1 labels have no actor: wave");
     // Two frames more than it has; its header claims 4,000 and 40 are there; boxes of another size; nothing in it.
     for (name, known, tubes, expected) in [
-        ("vp9.webm", "", bow(40, 2), "vp9.webm: it ends after 40 frames, but there are actors up to frame 41"),
-        (
-            "overreport.avi",
-            "",
-            bow(0, 60),
-            "overreport.avi: it ends after 40 frames, but there are actors up to frame 59",
-        ),
+        ("vp9.webm", "", bow(40, 2), "vp9.webm: it ends after 40 frames, but there are actors in frame 41"),
+        ("overreport.avi", "", bow(0, 60), "overreport.avi: it ends after 40 frames, but there are actors in frame 59"),
         (
             "mpeg4.avi",
             r#""width": 320, "height": 240,"#,

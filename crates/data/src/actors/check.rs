@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 use unscene_media::Frames;
 
+use super::numbered::{advance_to, check_pictures};
 use super::{ActorPart, ActorVideo, Actors};
 use crate::check::CheckControl;
 use crate::clip::{ClipForm, Opened, open};
 use crate::dataset::Media;
 use crate::error::Result;
-use crate::formats::part::format_error;
 use crate::loader::{Failure, guarded};
 use crate::untrimmed::each;
 
@@ -100,8 +100,8 @@ fn check_part(
             return None;
         }
         let read = guarded(|| match open(media, &ClipForm::default())? {
-            Opened::Video(frames) => read(*frames, video, media),
-            Opened::Pictures(frames) => read(*frames, video, media),
+            Opened::Video(frames) => read(*frames, video),
+            Opened::Pictures(frames) => read(*frames, video),
         });
         let _ = control(done.fetch_add(1, Ordering::Relaxed) + 1);
         Some(read.err().map(|error| Failure { id: video.id.clone(), reason: error.to_string() }))
@@ -131,27 +131,11 @@ fn sampled<'a>(part: &'a ActorPart, options: &ActorCheck) -> impl Iterator<Item 
     there.into_iter().step_by(step)
 }
 
-/// Reads the last frame with an actor, by number: containers claim more frames than there are.
-fn read(mut frames: impl Frames, video: &ActorVideo, media: &Media) -> Result<()> {
-    let (Media::Video(path) | Media::Frames(path)) = media;
-    let found = frames.picture_size();
-    if let Some(expected) = video.size.filter(|size| *size != found) {
-        let problem = format!(
-            "its frames are {} x {}, but its boxes are of frames of {} x {}; take the videos as they were annotated",
-            found.0, found.1, expected.0, expected.1
-        );
-        return Err(format_error(path, None, problem));
-    }
-    let end_frame = video.tubes.iter().map(|tube| tube.end_frame()).max().unwrap_or(1);
-    for frame in 0..end_frame {
-        if frames.advance()?.is_none() {
-            let problem = format!(
-                "it ends after {frame} frames, but there are actors up to frame {}",
-                end_frame.saturating_sub(1)
-            );
-            return Err(format_error(path, None, problem));
-        }
-    }
+/// Reads the last frame with an actor.
+fn read(mut frames: impl Frames, video: &ActorVideo) -> Result<()> {
+    check_pictures(&frames, video)?;
+    let last_frame = video.tubes.iter().map(|tube| tube.end_frame()).max().unwrap_or(1).saturating_sub(1);
+    advance_to(&mut frames, last_frame)?;
     let mut rgb = vec![0; frames.frame_bytes()];
     Ok(frames.write_current(&mut rgb)?)
 }

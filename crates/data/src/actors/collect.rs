@@ -12,7 +12,10 @@ use crate::formats::part::{check_labels, format_error};
 use crate::untrimmed::{Doubt, refuse};
 
 /// By how many pixels a box may reach out of its frame: rounding, and lines that are drawn around an actor.
-const OVERRUN_PX: f32 = 1.0;
+pub const OVERRUN_PX: f32 = 1.0;
+
+/// No video has more frames: a year of them, at 100 per second, is fewer.
+const MOST_FRAMES: usize = u32::MAX as usize;
 
 /// Annotations in the making.
 pub struct Collected {
@@ -98,6 +101,10 @@ impl Collected {
 /// What is right of a tube, in one or several stretches; each thing that is wrong is said once.
 fn usable(tube: Tube, frames: Option<usize>, size: Option<(u32, u32)>, mut doubt: impl FnMut(String)) -> Vec<Tube> {
     let Tube { label, start_frame, mut boxes } = tube;
+    if start_frame > MOST_FRAMES {
+        doubt(format!("it begins in frame {start_frame}, expected one below {MOST_FRAMES}"));
+        return vec![];
+    }
     if boxes.is_empty() {
         doubt("it has no box, expected one in each of its frames".into());
     }
@@ -207,5 +214,7 @@ mod tests {
         let (kept, said) = sorted(&[[f32::NAN, 0.0, 1.0, 1.0]], 0, None);
         assert_eq!((kept, said.len()), (vec![], 1));
         assert!(sorted(&[], 0, None).1[0].contains("no box"));
+        let (kept, said) = sorted(&[right], usize::MAX, None);
+        assert!(kept.is_empty() && said[0].contains("it begins in frame 18446744073709551615"), "{said:?}");
     }
 }

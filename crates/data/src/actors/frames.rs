@@ -8,6 +8,7 @@ use unscene_media::{Frames, Region, View};
 use unscene_vision::{ClipDims, Normalization, normalize_clip};
 
 use super::augment::{FrameAugmentation, FrameDraw};
+use super::numbered::{advance_to, check_pictures};
 use super::{ActorPart, ActorVideo};
 use crate::augment::{random, shuffled};
 use crate::clip::{ClipForm, Opened, open};
@@ -85,11 +86,7 @@ impl FrameLoader {
             return problem(wrong);
         }
         let acted = |video: &ActorVideo| {
-            let mut frames: Vec<usize> =
-                video.tubes.iter().flat_map(|tube| tube.start_frame..tube.end_frame()).collect();
-            frames.sort_unstable();
-            frames.dedup();
-            let media = video.media.clone()?;
+            let (media, frames) = (video.media.clone()?, video.acted());
             (!frames.is_empty()).then(|| Acted { video: video.clone(), media, frames })
         };
         let videos: Vec<Acted> = part.videos.iter().filter_map(acted).collect();
@@ -173,30 +170,29 @@ fn read_frame(
         // The middles of equal parts.
         None => (2 * number + 1) * frames.len() / (2 * options.per_video),
     };
-    let frame = frames[at];
+    match open(media, &ClipForm::default())? {
+        Opened::Video(mut source) => sample(&mut *source, video, frames[at], rng, options),
+        Opened::Pictures(mut source) => sample(&mut *source, video, frames[at], rng, options),
+    }
+}
+
+fn sample(
+    source: &mut impl Frames,
+    video: &ActorVideo,
+    frame: usize,
+    rng: &mut Pcg64,
+    options: &FrameOptions,
+) -> Result<(Vec<f32>, Vec<ActorBox>)> {
+    check_pictures(source, video)?;
     let there = video.tubes.iter().filter_map(|tube| Some((tube.label, *tube.at(frame)?)));
-    let there: Vec<(usize, [f32; 4])> = there.collect();
-    let corners: Vec<[f32; 4]> = there.iter().map(|(_, corners)| *corners).collect();
-    let draw = |size: (u32, u32), rng: &mut Pcg64| match &options.augmentation {
-        Some(augmentation) => augmentation.draw(size, &corners, rng),
-        None => FrameAugmentation::none().draw(size, &corners, rng),
+    let (labels, corners): (Vec<usize>, Vec<[f32; 4]>) = there.unzip();
+    let draw = match &options.augmentation {
+        Some(augmentation) => augmentation.draw(source.picture_size(), &corners, rng),
+        None => FrameAugmentation::none().draw(source.picture_size(), &corners, rng),
     };
-    let (draw, input) = match open(media, &ClipForm::default())? {
-        Opened::Video(mut source) => {
-            let draw = draw(source.picture_size(), rng);
-            let input = look(&mut *source, frame, &draw, options)?;
-            (draw, input)
-        }
-        Opened::Pictures(mut source) => {
-            let draw = draw(source.picture_size(), rng);
-            let input = look(&mut *source, frame, &draw, options)?;
-            (draw, input)
-        }
-    };
-    let boxes = there.iter().filter_map(|(label, corners)| {
-        let corners = draw.place(corners)?;
-        Some(ActorBox { label: *label, corners })
-    });
+    let input = look(source, frame, &draw, options)?;
+    let placed = labels.into_iter().zip(&corners);
+    let boxes = placed.filter_map(|(label, corners)| Some(ActorBox { label, corners: draw.place(corners)? }));
     Ok((input, boxes.collect()))
 }
 
@@ -219,19 +215,7 @@ fn look(source: &mut impl Frames, frame: usize, draw: &FrameDraw, options: &Fram
     let [x, y] = [inside[0] as u32, inside[1] as u32];
     let part = Region { x, y, width: (inside[2] - inside[0]) as u32, height: (inside[3] - inside[1]) as u32 };
     source.set_view(View::Part { part, width: part_width, height: part_height, mirror: draw.mirror })?;
-    // The middle of the time that the frame is on screen.
-    let time_s = (frame as f64 + 0.5) / source.fps().max(1e-3);
-    source.seek(time_s)?;
-    if source.advance()?.is_none() {
-        return Err(DataError::Span {
-            name: source.name().to_string(),
-            start_s: time_s,
-            end_s: time_s,
-            has: source
-                .duration_s()
-                .map_or("its length is not known".into(), |end_s| format!("it ends at {end_s:.3} s")),
-        });
-    }
+    advance_to(source, frame)?;
     let mut seen = vec![0; source.frame_bytes()];
     source.write_current(&mut seen)?;
 

@@ -59,7 +59,10 @@ fn video(
         let found = pickle.entry(dict, name).and_then(|id| array(pickle, id));
         found.map(|found| found.values).ok_or_else(|| format!("found no {what}"))
     };
-    let frames = numbers(nframes, "nframes")?[0] as usize;
+    let frames = match numbers(nframes, "nframes")?[..] {
+        [frames] => frames as usize,
+        ref other => return Err(format!("found the nframes {other:?}, expected a number")),
+    };
     let size = match numbers(resolution, "resolution")?[..] {
         [height, width] => (width as u32, height as u32),
         ref other => return Err(format!("found the resolution {other:?}, expected height and width")),

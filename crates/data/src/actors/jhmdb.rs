@@ -57,6 +57,9 @@ fn actor(path: &Path) -> Result<Boxes, String> {
         [height, width, frames] => [height, width, frames],
         ref other => return Err(format!("found a mask of {other:?}, expected height x width x frames")),
     };
+    if height == 0 || width == 0 {
+        return Err(format!("found a mask of {height} x {width}, expected sides above 0"));
+    }
     let mut boxes: Vec<Option<[usize; 4]>> = vec![None; frames];
     for (at, _) in array.nonzero().enumerate().filter(|(_, is_actor)| *is_actor) {
         let (x, y) = (at / height % width, at % height);

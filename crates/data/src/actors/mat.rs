@@ -10,6 +10,9 @@ const INTEGERS: u32 = 5;
 const MATRIX: u32 = 14;
 const COMPRESSED: u32 = 15;
 
+/// Bytes of an element at most, once it is not compressed any more: a mask of 1920 x 1080 and 500 frames.
+const MOST_BYTES: u64 = 1 << 30;
+
 /// An array of numbers.
 #[derive(Debug)]
 pub struct Array {
@@ -41,7 +44,7 @@ pub fn read(bytes: &[u8], name: &str) -> Result<Array, String> {
         let (mut kind, mut content) = element(&mut rest)?;
         let mut inflated = vec![];
         if kind == COMPRESSED {
-            let read = ZlibDecoder::new(content).read_to_end(&mut inflated);
+            let read = ZlibDecoder::new(content).take(MOST_BYTES).read_to_end(&mut inflated);
             read.map_err(|error| format!("a compressed element cannot be read: {error}"))?;
             (kind, content) = element(&mut &inflated[..])?;
         }
