@@ -52,6 +52,17 @@ fn start_with<'a>(config: &'a mut Table, from: &Path) -> Result<&'a mut Table> {
     Ok(start)
 }
 
+/// Gives the model of the config an output for each label. `asked` is what people ask of the model.
+fn set_classes(config: &mut Table, asked: Option<&Table>, labels: usize) -> Result<()> {
+    let classes = Value::try_from(labels)?;
+    if let Some(found) = asked.and_then(|asked| asked.get("classes")).filter(|found| **found != classes) {
+        bail!("model.classes is {found}, and the dataset has {classes} labels; leave it out");
+    }
+    let model = config.entry("model").or_insert_with(|| Table::new().into());
+    model.as_table_mut().context("model: expected a table")?.insert("classes".into(), classes);
+    Ok(())
+}
+
 /// What is asked of the model must be what the run has, its classes apart.
 fn check_model(asked: Option<&Table>, run: &Table) -> Result<()> {
     for (name, found) in asked.into_iter().flatten().filter(|(name, _)| *name != "classes") {

@@ -6,21 +6,19 @@
 mod config;
 mod losses;
 
-use std::time::Instant;
-
 use tch::{Device, Tensor};
 use unscene_data::actors::{ActorBox, Actors, FrameAugmentation, FrameBatch, FrameEpoch, FrameLoader, FrameOptions};
-use unscene_data::{ClipForm, Failure};
+use unscene_data::{ClipForm, DataError, Failure};
 use unscene_models::run::RunConfig;
 use unscene_models::vgg_ssd::names;
-use unscene_vision::{Normalization, Prior, encode_box, match_priors, prior_maps, priors};
+use unscene_vision::{Prior, encode_box, match_priors, prior_maps, priors};
 
 pub use config::DetectConfig;
 pub use losses::{PriorTargets, multibox_losses};
 
+use crate::descent::{descend, mean_losses, nothing_read};
 use crate::fit::{Metrics, Task, Training};
-use crate::gradients::Gradients;
-use crate::pretrain::form_of_start;
+use crate::pretrain::{colours_of, form_of_start};
 use crate::run::trained_run;
 use crate::sgd::Rate;
 use crate::start::{Started, start};
@@ -47,24 +45,22 @@ pub struct Detecting {
 }
 
 impl Detecting {
-    /// Reads the annotations, finds the frames, and makes the model.
+    /// Finds the frames of the config's dataset, which was read, and makes the model.
     ///
     /// # Errors
-    /// When the annotations cannot be read or cannot be right; when a part is not there or nobody acts in it; when the run to
+    /// When a part is not there or nobody acts in it; when the run to
     /// begin with is of another model.
-    pub fn new(config: DetectConfig, workers: usize, device: Device) -> Result<Self, TrainError> {
+    pub fn new(config: DetectConfig, dataset: Actors, workers: usize, device: Device) -> Result<Self, TrainError> {
         if let Some(problem) = config.problem() {
             return Err(TrainError::Data(problem));
         }
         let graph = config.model.graph()?;
         let priors = priors_of(&config)?;
-        let dataset = config.data.load()?;
         if config.model.classes != dataset.labels.len() {
             let (found, expected) = (config.model.classes, dataset.labels.len());
             return Err(TrainError::Data(format!("the model has {found} classes, the dataset {expected} labels")));
         }
-        let own = RunConfig::new(config.model.clone(), dataset.labels.clone(), Default::default()).input;
-        let normalization = Normalization { mean: own.mean, std: own.std, range: own.range };
+        let normalization = colours_of(config.model.clone());
         let size = config.model.size;
         let form =
             ClipForm { frames: 1, height: size, width: size, short_side: size, normalization, ..ClipForm::default() };
@@ -221,61 +217,32 @@ impl Task for Detecting {
     }
 
     fn step(&mut self, sgd: &mut Sgd) -> Result<Metrics, TrainError> {
-        let waiting = Instant::now();
-        let no_epoch = || TrainError::Data("a step before its epoch".into());
-        let epochs = self.epochs.as_mut().ok_or_else(no_epoch)?;
-        let mut batches = epochs.take(self.config.fit.accumulate).collect::<Result<Vec<_>, _>>()?;
+        let mut epochs = self.epochs.take().ok_or_else(|| TrainError::Data("a step before its epoch".into()))?;
+        let batches = there(epochs.by_ref().take(self.config.fit.accumulate));
+        let losses = |batch: &FrameBatch| self.losses(batch, Mode::Train);
+        let metrics = descend(&self.model, sgd, LOSSES, batches, losses);
         self.failures.extend(epochs.take_failures());
-        // Those of which no frame could be read.
-        batches.retain(|batch| !batch.boxes.is_empty());
-        if batches.is_empty() {
-            return Ok(Metrics::new());
-        }
-        let mut metrics = Metrics::from([("waited_s".to_string(), waiting.elapsed().as_secs_f64())]);
-        let share = 1.0 / batches.len() as f64;
-        let mut gradients = Gradients::default();
-        for batch in &batches {
-            let losses = self.losses(batch, Mode::Train)?;
-            for (name, loss) in LOSSES.into_iter().zip(&losses) {
-                let value = loss.f_double_value(&[])?;
-                if !value.is_finite() {
-                    return Err(TrainError::Diverged { what: name, value });
-                }
-                *metrics.entry(name.into()).or_default() += share * value;
-            }
-            let total = losses[0].f_add(&losses[1])?.f_mul_scalar(share)?;
-            gradients.add(Gradients::of(&total, &[&self.model])?)?;
-        }
-        sgd.step(0, &[&self.model], gradients)?;
-        Ok(metrics)
+        self.epochs = Some(epochs);
+        metrics
     }
 
     fn validate(&mut self) -> Result<Metrics, TrainError> {
-        let (mut sums, mut batches) = (Metrics::new(), 0.0);
         let mut epoch = self.val.epoch(0, 0);
-        for batch in epoch.by_ref() {
-            let batch = batch?;
-            if batch.boxes.is_empty() {
-                continue;
-            }
-            let losses = tch::no_grad(|| self.losses(&batch, Mode::Eval))?;
-            for (name, loss) in LOSSES.into_iter().zip(losses) {
-                let value = loss.f_double_value(&[])?;
-                *sums.entry(name.into()).or_default() += value;
-                *sums.entry("loss".into()).or_default() += value;
-            }
-            batches += 1.0;
-        }
+        let losses = |batch: &FrameBatch| self.losses(batch, Mode::Eval);
+        let found = mean_losses(LOSSES, there(epoch.by_ref()), losses)?;
         self.failures.extend(epoch.take_failures());
-        if batches == 0.0 {
-            let first = self.failures.last().map_or(String::new(), |first| format!("; {}: {}", first.id, first.reason));
-            return Err(TrainError::Data(format!("no frame of {:?} can be read{first}", self.config.val_part)));
-        }
-        sums.values_mut().for_each(|sum| *sum /= batches);
-        Ok(sums)
+        let (metrics, _) = found.ok_or_else(|| nothing_read(&self.config.val_part, &self.failures))?;
+        Ok(metrics)
     }
 
     fn take_failures(&mut self) -> Vec<Failure> {
         std::mem::take(&mut self.failures)
     }
+}
+
+/// Batches of which something could be read.
+fn there(
+    batches: impl Iterator<Item = Result<FrameBatch, DataError>>,
+) -> impl Iterator<Item = Result<FrameBatch, TrainError>> {
+    batches.filter(|batch| !batch.as_ref().is_ok_and(|batch| batch.boxes.is_empty())).map(|batch| Ok(batch?))
 }

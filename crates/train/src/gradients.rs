@@ -47,6 +47,19 @@ impl Gradients {
         Ok(())
     }
 
+    /// Divides all of them by a number.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub(crate) fn divide(&mut self, by: f64) -> Result<(), TrainError> {
+        if by != 1.0 {
+            for gradient in self.nets.iter_mut().flatten().filter(|gradient| gradient.defined()) {
+                *gradient = gradient.f_div_scalar(by)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The gradient of a parameter, where the loss depends on it.
     pub fn get(&self, position: usize, net: &Net, name: &str) -> Option<&Tensor> {
         let index = trainable(net).position(|(found, _)| found == name)?;

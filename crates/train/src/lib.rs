@@ -10,6 +10,7 @@
 
 mod checkpoint;
 mod cuda;
+mod descent;
 pub mod detect;
 mod error;
 mod events;

@@ -8,11 +8,9 @@ mod config;
 mod losses;
 mod pool;
 
-use std::time::Instant;
-
 use tch::{Device, Tensor};
 use unscene_data::untrimmed::{Buffer, Untrimmed, buffer_items, buffers};
-use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Failure, Loader, LoaderOptions};
+use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, DataError, Epoch, Failure, Loader, LoaderOptions};
 use unscene_models::rc3d::names;
 use unscene_models::run::RunConfig;
 use unscene_vision::{Segment, anchors as anchors_of, match_anchors, propose, sample_anchors, sample_regions};
@@ -21,8 +19,8 @@ pub use config::{BatchNorm, LocalizeConfig, TargetConfig};
 pub use losses::{anchor_losses, region_losses};
 pub use pool::pool_segments;
 
+use crate::descent::{descend, mean_losses, nothing_read};
 use crate::fit::{Metrics, Task, Training};
-use crate::gradients::Gradients;
 use crate::pretrain::{clips, colours_of, form_of_start};
 use crate::random::Random;
 use crate::run::{trained_run, values};
@@ -60,12 +58,17 @@ struct Part {
 }
 
 impl Localizing {
-    /// Reads the annotations, finds the buffers, and makes the model.
+    /// Finds the buffers of the config's dataset, which was read, and makes the model.
     ///
     /// # Errors
-    /// When the annotations cannot be read or cannot be right; when a part is not there or has no buffer with an action; when
+    /// When the annotations cannot be right; when a part is not there or has no buffer with an action; when
     /// the run to begin with is of another model.
-    pub fn new(config: LocalizeConfig, workers: usize, device: Device) -> Result<Self, TrainError> {
+    pub fn new(
+        config: LocalizeConfig,
+        mut dataset: Untrimmed,
+        workers: usize,
+        device: Device,
+    ) -> Result<Self, TrainError> {
         if let Some(problem) = config.problem() {
             return Err(TrainError::Data(problem));
         }
@@ -73,7 +76,6 @@ impl Localizing {
         let step_frames = config.model.step_frames()?;
         let anchors = anchors_of(config.model.frames / step_frames, step_frames, &config.model.anchors);
 
-        let mut dataset = config.data.load()?;
         if config.model.classes != dataset.labels.len() {
             let (found, expected) = (config.model.classes, dataset.labels.len());
             return Err(TrainError::Data(format!("the model has {found} classes, the dataset {expected} labels")));
@@ -260,64 +262,24 @@ impl Task for Localizing {
     }
 
     fn step(&mut self, sgd: &mut Sgd) -> Result<Metrics, TrainError> {
-        let waiting = Instant::now();
-        let no_epoch = || TrainError::Data("a step before its epoch".into());
-        let epochs = self.epochs.as_mut().ok_or_else(no_epoch)?;
-        let mut batches = epochs.take(self.config.fit.accumulate).collect::<Result<Vec<_>, _>>()?;
-        self.failures.extend(epochs.take_failures());
-        // Those of which no video could be read.
-        batches.retain(|batch| !batch.is_empty());
-        if batches.is_empty() {
-            return Ok(Metrics::new());
-        }
-        let mut metrics = Metrics::from([("waited_s".to_string(), waiting.elapsed().as_secs_f64())]);
-        let share = 1.0 / batches.len() as f64;
-        let mut gradients = Gradients::default();
+        let mut epochs = self.epochs.take().ok_or_else(|| TrainError::Data("a step before its epoch".into()))?;
+        let batches = there(epochs.by_ref().take(self.config.fit.accumulate));
         let chance = mix(self.config.seed, self.epoch as u64);
-        for batch in &batches {
-            let losses = self.losses(&self.train, batch, chance, Mode::Train)?;
-            let mut total: Option<Tensor> = None;
-            for (name, loss) in LOSSES.into_iter().zip(losses) {
-                let value = loss.f_double_value(&[])?;
-                if !value.is_finite() {
-                    return Err(TrainError::Diverged { what: name, value });
-                }
-                *metrics.entry(name.into()).or_default() += share * value;
-                total = Some(total.map_or(Ok(loss.shallow_clone()), |sum| sum.f_add(&loss))?);
-            }
-            let total = total.ok_or_else(no_epoch)?;
-            gradients.add(Gradients::of(&total.f_mul_scalar(share)?, &[&self.model])?)?;
-        }
-        sgd.step(0, &[&self.model], gradients)?;
-        Ok(metrics)
+        let losses = |batch: &DataBatch| self.losses(&self.train, batch, chance, Mode::Train);
+        let metrics = descend(&self.model, sgd, LOSSES, batches, losses);
+        self.failures.extend(epochs.take_failures());
+        self.epochs = Some(epochs);
+        metrics
     }
 
     fn validate(&mut self) -> Result<Metrics, TrainError> {
-        let mut sums = Metrics::new();
-        let mut batches = 0.0;
         let mut epoch = self.val.loader.epoch(0, 0);
-        for batch in epoch.by_ref() {
-            let batch = batch?;
-            if batch.is_empty() {
-                continue;
-            }
-            let losses = tch::no_grad(|| self.losses(&self.val, &batch, 0, Mode::Eval))?;
-            for (name, loss) in LOSSES.into_iter().zip(losses) {
-                let value = loss.f_double_value(&[])?;
-                *sums.entry(name.into()).or_default() += value;
-                *sums.entry("loss".into()).or_default() += value;
-            }
-            batches += 1.0;
-        }
+        let losses = |batch: &DataBatch| self.losses(&self.val, batch, 0, Mode::Eval);
+        let found = mean_losses(LOSSES, there(epoch.by_ref()), losses)?;
         self.failures.extend(epoch.take_failures());
-        if batches == 0.0 {
-            let (part, first) = (&self.config.val_part, self.failures.last());
-            let first = first.map_or(String::new(), |first| format!("; {}: {}", first.id, first.reason));
-            return Err(TrainError::Data(format!("no buffer of {part:?} can be read{first}")));
-        }
-        sums.values_mut().for_each(|sum| *sum /= batches);
-        sums.insert("buffers".into(), batches);
-        Ok(sums)
+        let (mut metrics, buffers) = found.ok_or_else(|| nothing_read(&self.config.val_part, &self.failures))?;
+        metrics.insert("buffers".into(), buffers);
+        Ok(metrics)
     }
 
     fn take_failures(&mut self) -> Vec<Failure> {
@@ -346,4 +308,11 @@ fn mix(a: u64, b: u64) -> u64 {
     let mut z = a.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(b);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z ^ (z >> 27)
+}
+
+/// Batches of which something could be read.
+fn there(
+    batches: impl Iterator<Item = Result<DataBatch, DataError>>,
+) -> impl Iterator<Item = Result<DataBatch, TrainError>> {
+    batches.filter(|batch| !batch.as_ref().is_ok_and(|batch| batch.is_empty())).map(|batch| Ok(batch?))
 }

@@ -17,6 +17,7 @@ use unscene_vision::Normalization;
 pub use config::{AdversarySpec, ConfusionSpec, PretrainConfig, Statistics};
 use streams::{check_labels, masked_loader, read_attributes};
 
+use crate::descent::nothing_read;
 use crate::fit::{Metrics, Task, Training};
 use crate::method::{Adversary, Batch, masked_step, ordinary_step};
 use crate::run::trained_run;
@@ -308,6 +309,9 @@ impl Task for Pretraining {
             clips += n;
         }
         self.failures.extend(batches.take_failures());
+        if clips == 0.0 {
+            return Err(nothing_read(&self.config.val_part, &self.failures));
+        }
         Ok(Metrics::from([("loss".into(), loss / clips), ("accuracy".into(), right / clips), ("clips".into(), clips)]))
     }
 

@@ -13,7 +13,7 @@ use unscene_models::vgg_ssd::names;
 use unscene_stage::{Preset, crowded};
 use unscene_train::detect::{DetectConfig, Detecting};
 use unscene_train::fit::{Event, Outcome, Task, Training, fit};
-use unscene_train::{finish_run, init_run};
+use unscene_train::{TrainError, finish_run, init_run};
 
 struct Set {
     folder: tempfile::TempDir,
@@ -41,13 +41,19 @@ fn config(set: &Set, more: &str) -> DetectConfig {
     toml::from_str(&text).unwrap()
 }
 
+/// Reads the dataset, and gets ready to train.
+fn task(config: DetectConfig, workers: usize) -> Result<Detecting, TrainError> {
+    let dataset = config.data.load()?;
+    Detecting::new(config, dataset, workers, Device::Cpu)
+}
+
 fn numbers(tensor: &Tensor) -> Vec<f32> {
     Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap()
 }
 
 /// Trains until so many steps are done in all, and gives the weights.
 fn train(config: &DetectConfig, dir: &Path, stop_at: usize, workers: usize) -> (Outcome, Detecting, Vec<Vec<f32>>) {
-    let mut task = Detecting::new(config.clone(), workers, Device::Cpu).unwrap();
+    let mut task = self::task(config.clone(), workers).unwrap();
     let done = Cell::new(0);
     let outcome = fit(&mut task, &config.fit, &json!(config), dir, &|event| {
         if let Event::Step { metrics, .. } = event {
@@ -66,7 +72,7 @@ fn train(config: &DetectConfig, dir: &Path, stop_at: usize, workers: usize) -> (
 fn training_goes_on_to_the_same_bits_and_leaves_a_detectors_run() {
     let set = set();
     let config = config(&set, "");
-    let untrained = Detecting::new(config.clone(), 1, Device::Cpu).unwrap();
+    let untrained = task(config.clone(), 1).unwrap();
     let before: Vec<(String, Vec<f32>)> =
         untrained.model().params().map(|(spec, tensor)| (spec.name.clone(), numbers(tensor))).collect();
     let whole = set.folder.path().join("whole");
@@ -118,7 +124,7 @@ fn a_vgg_is_taken_over_and_new_layers_begin_anew() {
 #[test]
 fn what_cannot_be_trained_is_named_before_training_starts() {
     let set = set();
-    let problem = |config: DetectConfig| match Detecting::new(config, 1, Device::Cpu) {
+    let problem = |config: DetectConfig| match task(config, 1) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("expected an error"),
     };

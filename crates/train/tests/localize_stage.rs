@@ -42,13 +42,19 @@ fn config(set: &Set, more: &str) -> LocalizeConfig {
     toml::from_str(&text).unwrap()
 }
 
+/// Reads the dataset, and gets ready to train.
+fn task(config: LocalizeConfig, workers: usize) -> Result<Localizing, TrainError> {
+    let dataset = config.data.load()?;
+    Localizing::new(config, dataset, workers, Device::Cpu)
+}
+
 fn numbers(tensor: &Tensor) -> Vec<f32> {
     Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap()
 }
 
 /// Trains until so many steps are done in all, and gives the weights.
 fn train(config: &LocalizeConfig, dir: &Path, stop_at: usize, workers: usize) -> (Outcome, Localizing, Vec<Vec<f32>>) {
-    let mut task = Localizing::new(config.clone(), workers, Device::Cpu).unwrap();
+    let mut task = self::task(config.clone(), workers).unwrap();
     let done = Cell::new(0);
     let outcome = fit(&mut task, &config.fit, &json!(config), dir, &|event| {
         if let Event::Step { metrics, .. } = event {
@@ -131,7 +137,7 @@ fn a_run_is_taken_over_up_to_its_classifier_and_what_was_frozen_stays() {
 #[test]
 fn what_cannot_be_trained_is_named_before_training_starts() {
     let set = set();
-    let problem = |config: LocalizeConfig| match Localizing::new(config, 1, Device::Cpu) {
+    let problem = |config: LocalizeConfig| match task(config, 1) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("expected an error"),
     };
@@ -160,7 +166,7 @@ fn what_cannot_be_trained_is_named_before_training_starts() {
     assert!(message.contains("wave_train.txt") && message.contains("video_train_0000001"), "{message}");
     let mut lenient = config(&set, "");
     lenient.data.skip_bad = true;
-    assert!(Localizing::new(lenient, 1, Device::Cpu).is_ok());
+    assert!(task(lenient, 1).is_ok());
 
     // Another width than the run's.
     let run = set.folder.path().join("pretrained");
@@ -173,6 +179,6 @@ fn what_cannot_be_trained_is_named_before_training_starts() {
     init_run(model, vec!["a".into()], 5, &run).unwrap();
     let mut lenient = config(&set, &format!("start = {{ run = {run:?}, new_layers = ['RCNN_'] }}"));
     lenient.data.skip_bad = true;
-    let error = Localizing::new(lenient, 1, Device::Cpu).err().unwrap();
+    let error = task(lenient, 1).err().unwrap();
     assert!(matches!(error, TrainError::Format { .. }) && error.to_string().contains("conv1.weight is 4"), "{error}");
 }

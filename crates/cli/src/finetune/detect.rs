@@ -10,7 +10,7 @@ use unscene_models::classifier::Arch;
 use unscene_models::run::RunFolder;
 use unscene_train::detect::{DetectConfig, Detecting};
 
-use super::{check_model, refuse_parts, start_with};
+use super::{check_model, refuse_parts, set_classes, start_with};
 use crate::config;
 use crate::training::{TrainingArgs, train_run};
 
@@ -63,14 +63,10 @@ pub fn run(args: DetectArgs) -> Result<()> {
     }
     let data = table.get("data").cloned().context("the config has no [data], which names the annotations")?;
     let data: ActorSpec = data.try_into().context("[data]")?;
-    let classes = Value::try_from(data.load()?.labels.len())?;
-    if let Some(found) = asked.as_ref().and_then(|asked| asked.get("classes")).filter(|found| **found != classes) {
-        bail!("model.classes is {found}, and the dataset has {classes} labels; leave it out");
-    }
-    let model = table.entry("model").or_insert_with(|| Table::new().into());
-    model.as_table_mut().context("model: expected a table")?.insert("classes".into(), classes);
+    let dataset = data.load()?;
+    set_classes(&mut table, asked.as_ref(), dataset.labels.len())?;
     let config: DetectConfig = config::parse(table, file)?;
     train_run(&config, &config.fit, &args.training, "finetune detect", |workers, device| {
-        Detecting::new(config.clone(), workers, device)
+        Detecting::new(config.clone(), dataset, workers, device)
     })
 }

@@ -10,7 +10,7 @@ use unscene_models::rc3d::NEW_LAYERS;
 use unscene_models::run::RunFolder;
 use unscene_train::localize::{BatchNorm, LocalizeConfig, Localizing};
 
-use super::{check_model, refuse_parts, start_with};
+use super::{check_model, refuse_parts, set_classes, start_with};
 use crate::config;
 use crate::training::{TrainingArgs, train_run};
 
@@ -63,18 +63,13 @@ pub fn run(args: LocalizeArgs) -> Result<()> {
     }
     let data = table.get("data").cloned().context("the config has no [data], which names the annotations")?;
     let data: UntrimmedSpec = data.try_into().context("[data]")?;
-    if let Some(model) = table.get_mut("model").and_then(Value::as_table_mut) {
-        let classes = Value::try_from(data.load()?.labels.len())?;
-        if let Some(found) = asked.and_then(|asked| asked.get("classes")).filter(|found| **found != classes) {
-            bail!("model.classes is {found}, and the dataset has {classes} labels; leave it out");
-        }
-        model.insert("classes".into(), classes);
-    }
+    let dataset = data.load()?;
+    set_classes(&mut table, asked, dataset.labels.len())?;
     let mut config: LocalizeConfig = config::parse(table, file)?;
     if config.start.is_none() {
         config.batch_norm = BatchNorm::Trained;
     }
     train_run(&config, &config.fit, &args.training, "finetune localize", |workers, device| {
-        Localizing::new(config.clone(), workers, device)
+        Localizing::new(config.clone(), dataset, workers, device)
     })
 }
