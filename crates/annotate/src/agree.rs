@@ -1,6 +1,6 @@
 //! How well a cache agrees with Stage, whose truth is exact.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -37,8 +37,10 @@ pub struct PeopleAgreement {
     pub videos: usize,
     /// Videos of the set.
     pub of: usize,
-    /// Frames that were looked at; each truly shows one person.
+    /// Frames that were looked at and truly show somebody.
     pub frames: usize,
+    /// People in them.
+    pub people: usize,
     /// Share of the people that were found.
     pub recall: f64,
     /// Share of the boxes that are right.
@@ -116,27 +118,27 @@ pub fn scene_agreement(cache: &Path, stage: &Path) -> Result<SceneAgreement> {
 /// When a file cannot be read, or they have no video in common.
 pub fn people_agreement(cache: &Path, stage: &Path) -> Result<PeopleAgreement> {
     let fps = stage_fps(stage)?;
-    let mut truth: HashMap<String, HashMap<usize, [f32; 4]>> = HashMap::new();
+    let mut truth: HashMap<String, HashMap<usize, Vec<[f32; 4]>>> = HashMap::new();
     for BoxRow { path, frame, x1, y1, x2, y2 } in table::<BoxRow>(&stage.join("boxes.csv"))? {
-        truth.entry(path).or_default().insert(frame, [x1, y1, x2, y2]);
+        truth.entry(path).or_default().entry(frame).or_default().push([x1, y1, x2, y2]);
     }
     let opened = Cache::open(cache, CacheKind::People)?;
-    let (mut videos, mut frames, mut found, mut boxes, mut right) = (0, 0, 0, 0, 0);
+    let (mut videos, mut frames, mut people, mut found, mut boxes) = (0, 0, 0, 0, 0);
     let (mut overlap, mut covered) = (0.0, 0.0);
     for (path, truth) in &truth {
         let Some(Found::People(looks)) = annotation(&opened, stage, path) else { continue };
         videos += 1;
         for look in looks {
-            let Some(person) = truth.get(&((look.time_s * fps).round() as usize)) else { continue };
-            let overlaps: Vec<f32> = look.boxes.iter().map(|found| iou(&found.corners, person)).collect();
-            let best = overlaps.iter().copied().fold(0.0, f32::max);
+            let Some(there) = truth.get(&((look.time_s * fps).round() as usize)) else { continue };
+            let seen: Vec<[f32; 4]> = look.boxes.iter().map(|found| found.corners).collect();
             frames += 1;
-            found += usize::from(best >= 0.5);
-            boxes += overlaps.len();
-            // A person is found once: further boxes around it are wrong.
-            right += usize::from(best >= 0.5);
-            overlap += f64::from(best);
-            covered += look.boxes.iter().map(|found| cover(&found.corners, person)).fold(0.0, f64::max);
+            people += there.len();
+            boxes += seen.len();
+            found += found_people(there, &seen);
+            for person in there {
+                overlap += seen.iter().map(|found| f64::from(iou(found, person))).fold(0.0, f64::max);
+                covered += seen.iter().map(|found| cover(found, person)).fold(0.0, f64::max);
+            }
         }
     }
     some(videos, cache, stage)?;
@@ -145,11 +147,31 @@ pub fn people_agreement(cache: &Path, stage: &Path) -> Result<PeopleAgreement> {
         videos,
         of: truth.len(),
         frames,
-        recall: share(found, frames),
-        precision: share(right, boxes),
-        mean_iou: overlap / frames.max(1) as f64,
-        covered: covered / frames.max(1) as f64,
+        people,
+        recall: share(found, people),
+        precision: share(found, boxes),
+        mean_iou: overlap / people.max(1) as f64,
+        covered: covered / people.max(1) as f64,
     })
+}
+
+/// How many people are found: each by a box of its own that overlaps them by half. Further boxes around them are wrong.
+fn found_people(people: &[[f32; 4]], boxes: &[[f32; 4]]) -> usize {
+    let mut pairs: Vec<(f32, usize, usize)> = vec![];
+    for (person, corners) in people.iter().enumerate() {
+        pairs.extend(boxes.iter().enumerate().map(|(at, found)| (iou(found, corners), person, at)));
+    }
+    pairs.retain(|(overlap, ..)| *overlap >= 0.5);
+    // The best pairs first, each person and each box in one of them.
+    pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut found, mut taken) = (HashSet::new(), HashSet::new());
+    for (_, person, at) in pairs {
+        if !found.contains(&person) && !taken.contains(&at) {
+            found.insert(person);
+            taken.insert(at);
+        }
+    }
+    found.len()
 }
 
 /// The share of a person's box that a box covers.
@@ -196,4 +218,22 @@ pub(crate) fn table<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
         _ => AnnotateError::Config { path: path.to_path_buf(), problem: error.to_string() },
     };
     csv::Reader::from_path(path).map_err(failed)?.into_deserialize().collect::<Result<_, _>>().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_person_is_found_by_a_box_of_its_own() {
+        let at = |x: f32| [x, 0.0, x + 10.0, 10.0];
+        assert_eq!(found_people(&[at(0.0)], &[at(0.0), at(1.0)]), 1);
+        assert_eq!(found_people(&[at(0.0), at(30.0)], &[at(31.0), at(1.0)]), 2);
+        // One box between two people who stand close is one of them; half of one is enough.
+        assert_eq!(found_people(&[at(0.0), at(4.0)], &[at(2.0)]), 1);
+        assert_eq!(found_people(&[at(0.0), at(4.0)], &[at(2.0), at(5.0)]), 2);
+        assert_eq!(found_people(&[at(0.0)], &[[0.0, 0.0, 10.0, 5.0]]), 1);
+        assert_eq!(found_people(&[at(0.0)], &[[0.0, 0.0, 10.0, 4.9]]), 0);
+        assert_eq!(found_people(&[], &[at(0.0)]), 0);
+    }
 }

@@ -4,7 +4,7 @@ mod actors;
 mod untrimmed;
 
 use std::fmt;
-use std::io::Write;
+use std::io::{StdoutLock, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -12,11 +12,12 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use serde_json::json;
 use unscene_data::actors::{ActorFormat, ActorSpec};
 use unscene_data::formats::{DatasetSpec, Format};
 use unscene_data::untrimmed::{Doubt, UntrimmedFormat, UntrimmedSpec};
-use unscene_data::{CheckOptions, CheckReport, ClipForm, Dataset, PartReport, check, videos_to_check};
+use unscene_data::{CheckControl, CheckOptions, CheckReport, ClipForm, Dataset, PartReport, check, videos_to_check};
 
 use crate::interrupt;
 
@@ -212,19 +213,7 @@ pub fn run(args: DataArgs) -> Result<()> {
         max_failed: args.max_failed,
         train_part: train_part.clone(),
     };
-    interrupt::listen()?;
-    let bar = progress(videos_to_check(&dataset, &options));
-    let report = check(&dataset, &options, &|done| {
-        bar.set_position(done as u64);
-        interrupt::control()
-    })?;
-    bar.finish_and_clear();
-    if interrupt::control().is_break() {
-        let done = report.parts.iter().map(|part| part.read).sum();
-        return Err(
-            crate::failure::Interrupted { done, of: videos_to_check(&dataset, &options), what: "videos" }.into()
-        );
-    }
+    let report = watched(videos_to_check(&dataset, &options), |control| check(&dataset, &options, control))??;
 
     let trained = train_part.as_deref().unwrap_or(TRAIN);
     let others = dataset.parts.iter().filter(|part| part.name != trained);
@@ -245,15 +234,68 @@ pub fn run(args: DataArgs) -> Result<()> {
             writeln!(out, "{settings}")?;
         }
     }
-    match report.problems.is_empty() {
-        true => Ok(()),
-        false => bail!("training would fail: {}", report.problems.join("; ")),
+    refuse(&report.problems)
+}
+
+/// Checks so many videos behind a bar. Ctrl-C is an error, whatever was found until then.
+fn watched<R>(videos: usize, check: impl FnOnce(&CheckControl<'_>) -> R) -> Result<R> {
+    let style = "reading {wide_bar} {pos}/{len} videos, {per_sec:0}, {eta} left";
+    let bar = ProgressBar::new(videos as u64).with_style(ProgressStyle::with_template(style)?);
+    interrupt::listen()?;
+    let found = check(&|done| {
+        bar.set_position(done as u64);
+        interrupt::control()
+    });
+    let done = bar.position() as usize;
+    bar.finish_and_clear();
+    match interrupt::control().is_break() {
+        true => Err(crate::failure::Interrupted { done, of: videos, what: "videos" }.into()),
+        false => Ok(found),
     }
 }
 
-fn progress(videos: usize) -> ProgressBar {
-    let style = "reading {wide_bar} {pos}/{len} videos, {per_sec:0}, {eta} left";
-    ProgressBar::new(videos as u64).with_style(ProgressStyle::with_template(style).expect("a valid template"))
+/// What was found in untrimmed videos or in those of actors, and what of the annotations was left out.
+#[derive(Serialize)]
+struct Found<'a, P> {
+    labels: &'a [String],
+    parts: &'a [P],
+    skipped: &'a [Doubt],
+    problems: &'a [String],
+}
+
+/// Tells it as JSON or as `print` does; problems are an error. Without `videos` only the annotations were looked at.
+fn tell<P: Serialize>(
+    args: &CheckArgs,
+    found: &Found<'_, P>,
+    videos: Option<&PathBuf>,
+    print: impl FnOnce(&mut StdoutLock<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{:#}", json!(found))?;
+    } else {
+        print(&mut out)?;
+        if videos.is_none() {
+            writeln!(out, "only the annotations were looked at; name the folder of the videos with --videos")?;
+        }
+    }
+    refuse(found.problems)
+}
+
+fn refuse(problems: &[String]) -> Result<()> {
+    match problems.is_empty() {
+        true => Ok(()),
+        false => bail!("training would fail: {}", problems.join("; ")),
+    }
+}
+
+/// Tables with their numbers on the right.
+fn aligned(out: &mut impl Write, tables: [Table; 2]) -> Result<()> {
+    for mut table in tables {
+        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+        writeln!(out, "{table}")?;
+    }
+    Ok(())
 }
 
 /// Some of the names of a kind, a line each.

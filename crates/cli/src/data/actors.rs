@@ -2,13 +2,11 @@
 
 use std::io::Write;
 
-use anyhow::{Result, bail};
-use comfy_table::{CellAlignment, Table, presets};
-use serde_json::json;
+use anyhow::Result;
+use comfy_table::{Table, presets};
 use unscene_data::actors::{ActorCheck, ActorReport, ActorSpec, Actors, actors_to_check, check_actors};
 
-use super::{CheckArgs, names, progress, shown};
-use crate::interrupt;
+use super::{CheckArgs, Found, aligned, names, shown, tell, watched};
 
 /// Looks at a dataset for detection.
 pub fn check(spec: &ActorSpec, args: &CheckArgs) -> Result<()> {
@@ -19,33 +17,11 @@ pub fn check(spec: &ActorSpec, args: &CheckArgs) -> Result<()> {
     }
     let &CheckArgs { sample, workers, max_failed, .. } = args;
     let options = ActorCheck { sample, workers, max_failed };
-    interrupt::listen()?;
     let of = actors_to_check(&actors, &options);
-    let bar = progress(of);
-    let report = check_actors(&actors, &options, &|done| {
-        bar.set_position(done as u64);
-        interrupt::control()
-    });
-    let done = bar.position() as usize;
-    bar.finish_and_clear();
-    if interrupt::control().is_break() {
-        return Err(crate::failure::Interrupted { done, of, what: "videos" }.into());
-    }
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        let (parts, problems, skipped) = (&report.parts, &report.problems, &actors.skipped);
-        let result = json!({"labels": actors.labels, "parts": parts, "skipped": skipped, "problems": problems});
-        writeln!(out, "{result:#}")?;
-    } else {
-        print(&mut out, &actors, &report)?;
-        if spec.videos.is_none() {
-            writeln!(out, "only the annotations were looked at; name the folder of the videos with --videos")?;
-        }
-    }
-    match report.problems.is_empty() {
-        true => Ok(()),
-        false => bail!("training would fail: {}", report.problems.join("; ")),
-    }
+    let report = watched(of, |control| check_actors(&actors, &options, control))?;
+    let (parts, problems) = (&report.parts, &report.problems);
+    let found = Found { labels: &actors.labels, parts, skipped: &actors.skipped, problems };
+    tell(args, &found, spec.videos.as_ref(), |out| print(out, &actors, &report))
 }
 
 fn print(out: &mut impl Write, actors: &Actors, report: &ActorReport) -> Result<()> {
@@ -65,10 +41,7 @@ fn print(out: &mut impl Write, actors: &Actors, report: &ActorReport) -> Result<
         let counts = report.parts.iter().map(|part| part.per_label[at].tubes.to_string());
         labels.add_row([label.clone()].into_iter().chain(counts));
     }
-    for table in [&mut table, &mut labels] {
-        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-        writeln!(out, "{table}")?;
-    }
+    aligned(out, [table, labels])?;
     for part in &report.parts {
         let unreadable = part.unreadable.iter().map(|failure| format!("{}: {}", failure.id, failure.reason));
         names(out, &part.name, "missing", &part.missing)?;
