@@ -172,7 +172,7 @@ fn run_crowded(args: &StageArgs) -> Result<()> {
     let plan = crowded::Plan::new(args.crowded())?;
     interrupt::listen()?;
     let made = rendering(plan.videos.len(), |control| crowded::write(&plan, &args.out, control))?;
-    let crowded::Report { parts, frames, kept } = &made;
+    let untrimmed::Report { parts, frames, kept } = &made;
     let parts = parts.iter().filter(|part| part.videos > 0).map(|part| {
         let crowded::PartReport { videos, actors, idle, boxes, in_own_scene, .. } = part;
         let own = in_own_scene * 100.0;

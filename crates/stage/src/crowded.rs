@@ -14,7 +14,7 @@ mod write;
 
 pub use plan::{Actor, Plan, Video};
 pub use shot::Shot;
-pub use write::{PartReport, Report, write};
+pub use write::{PartReport, write};
 
 use serde::{Deserialize, Serialize};
 

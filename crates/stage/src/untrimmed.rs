@@ -21,6 +21,8 @@ pub use timeline::{Beat, Timeline};
 pub(crate) use timeline::{GAP_S, LONGEST_S};
 pub use write::{PartReport, Report, write};
 
+use rand::RngExt;
+use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StageError;
@@ -52,6 +54,16 @@ impl Part {
             Part::Val => "val",
             Part::Test => "test",
             Part::Swapped => "swapped",
+        }
+    }
+}
+
+impl Part {
+    /// A view by lot: of the first `trained` in training and validation, of the `tested` after them in tests.
+    pub(crate) fn view(self, trained: u64, tested: u64, rng: &mut Pcg64) -> u64 {
+        match self {
+            Part::Train | Part::Val => rng.random_range(0..trained),
+            Part::Test | Part::Swapped => trained + rng.random_range(0..tested),
         }
     }
 }

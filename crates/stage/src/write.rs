@@ -73,25 +73,14 @@ pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<Report, S
     for (root, action) in roots.iter().flat_map(|root| Action::ALL.map(|action| (root, action))) {
         create_dir(&out.join(root).join("videos").join(action.name()))?;
     }
-    let (done, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let boxes: Vec<Vec<[f32; 4]>> = plan
-        .videos
-        .par_iter()
-        .map(|video| {
-            if control(done.load(Ordering::Relaxed)).is_break() {
-                return Err(StageError::Interrupted { done: done.load(Ordering::Relaxed), of: plan.videos.len() });
-            }
-            let path = |root: &str| out.join(root).join("videos").join(video.path());
-            let (boxes, is_new) = write_video(plan, video, &path(""), true)?;
-            if plan.settings.empty {
-                write_video(plan, video, &path(EMPTY), false)?;
-            }
-            kept.fetch_add(usize::from(!is_new), Ordering::Relaxed);
-            done.fetch_add(1, Ordering::Relaxed);
-            Ok(boxes)
-        })
-        .collect::<Result<_, _>>()?;
-    let _ = control(plan.videos.len());
+    let (boxes, kept) = make_all(&plan.videos, control, |video| {
+        let path = |root: &str| out.join(root).join("videos").join(video.path());
+        let made = write_video(plan, video, &path(""), true)?;
+        if plan.settings.empty {
+            write_video(plan, video, &path(EMPTY), false)?;
+        }
+        Ok(made)
+    })?;
     write_lists(plan, &boxes, out)?;
     write_png(&out.join("contact_sheet.png"), &contact_sheet(plan))?;
     finish(out)?;
@@ -105,11 +94,36 @@ pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<Report, S
         splits: splits.to_vec(),
         frames: boxes.iter().map(Vec::len).sum(),
         pictures: Scene::all().count() * (PICTURES.0 + PICTURES.1) as usize,
-        kept: kept.into_inner(),
+        kept,
     })
 }
 
-/// Renders a video and encodes it, unless it is there already. Returns the boxes, and whether it is new.
+/// Makes videos on all cores, each by `make`, which says whether it was there already. Gives what they made, in the order of the
+/// videos, and how many were there.
+///
+/// # Errors
+/// [`StageError::Interrupted`] when `control` says so, and the first error of `make`.
+pub(crate) fn make_all<V: Sync, T: Send>(
+    videos: &[V],
+    control: &Control<'_>,
+    make: impl Fn(&V) -> Result<(T, bool), StageError> + Sync,
+) -> Result<(Vec<T>, usize), StageError> {
+    let (done, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let made = videos.par_iter().map(|video| {
+        if control(done.load(Ordering::Relaxed)).is_break() {
+            return Err(StageError::Interrupted { done: done.load(Ordering::Relaxed), of: videos.len() });
+        }
+        let (made, was_there) = make(video)?;
+        kept.fetch_add(usize::from(was_there), Ordering::Relaxed);
+        done.fetch_add(1, Ordering::Relaxed);
+        Ok(made)
+    });
+    let made = made.collect::<Result<_, _>>()?;
+    let _ = control(videos.len());
+    Ok((made, kept.into_inner()))
+}
+
+/// Renders a video and encodes it, unless it is there already. Returns the boxes, and whether it was.
 fn write_video(
     plan: &Plan,
     video: &Video,
@@ -129,7 +143,7 @@ fn write_video(
         encoder.finish()?;
         rename(&partial, path)?;
     }
-    Ok((boxes, is_new))
+    Ok((boxes, !is_new))
 }
 
 fn write_pictures(plan: &Plan, folder: &Path) -> Result<(), StageError> {

@@ -18,12 +18,12 @@ pub(crate) fn descend<B, const N: usize>(
     model: &Net,
     sgd: &mut Sgd,
     names: [&'static str; N],
-    mut batches: impl Iterator<Item = Result<B, TrainError>>,
+    batches: impl Iterator<Item = Result<B, TrainError>>,
     losses: impl Fn(&B) -> Result<[Tensor; N], TrainError>,
 ) -> Result<Metrics, TrainError> {
     let (mut metrics, mut gradients, mut count) = (Metrics::new(), Gradients::default(), 0.0);
     let mut waiting = Instant::now();
-    while let Some(batch) = batches.next() {
+    for batch in batches {
         let batch = batch?;
         *metrics.entry("waited_s".into()).or_default() += waiting.elapsed().as_secs_f64();
         let mut total: Option<Tensor> = None;

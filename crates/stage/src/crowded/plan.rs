@@ -125,10 +125,7 @@ fn plan_part(settings: &Settings, part: Part, count: usize, rng: &mut Pcg64, vid
         timelines.resize_with(people, || Timeline::idle(frames, format.fps, rng));
         timelines.shuffle(rng);
         let actors = timelines.into_iter().map(|timeline| Actor { timeline, seed: rng.random() }).collect();
-        let view = match part {
-            Part::Train | Part::Val => rng.random_range(0..settings.train_views),
-            Part::Test | Part::Swapped => settings.train_views + rng.random_range(0..settings.test_views),
-        };
+        let view = part.view(settings.train_views, settings.test_views, rng);
         videos.push(Video { part, index, scene, view, frames, actors, seed: rng.random() });
     }
 }

@@ -7,11 +7,8 @@
 //! - `contact_sheet.png`, and `stage.json`: the settings, written last
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::prelude::*;
 use serde::Serialize;
 use unscene_media::Encoder;
 
@@ -21,19 +18,8 @@ use super::shot::Shot;
 use crate::actions::Action;
 use crate::error::StageError;
 use crate::files::{create_dir, finish, occupy, rename, write_csv, write_file, write_png};
-use crate::untrimmed::{Beat, Part};
-use crate::write::Control;
-
-/// What was made.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// Of every part.
-    pub parts: Vec<PartReport>,
-    /// Frames of all videos.
-    pub frames: usize,
-    /// Videos that an earlier call had made.
-    pub kept: usize,
-}
+use crate::untrimmed::{self, Beat, Part};
+use crate::write::{Control, make_all};
 
 /// What was made of one part.
 #[derive(Debug, Clone, Serialize)]
@@ -60,25 +46,16 @@ type Boxes = Vec<Vec<[f32; 4]>>;
 /// # Errors
 /// [`StageError::Occupied`] when the folder holds anything but an unfinished set of the same settings,
 /// [`StageError::Interrupted`] when `control` says so, and what can go wrong with files.
-pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<Report, StageError> {
+pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<untrimmed::Report<PartReport>, StageError> {
     occupy(&plan.settings, out)?;
     for part in Part::ALL.into_iter().filter(|&part| plan.part(part).next().is_some()) {
         create_dir(&out.join("videos").join(part.name()))?;
     }
-    let (done, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let boxes = plan.videos.par_iter().map(|video| {
-        if control(done.load(Ordering::Relaxed)).is_break() {
-            return Err(StageError::Interrupted { done: done.load(Ordering::Relaxed), of: plan.videos.len() });
-        }
+    let (boxes, kept): (Vec<Boxes>, usize) = make_all(&plan.videos, control, |video| {
         let path = out.join(video.path());
-        let is_kept = path.exists();
-        kept.fetch_add(usize::from(is_kept), Ordering::Relaxed);
-        let boxes = write_video(plan, video, &path, is_kept)?;
-        done.fetch_add(1, Ordering::Relaxed);
-        Ok(boxes)
-    });
-    let boxes: Vec<Boxes> = boxes.collect::<Result<_, _>>()?;
-    let _: ControlFlow<()> = control(plan.videos.len());
+        let was_there = path.exists();
+        Ok((write_video(plan, video, &path, was_there)?, was_there))
+    })?;
     let json = serde_json::to_string(&Annotations::new(plan, &boxes)).expect("annotations are plain text and numbers");
     write_file(&out.join("actors.json"), json.as_bytes())?;
     let scenes = plan.videos.iter().map(|video| [video.path(), video.scene.name().into(), video.view.to_string()]);
@@ -93,10 +70,10 @@ pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<Report, S
     write_csv(&out.join("boxes.csv"), ["path", "frame", "x1", "y1", "x2", "y2"], people)?;
     write_png(&out.join("contact_sheet.png"), &contact_sheet(plan))?;
     finish(out)?;
-    Ok(Report {
+    Ok(untrimmed::Report {
         parts: Part::ALL.map(|part| PartReport::new(plan, part)).to_vec(),
         frames: plan.videos.iter().map(|video| video.frames).sum(),
-        kept: kept.into_inner(),
+        kept,
     })
 }
 

@@ -99,10 +99,7 @@ fn plan_part(settings: &Settings, part: Part, count: usize, rng: &mut Pcg64, vid
         let sequence = lots.sequence(scene, actions, own_share(settings.bias, part, scene), rng);
         let is_broken_off = index % BROKEN_OFF_EVERY == 1;
         let timeline = Timeline::new(&sequence, is_broken_off, &settings.format, rng);
-        let view = match part {
-            Part::Train | Part::Val => rng.random_range(0..settings.train_views),
-            Part::Test | Part::Swapped => settings.train_views + rng.random_range(0..settings.test_views),
-        };
+        let view = part.view(settings.train_views, settings.test_views, rng);
         videos.push(Video { part, index, scene, view, timeline, seed: rng.random() });
     }
 }

@@ -7,11 +7,8 @@
 //! - `scenes.csv`: `path,scene,view`
 //! - `contact_sheet.png`, and `stage.json`: the settings, written last
 
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::prelude::*;
 use serde::Serialize;
 use unscene_media::Encoder;
 
@@ -23,13 +20,13 @@ use super::shot::Shot;
 use crate::actions::Action;
 use crate::error::StageError;
 use crate::files::{create_dir, finish, occupy, rename, write_csv, write_file, write_png};
-use crate::write::Control;
+use crate::write::{Control, make_all};
 
-/// What was made.
+/// What was made of a set in parts.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct Report<P = PartReport> {
     /// Of every part.
-    pub parts: Vec<PartReport>,
+    pub parts: Vec<P>,
     /// Frames of all videos.
     pub frames: usize,
     /// Videos that an earlier call had made.
@@ -64,28 +61,21 @@ pub fn write(plan: &Plan, out: &Path, control: &Control<'_>) -> Result<Report, S
     for part in Part::ALL.into_iter().filter(|&part| plan.part(part).next().is_some()) {
         create_dir(&out.join("videos").join(part.name()))?;
     }
-    let (done, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    plan.videos.par_iter().try_for_each(|video| {
-        if control(done.load(Ordering::Relaxed)).is_break() {
-            return Err(StageError::Interrupted { done: done.load(Ordering::Relaxed), of: plan.videos.len() });
-        }
+    let (_, kept) = make_all(&plan.videos, control, |video| {
         let path = out.join(video.path());
-        if path.exists() {
-            kept.fetch_add(1, Ordering::Relaxed);
-        } else {
+        let was_there = path.exists();
+        if !was_there {
             write_video(plan, video, &path)?;
         }
-        done.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        Ok(((), was_there))
     })?;
-    let _: ControlFlow<()> = control(plan.videos.len());
     write_annotations(plan, out)?;
     write_png(&out.join("contact_sheet.png"), &contact_sheet(plan))?;
     finish(out)?;
     Ok(Report {
         parts: Part::ALL.map(|part| PartReport::new(plan, part)).to_vec(),
         frames: plan.videos.iter().map(|video| video.timeline.frames).sum(),
-        kept: kept.into_inner(),
+        kept,
     })
 }
 
