@@ -83,6 +83,7 @@ fn write_bundle(dir: &Path, net: &Net, precision: Precision) {
         precision,
         classifier: None,
         localize: None,
+        detect: None,
         model: serde_json::Value::Null,
         provenance: Default::default(),
     };

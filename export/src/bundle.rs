@@ -16,6 +16,7 @@ use unscene_models::manifest::{
     Dim, FileInfo, GraphFile, LocalizeInfo, MANIFEST_FILE, Manifest, Precision, Task, TensorInfo,
 };
 use unscene_models::run::{RunFolder, RunModel};
+use unscene_models::vgg_ssd::DetectInfo;
 
 use crate::check::{Reference, check};
 use crate::classify::{self, CLASSIFIER_FILE};
@@ -42,6 +43,7 @@ pub struct Exported {
 pub(crate) struct Parts {
     pub graphs: Vec<(&'static str, Graph)>,
     pub localize: Option<LocalizeInfo>,
+    pub detect: Option<DetectInfo>,
     /// The model's configuration.
     pub model: Value,
 }
@@ -113,6 +115,7 @@ pub fn export(run: &Path, out: &Path, options: &ExportOptions) -> Result<Exporte
         fps: config.fps,
         graphs: written.iter().map(|one| one.0.clone()).collect(),
         localize: parts.localize,
+        detect: parts.detect,
         classifier: classifier.as_ref().map(|bytes| FileInfo { file: CLASSIFIER_FILE.into(), sha256: sha256(bytes) }),
         parity: BTreeMap::new(),
         precision: options.precision,

@@ -21,7 +21,12 @@ pub(crate) const CLASSIFIER_FILE: &str = "classifier.safetensors";
 pub(crate) fn parts(model: &ClassifierConfig, options: &ExportOptions) -> Result<Parts, ModelError> {
     let outputs = [("features", options.features), ("maps", options.maps)];
     let outputs: Vec<&str> = outputs.iter().filter(|one| one.1).map(|one| one.0).collect();
-    Ok(Parts { graphs: vec![(MODEL_FILE, model.graph_with(&outputs)?)], localize: None, model: json!(model) })
+    Ok(Parts {
+        graphs: vec![(MODEL_FILE, model.graph_with(&outputs)?)],
+        localize: None,
+        detect: None,
+        model: json!(model),
+    })
 }
 
 /// Refuses what only classifiers give.

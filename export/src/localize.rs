@@ -14,6 +14,7 @@ pub(crate) fn parts(model: &Rc3dConfig) -> Result<Parts, ModelError> {
     Ok(Parts {
         graphs: vec![(PROPOSAL_FILE, model.proposal_graph()?), (HEAD_FILE, model.head_graph()?)],
         localize: Some(model.localize_info()?),
+        detect: None,
         model: json!(model),
     })
 }

@@ -134,3 +134,31 @@ impl Graphs {
         self.shapes[graph].row_len()
     }
 }
+
+/// One video's use of the graphs.
+pub(crate) struct OnSession<'a> {
+    pub graphs: &'a Graphs,
+    /// What running them took, without the time of other requests.
+    pub inference: Duration,
+}
+
+impl<'a> OnSession<'a> {
+    pub fn new(graphs: &'a Graphs) -> Self {
+        Self { graphs, inference: Duration::ZERO }
+    }
+
+    /// The outputs of a graph for so many rows.
+    pub fn run<const OUTPUTS: usize>(
+        &mut self,
+        graph: usize,
+        input: Arc<Vec<f32>>,
+        rows: usize,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<[Vec<f32>; OUTPUTS]> {
+        let (outputs, inference) = self.graphs.run_shared(graph, input, rows, keep_waiting)?;
+        self.inference += inference;
+        outputs.try_into().map_err(|outputs: Vec<_>| {
+            self.graphs.session().error(format!("the graph gave {} outputs, expected {OUTPUTS}", outputs.len()))
+        })
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! [`Bundle::open`] reads what `unscene export` wrote. [`Model::load`] puts a classifier on a thread of its own:
 //! [`Model::classify`] takes a video to predictions, and [`Model::explain`] shows where their evidence lies. [`Localizer`] does
-//! the same for models that find actions in long videos. [`Network`] runs graphs that others exported. Nothing here links
+//! the same for models that find actions in long videos, [`Detector`] for those that find actors in frames. [`Network`] runs graphs that others exported. Nothing here links
 //! libtorch.
 
 mod backend;
@@ -11,6 +11,7 @@ mod backend_tract;
 mod bundle;
 mod classify;
 mod crops;
+mod detect;
 mod error;
 mod explain;
 mod graphs;
@@ -18,10 +19,17 @@ mod localize;
 mod model;
 mod network;
 mod options;
+mod overlap;
+#[cfg(test)]
+mod reel;
 mod result;
 mod session;
 
 pub use bundle::Bundle;
+pub use detect::{
+    DetectForm, DetectGraph, DetectOptions, DetectSummary, Detection, Detector, FoundBox, FoundFrame, FoundTube, Seen,
+    detect_with,
+};
 pub use error::{EngineError, Result};
 pub use explain::Explanation;
 pub use graphs::Graphs;

@@ -12,14 +12,13 @@ mod windows;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use unscene_media::{DecodeOptions, Decoder, Frames, Source};
 use unscene_models::manifest::Task;
 
 use crate::bundle::Bundle;
 use crate::error::Result;
-use crate::graphs::Graphs;
+use crate::graphs::{Graphs, OnSession};
 use crate::options::EngineOptions;
 use crate::result::Progress;
 
@@ -86,33 +85,11 @@ impl Localizer {
         options: &LocalizeOptions,
         control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Localization> {
-        let mut graphs = OnSession { graphs: &self.0.graphs, inference: Duration::ZERO };
+        let mut graphs = OnSession::new(&self.0.graphs);
         let mut found = localize_with(&mut graphs, &self.0.form, frames, options, control)?;
         // Without the time that other requests took.
         found.timing.inference_s = graphs.inference.as_secs_f64();
         Ok(found)
-    }
-}
-
-/// One video's use of the graphs.
-struct OnSession<'a> {
-    graphs: &'a Graphs,
-    inference: Duration,
-}
-
-impl OnSession<'_> {
-    fn run<const OUTPUTS: usize>(
-        &mut self,
-        graph: usize,
-        input: Arc<Vec<f32>>,
-        rows: usize,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<[Vec<f32>; OUTPUTS]> {
-        let (outputs, inference) = self.graphs.run_shared(graph, input, rows, keep_waiting)?;
-        self.inference += inference;
-        outputs.try_into().map_err(|outputs: Vec<_>| {
-            self.graphs.session().error(format!("the graph gave {} outputs, expected {OUTPUTS}", outputs.len()))
-        })
     }
 }
 

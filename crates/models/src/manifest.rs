@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::rc3d::LocalizeRule;
+use crate::vgg_ssd::DetectInfo;
 
 mod validate;
 
@@ -53,6 +54,9 @@ pub struct Manifest {
     /// What `localize` needs to know between and after its graphs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub localize: Option<LocalizeInfo>,
+    /// What `detect` needs to know after its graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detect: Option<DetectInfo>,
     /// Weights of the layer from features to logits, a safetensors file with `weight` (classes x channels) and `bias`; there
     /// with the output `maps`, to make class activation maps of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -284,6 +288,13 @@ mod tests {
         "input": {"frames": 1, "height": 96, "width": 96, "short_side": 96, "mean": [123, 117, 104],
                   "std": [1, 1, 1], "channels": "RGB", "range": 255},
         "stride_frames": 1, "fps": null,
+        "detect": {"maps": [{"cells": 12, "step_px": 8, "min_px": 9.6, "max_px": 19.2, "ratios": [2]},
+                            {"cells": 6, "step_px": 16, "min_px": 19.2, "max_px": 35.52, "ratios": [2, 3]},
+                            {"cells": 3, "step_px": 32, "min_px": 35.52, "max_px": 51.84, "ratios": [2, 3]},
+                            {"cells": 2, "step_px": 64, "min_px": 51.84, "max_px": 68.16, "ratios": [2, 3]}],
+                   "rule": {"min_score": 0.01, "before_nms": 200, "max_iou": 0.45, "most": 200},
+                   "tubes": {"most_boxes": 10, "min_iou": 0.1, "max_missed": 5, "change_cost": 3.0,
+                             "delay_frames": 100, "min_frames": 10}},
         "graphs": [{"file": "model.onnx", "sha256": "00", "inputs": [{"name": "clip", "shape": ["N", 3, 1, 96, 96]}],
                     "outputs": [{"name": "offsets", "shape": ["N", 870, 4]},
                                 {"name": "class_scores", "shape": ["N", 870, 3]}]}],
@@ -296,8 +307,18 @@ mod tests {
         assert_eq!(Manifest::from_json(&manifest.to_json().unwrap()).unwrap(), manifest);
         for (from, to, field) in [
             (r#""frames": 1"#, r#""frames": 2"#, "`input.frames`"),
+            (r#""height": 96"#, r#""height": 95"#, "`input`: found 95 x 96"),
             (r#"["N", 870, 3]"#, r#"["N", 870, 2]"#, "`graphs[0].outputs`"),
             (r#"["N", 870, 3]"#, r#"["N", 869, 3]"#, "`graphs[0].outputs`"),
+            (r#""cells": 6"#, r#""cells": 5"#, "`graphs[0].outputs`"),
+            (r#""cells": 6"#, r#""cells": 99999999999"#, "`detect.maps`"),
+            (r#""ratios": [2]"#, r#""ratios": [0]"#, "`detect.maps`"),
+            (r#""step_px": 8"#, r#""step_px": -8"#, "`detect.maps`"),
+            (r#""max_iou": 0.45"#, r#""max_iou": 4.5"#, "`detect.rule`"),
+            (r#""most": 200"#, r#""most": 0"#, "`detect.rule`"),
+            (r#""min_iou": 0.1"#, r#""min_iou": -1"#, "`detect.tubes`"),
+            (r#""delay_frames": 100"#, r#""delay_frames": 9999999999"#, "`detect.tubes`"),
+            (r#""detect": {"maps""#, r#""detects": {"maps""#, "`detect`"),
             (r#""offsets""#, r#""boxes""#, "`graphs[0].outputs`"),
             (r#"["N", 3, 1, 96, 96]"#, r#"["N", 3, 96, 96]"#, "`graphs[0].inputs`"),
         ] {

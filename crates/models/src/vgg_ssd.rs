@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamInit};
+use unscene_vision::{DetectRule, PriorMap, TubeRule, prior_maps};
 
 use crate::r3d::{ModelError, check_width};
 
@@ -35,9 +36,6 @@ fn size() -> usize {
 /// Height and width of a frame in pixels as SSD300 takes it.
 pub const SIZE: usize = 300;
 
-/// Aspect ratios of the priors on each map of SSD300, beside two squares. Each ratio also stands for its inverse.
-const ASPECT_RATIOS: [&[f32]; 6] = [&[2.0], &[2.0, 3.0], &[2.0, 3.0], &[2.0, 3.0], &[2.0], &[2.0]];
-
 /// The layers behind fc7, in pairs: channels of a 1x1 convolution, then channels, stride and padding of a 3x3 convolution whose
 /// result is a map.
 const EXTRAS: [(usize, usize, usize, usize); 4] =
@@ -56,20 +54,16 @@ pub mod names {
     pub const CLASS_SCORES: &str = "class_scores";
 }
 
-/// A map that priors lie on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SsdMap {
-    /// Cells in a row, and rows.
-    pub cells: usize,
-    /// Aspect ratios of its priors beside two squares; each also stands for its inverse.
-    pub ratios: &'static [f32],
-}
-
-impl SsdMap {
-    /// Priors at each cell.
-    pub fn priors_per_cell(&self) -> usize {
-        2 + 2 * self.ratios.len()
-    }
+/// From the outputs to boxes and tubes: what a bundle says of a detector beside its graph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectInfo {
+    /// The maps that priors lie on, in the order of the outputs.
+    pub maps: Vec<PriorMap>,
+    /// Which boxes of a frame are told.
+    pub rule: DetectRule,
+    /// How they become tubes.
+    pub tubes: TubeRule,
 }
 
 impl SsdConfig {
@@ -84,12 +78,23 @@ impl SsdConfig {
     ///
     /// # Errors
     /// As [`SsdConfig::graph`].
-    pub fn maps(&self) -> Result<Vec<SsdMap>, ModelError> {
+    pub fn maps(&self) -> Result<Vec<PriorMap>, ModelError> {
         self.check()?;
         let mut g = GraphBuilder::new();
         let maps = self.record_maps(&mut g)?;
-        let map = |(&node, ratios): (&Node, &'static [f32])| SsdMap { cells: g.shape(node)[1], ratios };
-        Ok(maps.iter().zip(ASPECT_RATIOS).map(map).collect())
+        Ok(self.prior_maps(&g, &maps))
+    }
+
+    fn prior_maps(&self, g: &GraphBuilder, maps: &[Node]) -> Vec<PriorMap> {
+        prior_maps(self.size, &maps.iter().map(|&map| g.shape(map)[1]).collect::<Vec<_>>())
+    }
+
+    /// The priors, and the rules of ssd.pytorch's test and of ROAD.
+    ///
+    /// # Errors
+    /// As [`SsdConfig::graph`].
+    pub fn detect_info(&self) -> Result<DetectInfo, ModelError> {
+        Ok(DetectInfo { maps: self.maps()?, rule: DetectRule::default(), tubes: TubeRule::default() })
     }
 
     /// Input [`names::CLIP`], outputs [`names::OFFSETS`] and [`names::CLASS_SCORES`].
@@ -100,8 +105,9 @@ impl SsdConfig {
         self.check()?;
         let mut g = GraphBuilder::new();
         let maps = self.record_maps(&mut g)?;
-        let offsets = head(&mut g, "loc", &maps, 4)?;
-        let scores = head(&mut g, "conf", &maps, 1 + self.classes)?;
+        let priors: Vec<usize> = self.prior_maps(&g, &maps).iter().map(PriorMap::per_cell).collect();
+        let offsets = head(&mut g, "loc", &maps, &priors, 4)?;
+        let scores = head(&mut g, "conf", &maps, &priors, 1 + self.classes)?;
         Ok(g.finish(&[(names::OFFSETS, offsets), (names::CLASS_SCORES, scores)]))
     }
 
@@ -180,12 +186,12 @@ pub fn vgg16(g: &mut GraphBuilder, width: f64, clip: Node) -> Result<[Node; 2], 
     })
 }
 
-/// For each map a convolution that says `columns` values of each prior; all of them as rows, priors x columns.
-fn head(g: &mut GraphBuilder, name: &str, maps: &[Node], columns: usize) -> Result<Node, GraphError> {
+/// For each map, whose cells have so many priors, a convolution that says `columns` values of each prior; all of them as rows, priors
+/// x columns.
+fn head(g: &mut GraphBuilder, name: &str, maps: &[Node], priors: &[usize], columns: usize) -> Result<Node, GraphError> {
     g.scoped(name, |g| {
         let mut parts = vec![];
-        for ((index, &map), ratios) in maps.iter().enumerate().zip(ASPECT_RATIOS) {
-            let priors = 2 + 2 * ratios.len();
+        for ((index, &map), &priors) in maps.iter().enumerate().zip(priors) {
             let x = g.conv(&index.to_string(), map, new_layer(map, g, priors * columns, 3, 1, 1))?;
             let x = g.channels_last(&format!("{index}.last"), x)?;
             let rows = g.shape(x)[..2].iter().product::<usize>() * priors;
@@ -262,8 +268,8 @@ mod tests {
         assert_eq!(shapes, [("offsets", &[8732, 4][..]), ("class_scores", &[8732, 21][..])]);
         let maps = config.maps().unwrap();
         assert_eq!(maps.iter().map(|map| map.cells).collect::<Vec<_>>(), [38, 19, 10, 5, 3, 1]);
-        assert_eq!(maps.iter().map(SsdMap::priors_per_cell).collect::<Vec<_>>(), [4, 6, 6, 6, 4, 4]);
-        assert_eq!(maps.iter().map(|map| map.cells * map.cells * map.priors_per_cell()).sum::<usize>(), 8732);
+        assert_eq!(maps.iter().map(PriorMap::per_cell).collect::<Vec<_>>(), [4, 6, 6, 6, 4, 4]);
+        assert_eq!(maps.iter().map(|map| map.cells * map.cells * map.per_cell()).sum::<usize>(), 8732);
     }
 
     #[test]

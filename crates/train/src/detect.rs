@@ -11,7 +11,7 @@ use unscene_data::actors::{ActorBox, Actors, FrameAugmentation, FrameBatch, Fram
 use unscene_data::{ClipForm, DataError, Failure};
 use unscene_models::run::RunConfig;
 use unscene_models::vgg_ssd::names;
-use unscene_vision::{Prior, encode_box, match_priors, prior_maps, priors};
+use unscene_vision::{Prior, encode_box, match_priors, priors};
 
 pub use config::DetectConfig;
 pub use losses::{PriorTargets, multibox_losses};
@@ -145,8 +145,7 @@ impl Detecting {
 
 /// The priors of a config's model, in the order of its outputs.
 fn priors_of(config: &DetectConfig) -> Result<Vec<Prior>, TrainError> {
-    let cells: Vec<usize> = config.model.maps()?.iter().map(|map| map.cells).collect();
-    Ok(priors(config.model.size, &prior_maps(config.model.size, &cells)))
+    Ok(priors(config.model.size, &config.model.maps()?))
 }
 
 fn part<'a>(

@@ -1,13 +1,10 @@
 //! Windows over a video of any length: one thread decodes, the calling thread runs the graphs and makes segments of what they
-//! say. Two buffers go round between them; of a window that was run, nothing is kept but its segments.
+//! say. Of a window that was run, nothing is kept but its segments.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
 use unscene_models::rc3d::POOLED;
@@ -18,11 +15,9 @@ use super::result::{FoundProposal, FoundSegment, Localization, LocalizeForm, Loc
 use super::windows::{Batch, Window, Windows};
 use crate::crops::center;
 use crate::error::{EngineError, Result};
+use crate::overlap::overlap;
 use crate::result::{Progress, Timing, VideoSummary};
-use crate::session::POLL;
 
-/// Buffers of one video: one is run while the other is filled.
-const BUFFERS: usize = 2;
 /// Segments that an answer with `max_segments` is chosen from, the best ones: a few megabytes. Others could only be in it if
 /// nearly all of these said the same.
 const HELD: usize = 100_000;
@@ -84,81 +79,44 @@ pub fn localize_with(
     let (fps, duration_s) = (frames.fps(), frames.duration_s());
     frames.set_view(center(&form.input))?;
     let stride = options.stride_frames.unwrap_or(form.stride_frames);
-    let windows = Windows::new(frames, form, stride, graphs.batch().max(1))?;
+    let mut windows = Windows::new(frames, form, stride, graphs.batch().max(1))?;
     let mut run = Run::new(graphs, form, options, duration_s);
-    let read = slide(windows, &mut run, control)?;
+    let decode = slide(&mut windows, &mut run, control)?;
     if run.progress.clips == 0 {
         return Err(EngineError::NoFrames { name });
     }
+    let sampler = windows.sampler();
+    let end_s = sampler.shown_until_s();
     let video = VideoSummary {
-        duration_s: duration_s.unwrap_or(read.end_s),
+        duration_s: duration_s.unwrap_or(end_s),
         width,
         height,
         fps,
-        frames: read.frames,
+        frames: sampler.count(),
         clips: run.progress.clips,
-        damaged_packets: read.damaged_packets,
+        damaged_packets: sampler.source().errors(),
     };
-    Ok(run.finish(video, &read, start))
+    Ok(run.finish(video, end_s, decode, start))
 }
 
-/// What the decoding thread did.
-pub(super) struct Read {
-    decode: Duration,
-    frames: u64,
-    /// When the last frame leaves the screen.
-    pub end_s: f64,
-    damaged_packets: u64,
-}
-
-/// Decodes on a thread of its own while this one runs the graphs.
+/// Decodes on a thread of its own while this one runs the graphs; says how long decoding took.
 pub(super) fn slide<F: Frames + Send>(
-    windows: Windows<F>,
+    windows: &mut Windows<F>,
     run: &mut Run<'_>,
     control: &mut Control<'_>,
-) -> Result<Read> {
-    let (filled, batches) = bounded(1);
-    let (emptied, free) = bounded(BUFFERS);
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let reader = scope.spawn(|| read(windows, filled, free, &stop));
-        let done = run.take_all(batches, emptied, control);
-        // If that ended early, the reader need not go on.
-        stop.store(true, Ordering::Relaxed);
-        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        done.and(read)
-    })
-}
-
-/// The decoding thread: fills buffers until the video ends or nobody takes them.
-fn read<F: Frames>(
-    mut windows: Windows<F>,
-    filled: Sender<Batch>,
-    free: Receiver<Arc<Vec<f32>>>,
-    stop: &AtomicBool,
-) -> Result<Read> {
-    let mut decode = Duration::ZERO;
-    let keep_on = || !stop.load(Ordering::Relaxed);
-    for number in 0.. {
-        let buffer = match number < BUFFERS {
-            true => Vec::new(),
-            // Both others let go of it before it comes back.
-            false => match free.recv() {
-                Ok(buffer) => Arc::into_inner(buffer).unwrap_or_default(),
-                Err(_) => break,
-            },
-        };
-        let start = Instant::now();
-        let batch = windows.fill(buffer, &keep_on);
-        decode += start.elapsed();
-        let Some(batch) = batch? else { break };
-        if filled.send(batch).is_err() {
-            break;
-        }
-    }
-    let sampler = windows.sampler();
-    let (frames, damaged_packets) = (sampler.count(), sampler.source().errors());
-    Ok(Read { decode, frames, end_s: sampler.shown_until_s(), damaged_packets })
+) -> Result<Duration> {
+    overlap(
+        |buffer, keep_on| windows.fill(buffer, keep_on),
+        |batch, give_back| {
+            if let Some(batch) = batch {
+                run.take(batch, give_back, control)?;
+            }
+            match control(run.progress).is_break() {
+                true => Err(EngineError::Cancelled),
+                false => Ok(()),
+            }
+        },
+    )
 }
 
 /// One video's way through the graphs.
@@ -207,34 +165,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes batches until there are no more, and gives their buffers back.
-    fn take_all(
-        &mut self,
-        batches: Receiver<Batch>,
-        emptied: Sender<Arc<Vec<f32>>>,
-        control: &mut Control<'_>,
-    ) -> Result<()> {
-        loop {
-            match batches.recv_timeout(POLL) {
-                Ok(batch) => self.take(batch, &emptied, control)?,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if control(self.progress).is_break() {
-                return Err(EngineError::Cancelled);
-            }
-        }
-    }
-
-    fn take(&mut self, batch: Batch, emptied: &Sender<Arc<Vec<f32>>>, control: &mut Control<'_>) -> Result<()> {
+    fn take(&mut self, batch: Batch, give_back: &dyn Fn(Arc<Vec<f32>>), control: &mut Control<'_>) -> Result<()> {
         let Batch { buffers, windows } = batch;
         let progress = self.progress;
         let mut keep_waiting = || control(progress).is_continue();
         let start = Instant::now();
         let [scores, offsets, features] = self.graphs.propose(&buffers, windows.len(), &mut keep_waiting)?;
         self.inference += start.elapsed();
-        // The reader may have ended.
-        let _ = emptied.send(buffers);
+        give_back(buffers);
         self.check_finite(&[&scores, &offsets])?;
 
         let (steps, step_frames) = (self.steps(), self.form.info.step_frames);
@@ -331,8 +269,8 @@ impl<'a> Run<'a> {
         (best_first(segments, self.options.max_segments), best_first(proposals, Some(self.options.proposals)))
     }
 
-    fn finish(mut self, video: VideoSummary, read: &Read, start: Instant) -> Localization {
-        let (segments, proposals) = self.outcome(read.end_s);
+    fn finish(mut self, video: VideoSummary, end_s: f64, decode: Duration, start: Instant) -> Localization {
+        let (segments, proposals) = self.outcome(end_s);
         let found = |one: Candidate| FoundSegment {
             label: self.form.labels[one.label].clone(),
             index: one.label,
@@ -353,7 +291,7 @@ impl<'a> Run<'a> {
             segments: segments.into_iter().map(found).collect(),
             proposals: proposals.into_iter().map(proposed).collect(),
             timing: Timing {
-                decode_s: read.decode.as_secs_f64(),
+                decode_s: decode.as_secs_f64(),
                 inference_s: self.inference.as_secs_f64(),
                 total_s: start.elapsed().as_secs_f64(),
             },

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use unscene_media::{FrameTime, Frames, MediaError, View};
 use unscene_models::manifest::{ClipInput, LocalizeInfo};
 use unscene_models::rc3d::LocalizeRule;
 
@@ -14,84 +13,10 @@ use super::result::{LocalizeForm, LocalizeOptions, SegmentNms};
 use super::slide::{LocalizeGraphs, Run, slide};
 use super::windows::{Window, Windows};
 use crate::error::{EngineError, Result};
+use crate::reel::Reel;
 
 const FRAMES: usize = 16;
 const STEP: usize = 4;
-
-/// Frames of 2 x 2 pixels, all of them the frame's number. Counts what is asked of it.
-struct Reel {
-    /// When each frame is shown, and when the last ends.
-    times: Vec<f64>,
-    at: Option<usize>,
-    decoded: Arc<AtomicUsize>,
-    converted: Arc<AtomicUsize>,
-}
-
-impl Reel {
-    fn new(times: Vec<f64>) -> Self {
-        Reel { times, at: None, decoded: Arc::default(), converted: Arc::default() }
-    }
-
-    /// So many frames, 10 a second.
-    fn of(frames: usize) -> Self {
-        Self::new((0..=frames).map(|frame| frame as f64 / 10.0).collect())
-    }
-}
-
-impl Frames for Reel {
-    fn name(&self) -> &str {
-        "reel"
-    }
-
-    fn picture_size(&self) -> (u32, u32) {
-        (2, 2)
-    }
-
-    fn fps(&self) -> f64 {
-        10.0
-    }
-
-    fn duration_s(&self) -> Option<f64> {
-        self.times.last().copied()
-    }
-
-    fn set_view(&mut self, _: View) -> Result<(), MediaError> {
-        Ok(())
-    }
-
-    fn frame_size(&self) -> (u32, u32) {
-        (2, 2)
-    }
-
-    fn seek(&mut self, _: f64) -> Result<(), MediaError> {
-        unreachable!("a video is read once, from its start to its end")
-    }
-
-    fn advance(&mut self) -> Result<Option<FrameTime>, MediaError> {
-        let next = self.at.map_or(0, |at| at + 1);
-        if next + 1 >= self.times.len() {
-            return Ok(None);
-        }
-        self.at = Some(next);
-        self.decoded.fetch_add(1, Ordering::SeqCst);
-        let (time_s, end_s) = (self.times[next], self.times[next + 1]);
-        Ok(Some(FrameTime { time_s, duration_s: end_s - time_s }))
-    }
-
-    fn write_current(&mut self, rgb: &mut [u8]) -> Result<(), MediaError> {
-        self.converted.fetch_add(1, Ordering::SeqCst);
-        rgb.fill(self.at.expect("a frame") as u8);
-        Ok(())
-    }
-
-    fn tolerance_s(&self) -> f64 {
-        1e-4
-    }
-
-    fn errors(&self) -> u64 {
-        0
-    }
-}
 
 fn form() -> LocalizeForm {
     let [mean, std] = [[0.0; 3], [1.0; 3]];
@@ -255,10 +180,10 @@ fn go_on(_: crate::result::Progress) -> ControlFlow<()> {
 /// Begins and ends of what is found in a reel, in time.
 fn found_in(reel: Reel, graphs: &mut Bright, options: &LocalizeOptions) -> Vec<(f64, f64)> {
     let form = form();
-    let windows = Windows::new(reel, &form, options.stride_frames.unwrap_or(FRAMES), graphs.batch).unwrap();
+    let mut windows = Windows::new(reel, &form, options.stride_frames.unwrap_or(FRAMES), graphs.batch).unwrap();
     let mut run = Run::new(graphs, &form, options, None);
-    let read = slide(windows, &mut run, &mut go_on).unwrap();
-    let (segments, _) = run.outcome(read.end_s);
+    slide(&mut windows, &mut run, &mut go_on).unwrap();
+    let (segments, _) = run.outcome(windows.sampler().shown_until_s());
     let mut times: Vec<(f64, f64)> = segments.iter().map(|one| (one.segment.start, one.segment.end)).collect();
     times.sort_by(|a, b| a.0.total_cmp(&b.0));
     times
@@ -326,14 +251,14 @@ fn a_caller_can_stop_and_nothing_is_left_running() {
     let (options, mut graphs) = (LocalizeOptions::default(), Bright { batch: 1, ..Bright::default() });
     let reel = Reel::of(100_000);
     let decoded = reel.decoded.clone();
-    let windows = Windows::new(reel, &form, FRAMES, 1).unwrap();
+    let mut windows = Windows::new(reel, &form, FRAMES, 1).unwrap();
     let mut run = Run::new(&mut graphs, &form, &options, None);
     let mut batches = 0;
     let mut stop = |_| {
         batches += 1;
         if batches < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    let error = slide(windows, &mut run, &mut stop).err().unwrap();
+    let error = slide(&mut windows, &mut run, &mut stop).err().unwrap();
     assert!(matches!(error, EngineError::Cancelled), "{error}");
     assert!(decoded.load(Ordering::SeqCst) < 1000);
 }

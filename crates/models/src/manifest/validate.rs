@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{ClipInput, Dim, LocalizeInfo, Manifest, ManifestError, Task, TensorInfo};
 use crate::rc3d::{POOLED, names};
-use crate::vgg_ssd;
+use crate::vgg_ssd::{self, DetectInfo};
 
 impl Manifest {
     /// Checks what the types cannot: sizes above zero, a usable normalisation, and graph shapes that agree with
@@ -29,6 +29,7 @@ impl Manifest {
     fn validate_classify(&self) -> Result<(), ManifestError> {
         check(self.graphs.len() == 1, "graphs", format!("{} graphs", self.graphs.len()), "one graph for classify")?;
         check(self.localize.is_none(), "localize", "something".into(), "nothing for classify")?;
+        check(self.detect.is_none(), "detect", "something".into(), "nothing for classify")?;
         let graph = &self.graphs[0];
         check_tensors(&graph.inputs, "graphs[0].inputs", &[self.clip_shape()])?;
         let (first, more) = graph.outputs.split_at(graph.outputs.len().min(1));
@@ -47,6 +48,7 @@ impl Manifest {
         let found = format!("{} graphs", self.graphs.len());
         check(self.graphs.len() == 2, "graphs", found, "two graphs for localize: proposals and head")?;
         check(self.classifier.is_none(), "classifier", "a file".into(), "none for localize")?;
+        check(self.detect.is_none(), "detect", "something".into(), "nothing for localize")?;
         check(self.fps.is_some(), "fps", "null".into(), "the rate that a localizer was trained at")?;
         let none = || ManifestError::Field {
             field: "localize",
@@ -96,13 +98,18 @@ impl Manifest {
         check(self.classifier.is_none(), "classifier", "a file".into(), "none for detect")?;
         let frames = self.input.frames;
         check(frames == 1, "input.frames", frames.to_string(), "1: a detector looks at single frames")?;
+        let (height, width) = (self.input.height, self.input.width);
+        check(height == width, "input", format!("{height} x {width}"), "a square, which its priors are shares of")?;
         let graph = &self.graphs[0];
         check_tensors(&graph.inputs, "graphs[0].inputs", &[self.clip_shape()])?;
-        // The number of priors is the model's own.
-        let priors = match graph.outputs.first().map(|output| &output.shape[..]) {
-            Some([_, Dim::Fixed(priors), _]) => *priors,
-            _ => 0,
+        let none = || ManifestError::Field {
+            field: "detect",
+            found: "none".into(),
+            expected: "priors and rules of the detector".into(),
         };
+        let info = self.detect.as_ref().ok_or_else(none)?;
+        check_detect(info)?;
+        let priors: usize = info.maps.iter().map(|map| map.cells * map.cells * map.per_cell()).sum();
         let outputs = [[priors, 4], [priors, 1 + self.labels.len()]];
         check_tensors(&graph.outputs, "graphs[0].outputs", &outputs.map(|sides| batch_of(&sides)))?;
         check_names(&graph.outputs, "graphs[0].outputs", &[vgg_ssd::names::OFFSETS, vgg_ssd::names::CLASS_SCORES])
@@ -112,6 +119,28 @@ impl Manifest {
     fn clip_shape(&self) -> Vec<Dim> {
         batch_of(&[3, self.input.frames, self.input.height, self.input.width])
     }
+}
+
+/// Priors that can be made, and rules within their bounds. Frames of 300 pixels have up to 38 cells a side.
+fn check_detect(info: &DetectInfo) -> Result<(), ManifestError> {
+    let DetectInfo { maps, rule, tubes } = info;
+    let positive = |number: &f64| number.is_finite() && *number > 0.0;
+    for map in maps {
+        let sizes = [map.step_px, map.min_px, map.max_px];
+        let sane = (1..=1024).contains(&map.cells) && map.ratios.len() <= 16;
+        let sane = sane && sizes.iter().chain(&map.ratios).all(positive);
+        let found = format!("{} cells, sizes {sizes:?}, ratios {:?}", map.cells, map.ratios);
+        check(sane, "detect.maps", found, "1 to 1024 cells, at most 16 ratios, and numbers above 0")?;
+    }
+    let shares = [rule.min_score, rule.max_iou];
+    let sane = shares.iter().all(|share| (0.0..=1.0).contains(share)) && rule.before_nms > 0 && rule.most > 0;
+    let found = format!("{shares:?}, before_nms {}, most {}", rule.before_nms, rule.most);
+    check(sane, "detect.rule", found, "a score and an overlap from 0 to 1, and at least 1 box")?;
+    let counts = [tubes.most_boxes, tubes.max_missed, tubes.delay_frames, tubes.min_frames];
+    let sane = (0.0..=1.0).contains(&tubes.min_iou) && tubes.change_cost.is_finite() && tubes.change_cost >= 0.0;
+    let sane = sane && counts.iter().all(|count| *count <= 1_000_000);
+    let found = format!("min_iou {}, change_cost {}, counts {counts:?}", tubes.min_iou, tubes.change_cost);
+    check(sane, "detect.tubes", found, "an overlap from 0 to 1, a cost from 0, counts up to 1,000,000")
 }
 
 fn batch_of(sides: &[usize]) -> Vec<Dim> {
