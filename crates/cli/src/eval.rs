@@ -2,8 +2,11 @@
 
 mod classify;
 mod detect;
+#[cfg(feature = "train")]
+mod libtorch;
 mod localize;
 mod scores;
+mod videos;
 
 use std::io::Write;
 use std::ops::ControlFlow;

@@ -1,5 +1,7 @@
 //! Files that are there whole or not at all.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -20,7 +22,20 @@ pub fn can_be_written(flag: &str, path: &Path, extension: Option<&str>) -> Resul
 
 /// Writes beside the file, then renames.
 pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    whole_by(path, |out| Ok(out.write_all(bytes)?))
+}
+
+/// As [`whole`], for what is written piece by piece.
+pub fn whole_by(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let partial = path.with_added_extension("partial");
-    let write = || std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
-    write().with_context(|| format!("cannot write {}", path.display()))
+    let all = || -> Result<()> {
+        let mut out = BufWriter::new(File::create(&partial)?);
+        write(&mut out)?;
+        out.flush()?;
+        Ok(std::fs::rename(&partial, path)?)
+    };
+    all().with_context(|| format!("cannot write {}", path.display())).inspect_err(|_| {
+        // What cannot be removed was never made.
+        let _ = std::fs::remove_file(&partial);
+    })
 }

@@ -20,6 +20,7 @@ use crate::untrimmed::Doubt;
 pub use augment::{Colors, FrameAugmentation, FrameDraw};
 pub use check::{ActorCheck, ActorPartReport, ActorReport, LabelActors, actors_to_check, check_actors};
 pub use frames::{ActorBox, FrameBatch, FrameEpoch, FrameLoader, FrameOptions};
+pub use numbered::check_pictures;
 pub use spec::{ActorFormat, ActorSpec};
 
 /// A video and the actors in it.

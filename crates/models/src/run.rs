@@ -111,6 +111,17 @@ impl RunModel {
             other => Err(WrongTask { found: other.task(), expected: Task::Localize }),
         }
     }
+
+    /// The settings of a detector.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn detector(&self) -> Result<&SsdConfig, WrongTask> {
+        match self {
+            RunModel::Detect(config) => Ok(config),
+            other => Err(WrongTask { found: other.task(), expected: Task::Detect }),
+        }
+    }
 }
 
 impl From<SsdConfig> for RunModel {

@@ -1,7 +1,5 @@
 //! `unscene eval localize`: how well actions are found in untrimmed videos.
 
-#[cfg(feature = "train")]
-mod libtorch;
 mod model;
 mod plot;
 
@@ -123,7 +121,7 @@ pub fn run(args: &LocalizeArgs) -> Result<()> {
         return print(measure, &dataset, &found, &score(measure, options, &dataset, part, &found)?, None);
     };
     let dataset = truth.load(Some(&model))?;
-    let places = model.places(&dataset)?;
+    let places = model.places(&dataset.labels)?;
     let part = truth.part(&dataset)?;
     let looked =
         model.find(part, &places, measure.proposals_per_video.ceil() as usize, truth.max_failed, measure.json)?;

@@ -26,7 +26,7 @@ pub fn advance_to(source: &mut impl Frames, frame: usize) -> Result<()> {
 
 /// # Errors
 /// When a video's pictures are not those that its boxes are of.
-pub fn check_pictures(source: &impl Frames, video: &ActorVideo) -> Result<()> {
+pub fn check_pictures(source: &(impl Frames + ?Sized), video: &ActorVideo) -> Result<()> {
     let (width, height) = source.picture_size();
     let wrong = |problem: String| Err(format_error(Path::new(source.name()), None, problem));
     match video.size {

@@ -1,21 +1,24 @@
 //! What a run or a bundle finds in the videos of a part.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
-use unscene_data::untrimmed::{Untrimmed, UntrimmedPart, UntrimmedSpec};
+use unscene_data::untrimmed::{UntrimmedPart, UntrimmedSpec};
 use unscene_data::{ClipForm, Failure, Media};
 use unscene_engine::{Bundle, EngineError, Localization, LocalizeForm, LocalizeOptions, Localizer, SegmentNms};
 use unscene_eval::localize::{Proposal, SegmentDetection};
 use unscene_media::{DecodeOptions, Decoder, Frames, Pictures, Source};
 
-use crate::failure::Interrupted;
+#[cfg(feature = "train")]
+use crate::eval::libtorch::{self, RunLocalizer};
+use crate::eval::videos::{self, Looked, PartVideos, trained_by};
 use crate::interrupt;
 use crate::subject::EngineArgs;
+#[cfg(feature = "train")]
+use unscene_engine::LocalizeGraphs;
 
 /// The arguments that name what finds actions: a file of what was found, or a model.
 #[derive(Args)]
@@ -45,7 +48,7 @@ pub struct Finder {
 
 enum Graphs {
     #[cfg(feature = "train")]
-    Run(Box<super::libtorch::RunGraphs>),
+    Run(Box<RunLocalizer>),
     Bundle(Box<Localizer>),
 }
 
@@ -65,8 +68,8 @@ impl FinderArgs {
     pub fn open(&self, engine: &EngineArgs) -> Result<Option<Finder>> {
         #[cfg(feature = "train")]
         if let Some(dir) = &self.run {
-            let (graphs, form, provenance) = super::libtorch::open(dir, engine)?;
-            let name = format!("{} by {} on {}", dir.display(), graphs.engine(), graphs.device());
+            let (graphs, form, provenance) = libtorch::localizer(dir, engine)?;
+            let name = format!("{} by {} on {}", dir.display(), graphs.engine_name(), graphs.device_name());
             return Ok(Some(Finder { graphs: Graphs::Run(Box::new(graphs)), form, name, provenance }));
         }
         let Some(dir) = &self.bundle else { return Ok(None) };
@@ -79,7 +82,7 @@ impl FinderArgs {
             localizer.graphs().engine_name(),
             localizer.graphs().device_name()
         );
-        let provenance = bundle.manifest.provenance.get("run").and_then(Value::as_object).cloned().unwrap_or_default();
+        let provenance = trained_by(&bundle);
         Ok(Some(Finder { graphs: Graphs::Bundle(Box::new(localizer)), form, name, provenance }))
     }
 }
@@ -91,20 +94,12 @@ impl Finder {
         serde_json::from_value(data.clone()).ok()
     }
 
-    /// Of each label of the model its place among the dataset's, which may have them in another order.
+    /// Of each label of the model its place among the dataset's.
     ///
     /// # Errors
-    /// When the two do not have the same labels.
-    pub fn places(&self, dataset: &Untrimmed) -> Result<Vec<usize>> {
-        let own = &self.form.labels;
-        let place = |label: &String| dataset.labels.iter().position(|theirs| theirs == label);
-        let unknown = own.iter().find(|label| place(label).is_none());
-        let untaught = dataset.labels.iter().find(|theirs| !own.contains(theirs));
-        match (unknown, untaught) {
-            (None, None) => Ok(own.iter().filter_map(place).collect()),
-            (Some(label), _) => bail!("{}: the model knows {label:?}, which the annotations do not have", self.name),
-            (_, Some(label)) => bail!("{}: the annotations have {label:?}, which the model does not know", self.name),
-        }
+    /// As [`videos::places`].
+    pub fn places(&self, labels: &[String]) -> Result<Vec<usize>> {
+        videos::places(&self.name, &self.form.labels, labels)
     }
 
     /// Finds what is in every video of a part that is on disk; `places` are those of its labels. The best `proposals` of each video come with it.
@@ -116,60 +111,29 @@ impl Finder {
         max_failed: f64,
         quiet: bool,
     ) -> Result<FoundByModel> {
-        let there: Vec<_> = part.videos.iter().filter_map(|video| Some((video, video.media.as_ref()?))).collect();
-        let of = part.videos.len();
-        let missing = of - there.len();
-        if there.is_empty() {
-            bail!("no video of {:?} is on disk; name their folder with --videos", part.name);
-        }
-        if missing as f64 > max_failed * of as f64 {
-            let first = part.missing.first().map_or("", String::as_str);
-            bail!("{missing} of {of} videos are not on disk, more than --max-failed allows, {first} for one");
-        }
-        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(there.len() as u64) };
-        let style = "{msg} {wide_bar} {pos} of {len} videos, {eta} left";
-        bar.set_style(ProgressStyle::with_template(style).context("the bar's template")?);
+        let videos = part.videos.iter().map(|video| (video.id.as_str(), video.media.as_ref())).collect();
+        let all = PartVideos { part: &part.name, videos, max_failed, quiet };
         let options = LocalizeOptions { nms: SegmentNms::Off, proposals, ..LocalizeOptions::default() };
-        let (mut detections, mut all_proposals, mut failures, mut frames) = (vec![], vec![], vec![], 0);
-        let start = Instant::now();
-        for (done, (video, media)) in there.iter().enumerate() {
-            bar.set_message(video.id.clone());
-            match self.one(media, &options) {
-                Ok(found) => {
-                    frames += found.video.frames;
-                    detections.extend(found.segments.iter().map(|segment| SegmentDetection {
-                        video: video.id.clone(),
-                        start_s: segment.start_s,
-                        end_s: segment.end_s,
-                        label: places[segment.index],
-                        score: f64::from(segment.score),
-                    }));
-                    all_proposals.extend(found.proposals.iter().map(|proposal| Proposal {
-                        video: video.id.clone(),
-                        start_s: proposal.start_s,
-                        end_s: proposal.end_s,
-                        score: f64::from(proposal.score),
-                    }));
-                }
-                Err(EngineError::Cancelled) => {
-                    return Err(Interrupted { done, of: there.len(), what: "videos" }.into());
-                }
-                Err(error @ (EngineError::Media(_) | EngineError::NoFrames { .. })) => {
-                    failures.push(Failure { id: video.id.clone(), reason: error.to_string() });
-                    let lost = missing + failures.len();
-                    if lost as f64 > max_failed * of as f64 {
-                        bail!(
-                            "{lost} of {of} videos cannot be read, more than --max-failed allows; {}: {error}",
-                            video.id
-                        );
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        Ok(FoundByModel { detections, proposals: all_proposals, failures, frames, elapsed: start.elapsed() })
+        let (mut detections, mut all_proposals, mut frames) = (vec![], vec![], 0);
+        let Looked { failures, elapsed } = all.look_at_all(|at, media| {
+            let (id, found) = (&part.videos[at].id, self.one(media, &options)?);
+            frames += found.video.frames;
+            detections.extend(found.segments.iter().map(|segment| SegmentDetection {
+                video: id.clone(),
+                start_s: segment.start_s,
+                end_s: segment.end_s,
+                label: places[segment.index],
+                score: f64::from(segment.score),
+            }));
+            all_proposals.extend(found.proposals.iter().map(|proposal| Proposal {
+                video: id.clone(),
+                start_s: proposal.start_s,
+                end_s: proposal.end_s,
+                score: f64::from(proposal.score),
+            }));
+            Ok(())
+        })?;
+        Ok(FoundByModel { detections, proposals: all_proposals, failures, frames, elapsed })
     }
 
     fn one(&mut self, media: &Media, options: &LocalizeOptions) -> Result<Localization, EngineError> {
