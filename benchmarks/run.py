@@ -2,7 +2,7 @@
 """Remakes benchmarks/results/{decode,memory,loading,training,engine,tract,localize,service}.md: decoding, loading and training against other libraries, the engine and the
 service against a bare ONNX Runtime loop, tract, memory and start-up. `make bench` builds what it needs and calls it.
 
-    python3 benchmarks/run.py TARGET_FOLDER [--rounds N] [--only decode|memory|loading|training|engine|tract|localize|service]
+    python3 benchmarks/run.py TARGET_FOLDER [--rounds N] [--only decode|memory|loading|training|engine|tract|localize|detect|service]
 
 Machines are shared and noisy, so every figure that matters is a ratio of two programs that took turns in one run: the
 median over rounds.
@@ -157,6 +157,25 @@ def localize(release, folder, rounds):
     return localize_lengths.report(lengths, beside, table)
 
 
+def detect(release, folder, rounds):
+    run, out = folder / "detector-run", folder / "detector"
+    for command in (["init", "--arch", "vgg16-ssd", "--task", "detect", "--classes", "24", "--seed", "1", "--out", run],
+                    ["export", "--onnx", "--run", run, "--out", out]):
+        subprocess.run([release / "unscene", *command], check=True, stdout=subprocess.DEVNULL)
+    found = call(release / "detect", out, clip_video(folder, 4), "--rounds", rounds)
+    frames = found["frames"]
+    speed = [(found["engine"], f"{frames / found['seconds']:.2f}", f"{frames / found['bare_s']:.2f}", f"{found['ratio']:.3f}",
+              f"{found['limit']:.3f}", f"{found['peak_memory_mib']:.0f}")]
+    decoding = [(f"{100 * one['share']:.0f}", one["boxes"], f"{one['boxes_ms']:.2f}", f"{one['tubes_ms']:.3f}") for one in found["decoding"]]
+    return ("Detection: frames/s of SSD300 on VGG-16 from a 640 x 360 file, against a bare loop over ready frames\n\n"
+            f"Every one of {frames} frames, boxes and tubes; the ratio is the median of {rounds} rounds in which the two took turns. The limit is\n"
+            "the ratio of an engine that loses nothing but the CPU time of decoding the file once.\n\n"
+            + table(["engine", "frames/s", "bare loop, frames/s", "ratio", "limit", "peak MiB"], speed)
+            + f"\n\nFrom the network's outputs to boxes and on to tubes, {found['priors']:,} priors and {found['labels']} classes, on one core: milliseconds\n"
+              "a frame, by the share of priors that see something.\n\n"
+            + table(["% of priors", "boxes", "to boxes, ms", "to tubes, ms"], decoding))
+
+
 def service(release, folder, rounds):
     rows = []
     for arch in ("r3d18-torchvision", "r3d18-hara"):
@@ -169,7 +188,7 @@ def service(release, folder, rounds):
 
 
 PARTS = {"decode": decode, "memory": memory, "loading": loading, "training": training,
-         "engine": engine, "tract": tract, "localize": localize, "service": service}
+         "engine": engine, "tract": tract, "localize": localize, "detect": detect, "service": service}
 
 
 def main():

@@ -22,6 +22,8 @@ pub enum Preset {
     Thumos14,
     /// Localization as R-C3D's release does it on ActivityNet
     Activitynet,
+    /// Detection as ROAD's release does it on UCF101-24
+    Ucf24,
 }
 
 impl Preset {
@@ -34,6 +36,7 @@ impl Preset {
             Preset::ReleaseSecond => include_str!("presets/release-second.toml"),
             Preset::Thumos14 => include_str!("presets/thumos14.toml"),
             Preset::Activitynet => include_str!("presets/activitynet.toml"),
+            Preset::Ucf24 => include_str!("presets/ucf24.toml"),
         }
     }
 }
@@ -116,6 +119,7 @@ fn set(config: &mut Table, setting: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use unscene_train::detect::DetectConfig;
     use unscene_train::pretrain::PretrainConfig;
 
     use super::*;
@@ -173,6 +177,16 @@ mod tests {
             let config: PretrainConfig = parse(table, None).unwrap();
             assert_eq!(config.problem(), None);
             assert_eq!(config.start.unwrap().new_layers.len(), new_layers);
+        }
+    }
+
+    #[test]
+    fn the_settings_of_detectors_are_whole() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/detect_stage.toml");
+        let needed = ["model.classes=24".to_string(), "data.annotations='a'".to_string()];
+        for (preset, file) in [(Some(Preset::Ucf24), None), (None, Some(path.as_path()))] {
+            let config: DetectConfig = parse(read(preset, file, &needed).unwrap(), file).unwrap();
+            assert_eq!(config.problem(), None);
         }
     }
 

@@ -210,6 +210,7 @@ impl Task for Detecting {
             net: 0,
             prefix: spec.name.clone(),
             factor: self.config.bias_lr_factor * factor(&spec.name),
+            decays: false,
         });
         // The first that fits counts.
         biases.chain(layers.iter().cloned()).collect()

@@ -256,6 +256,7 @@ impl Task for Pretraining {
             net: 1 + position,
             prefix: String::new(),
             factor: spec.lr_factor,
+            decays: true,
         });
         old.chain(adversaries).collect()
     }

@@ -30,7 +30,7 @@ impl Default for SgdConfig {
     }
 }
 
-/// A learning rate of its own for some parameters.
+/// A learning rate and a pull towards 0 of their own for some parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rate {
     /// Position of their net among those that are trained.
@@ -39,6 +39,8 @@ pub struct Rate {
     pub prefix: String,
     /// Times the common rate; 0 freezes.
     pub factor: f64,
+    /// Whether `weight_decay` pulls them.
+    pub decays: bool,
 }
 
 /// Moves parameters against their gradients.
@@ -46,7 +48,7 @@ pub struct Rate {
 pub struct Sgd {
     /// May change between steps.
     pub config: SgdConfig,
-    /// Where the learning rate is not `config.lr`; the first that fits counts.
+    /// Where the learning rate is not `config.lr`, or nothing pulls; the first that fits counts.
     pub rates: Vec<Rate>,
     /// By net and name of the parameter.
     momentum: HashMap<(usize, String), Tensor>,
@@ -69,9 +71,9 @@ impl Sgd {
             for (position, (net, gradients)) in nets.iter().zip(gradients.nets).enumerate() {
                 let position = first + position;
                 for ((name, tensor), gradient) in trainable(net).zip(gradients) {
-                    let lr = self.lr(position, name);
-                    if lr != 0.0 && gradient.defined() {
-                        moving.push(((position, name), tensor, gradient, lr));
+                    let rate = self.rate(position, name);
+                    if rate.0 != 0.0 && gradient.defined() {
+                        moving.push(((position, name), tensor, gradient, rate));
                     }
                 }
             }
@@ -79,25 +81,26 @@ impl Sgd {
                 Some(most) => clip_scale(moving.iter().map(|(_, _, gradient, _)| gradient), most)?,
                 None => 1.0,
             };
-            for (name, tensor, mut gradient, lr) in moving {
+            for (name, tensor, mut gradient, rate) in moving {
                 if scale < 1.0 {
                     let _ = gradient.f_mul_scalar_(scale)?;
                 }
-                self.move_one(name, tensor, gradient, lr)?;
+                self.move_one(name, tensor, gradient, rate)?;
             }
             Ok(())
         })
     }
 
-    /// The learning rate of a parameter.
-    fn lr(&self, position: usize, name: &str) -> f64 {
+    /// The learning rate of a parameter and its weight decay.
+    fn rate(&self, position: usize, name: &str) -> (f64, f64) {
+        let SgdConfig { lr, weight_decay, .. } = self.config;
         let rate = self.rates.iter().find(|rate| rate.net == position && name.starts_with(&rate.prefix));
-        self.config.lr * rate.map_or(1.0, |rate| rate.factor)
+        rate.map_or((lr, weight_decay), |rate| (lr * rate.factor, if rate.decays { weight_decay } else { 0.0 }))
     }
 
     /// The learning rate of the parameters of a net that move fastest: that of new layers, where old ones are slower or stay.
     pub fn fastest(&self, position: usize, net: &Net) -> f64 {
-        trainable(net).map(|(name, _)| self.lr(position, name)).fold(0.0, f64::max)
+        trainable(net).map(|(name, _)| self.rate(position, name).0).fold(0.0, f64::max)
     }
 
     /// Each line is one pass over memory: an addition with a factor is `addcmul` with a tensor of one number.
@@ -106,9 +109,9 @@ impl Sgd {
         (position, name): (usize, &str),
         tensor: &Tensor,
         gradient: Tensor,
-        lr: f64,
+        (lr, weight_decay): (f64, f64),
     ) -> Result<(), TrainError> {
-        let SgdConfig { momentum, dampening, weight_decay, .. } = self.config;
+        let SgdConfig { momentum, dampening, .. } = self.config;
         let one = |value: f64| Tensor::f_full([] as [i64; 0], value, (gradient.kind(), gradient.device()));
         let mut step = gradient.shallow_clone();
         if weight_decay != 0.0 {

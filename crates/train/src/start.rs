@@ -126,7 +126,7 @@ impl Started {
             false => (spec.old_lr_factor, 1.0),
         };
         let rates = |names: &[(usize, String)], factor: f64| {
-            let rate = |(net, name): &(usize, String)| Rate { net: *net, prefix: name.clone(), factor };
+            let rate = |(net, name): &(usize, String)| Rate { net: *net, prefix: name.clone(), factor, decays: true };
             names.iter().map(rate).filter(|rate| rate.factor != 1.0).collect::<Vec<_>>()
         };
         [rates(&self.old, old), rates(&self.new, new)].concat()

@@ -165,8 +165,8 @@ fn rates_by_name_freeze_and_hurry() {
     let kept = |name: &str| numbers(model.param(name).unwrap());
     let (conv1, fc) = (kept("conv1.weight"), kept("fc.weight"));
     let mut sgd = Sgd::new(SgdConfig { lr: 0.1, ..SgdConfig::default() });
-    sgd.rates =
-        vec![Rate { net: 0, prefix: "conv1".into(), factor: 0.0 }, Rate { net: 1, prefix: String::new(), factor: 0.0 }];
+    let frozen = |net, prefix: &str| Rate { net, prefix: prefix.into(), factor: 0.0, decays: true };
+    sgd.rates = vec![frozen(0, "conv1"), frozen(1, "")];
     let scene = numbers(adversaries[0].net.param("fc4.weight").unwrap());
     ordinary_step(&model, &adversaries, &mut sgd, &[batch()]).unwrap();
     assert_eq!(kept("conv1.weight"), conv1);
@@ -183,6 +183,22 @@ fn rates_by_name_freeze_and_hurry() {
     sgd.rates.clear();
     ordinary_step(&model, &adversaries, &mut sgd, &[batch()]).unwrap();
     assert_ne!(kept("conv1.weight"), conv1);
+}
+
+#[test]
+fn what_does_not_decay_moves_by_its_gradient_alone() {
+    let config = SgdConfig { lr: 0.1, momentum: 0.0, weight_decay: 0.5, ..SgdConfig::default() };
+    let after = |rates: Vec<Rate>, weight_decay: f64| {
+        let (model, adversaries) = nets();
+        let mut sgd = Sgd::new(SgdConfig { weight_decay, ..config });
+        sgd.rates = rates;
+        ordinary_step(&model, &adversaries, &mut sgd, &[batch()]).unwrap();
+        ["fc.weight", "fc.bias"].map(|name| numbers(model.param(name).unwrap()))
+    };
+    let bias = Rate { net: 0, prefix: "fc.bias".into(), factor: 1.0, decays: false };
+    let [free, decayed, biases_free] = [after(vec![], 0.0), after(vec![], 0.5), after(vec![bias], 0.5)];
+    assert_ne!(free[1], decayed[1]);
+    assert_eq!([&biases_free[0], &biases_free[1]], [&decayed[0], &free[1]]);
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub fn find_boxes(
         offsets.len() == 4 * priors.len() && scores.len() == classes * priors.len(),
         "offsets and scores of each prior"
     );
-    let mut by_class: Vec<Vec<(f32, usize)>> = vec![vec![]; classes];
+    let mut by_class = vec![Best::new(rule.before_nms); classes];
     let mut row = vec![0.0; classes];
     for (at, logits) in scores.chunks_exact(classes.max(1)).enumerate() {
         // Most priors see nothing: a class cannot reach the score if it stays that far behind the background.
@@ -68,20 +68,13 @@ pub fn find_boxes(
         row.copy_from_slice(logits);
         crate::softmax(&mut row);
         for (class, &score) in row.iter().enumerate().skip(1).filter(|(_, score)| **score >= rule.min_score) {
-            by_class[class].push((score, at));
+            by_class[class].push(score, at);
         }
     }
     let mut found: Vec<LabelledBox> = vec![];
-    for (class, mut candidates) in by_class.into_iter().enumerate() {
-        // Of equal scores the prior that comes first.
-        let order = |a: &(f32, usize), b: &(f32, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        if candidates.len() > rule.before_nms {
-            candidates.select_nth_unstable_by(rule.before_nms, order);
-            candidates.truncate(rule.before_nms);
-        }
-        candidates.sort_unstable_by(order);
+    for (class, best) in by_class.into_iter().enumerate() {
         let first = found.len();
-        for (score, at) in candidates {
+        for (score, at) in best.in_order() {
             let offset = [offsets[4 * at], offsets[4 * at + 1], offsets[4 * at + 2], offsets[4 * at + 3]];
             let [x1, y1, x2, y2] = decode_box(priors[at], offset).map(|side| side.clamp(0.0, 1.0));
             let corners = [x1 * width, y1 * height, x2 * width, y2 * height];
@@ -94,6 +87,49 @@ pub fn find_boxes(
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(rule.most);
     found
+}
+
+/// The best priors of a class, by score; of equal ones those that come first.
+#[derive(Clone)]
+struct Best {
+    most: usize,
+    candidates: Vec<(f32, usize)>,
+    /// Scores up to this are not among the best. Sorting out now and then keeps most of the others out at once.
+    cut: f32,
+}
+
+impl Best {
+    fn new(most: usize) -> Self {
+        Best { most, candidates: vec![], cut: f32::NEG_INFINITY }
+    }
+
+    /// Takes the next prior.
+    fn push(&mut self, score: f32, at: usize) {
+        if score > self.cut {
+            self.candidates.push((score, at));
+            if self.candidates.len() >= self.most.saturating_mul(2) {
+                self.sort_out();
+            }
+        }
+    }
+
+    fn sort_out(&mut self) {
+        if self.candidates.len() > self.most && self.most > 0 {
+            let (_, last, _) = self.candidates.select_nth_unstable_by(self.most - 1, Self::order);
+            self.cut = last.0;
+        }
+        self.candidates.truncate(self.most);
+    }
+
+    fn in_order(mut self) -> Vec<(f32, usize)> {
+        self.sort_out();
+        self.candidates.sort_unstable_by(Self::order);
+        self.candidates
+    }
+
+    fn order(a: &(f32, usize), b: &(f32, usize)) -> std::cmp::Ordering {
+        b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+    }
 }
 
 #[cfg(test)]

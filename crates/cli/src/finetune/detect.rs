@@ -21,7 +21,7 @@ Trains SSD on VGG-16: the run's VGG-16, pretrained on single frames, gives maps 
 [model] has width and size, the side of the square that frames are stretched to: 300 for SSD300, less for laptops.
 
 Examples:
-  unscene finetune detect --from runs/debiased-frames --set data.format=ucf24 --set data.annotations=ucf24 --set data.videos=UCF101 --out runs/ucf24
+  unscene finetune detect --from runs/debiased-frames --preset ucf24 --set data.annotations=ucf24 --set data.videos=UCF101 --out runs/ucf24
   unscene stage --crowded --preset demo --bias 0.1 --out crowded
   unscene finetune detect --config examples/detect_stage.toml --out runs/detect")]
 pub struct DetectArgs {

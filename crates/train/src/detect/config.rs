@@ -37,7 +37,7 @@ pub struct DetectConfig {
     /// Overlap (IoU) from which on a prior is to find an actor.
     #[serde(default = "match_iou")]
     pub match_iou: f32,
-    /// The learning rate of biases, times that of weights, as in Caffe's SSD and ROAD.
+    /// The learning rate of biases, times that of weights, as in Caffe's SSD and ROAD. Weight decay leaves biases alone.
     #[serde(default = "bias_lr_factor")]
     pub bias_lr_factor: f64,
     /// Share of a part's frames that may fail to be read before training stops.
