@@ -159,8 +159,13 @@ fn every_block_in_half_precision() {
 /// Of single frames.
 #[test]
 fn vgg16_names_actions_too() {
-    for (size, precision) in [(300, Precision::Fp32), (75, Precision::Fp32), (64, Precision::Fp16)] {
-        assert_parity("vgg16-ssd", small("vgg16-ssd", 1, size).graph().unwrap(), precision);
+    for (arch, size, precision) in [
+        ("vgg16-ssd", 300, Precision::Fp32),
+        ("vgg16-ssd", 75, Precision::Fp32),
+        ("vgg16-ssd", 64, Precision::Fp16),
+        ("vgg16bn-ssd", 75, Precision::Fp32),
+    ] {
+        assert_parity(arch, small(arch, 1, size).graph().unwrap(), precision);
     }
 }
 
@@ -278,10 +283,15 @@ fn a_localizers_bundle_says_what_comes_between_its_graphs() {
 #[test]
 fn detectors() {
     tch::manual_seed(3);
-    for (size, precision) in [(300, Precision::Fp32), (96, Precision::Fp32), (96, Precision::Fp16)] {
+    for (size, batch_norm, precision) in [
+        (300, false, Precision::Fp32),
+        (96, false, Precision::Fp32),
+        (96, true, Precision::Fp32),
+        (96, false, Precision::Fp16),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let (run, out) = (dir.path().join("run"), dir.path().join("bundle"));
-        let model = SsdConfig { width: 0.125, size, ..SsdConfig::new(CLASSES) };
+        let model = SsdConfig { width: 0.125, size, batch_norm, ..SsdConfig::new(CLASSES) };
         let net = Net::init(model.graph().unwrap(), 5);
         scramble(&net);
         let labels = (0..CLASSES).map(|index| format!("class {index}")).collect();

@@ -19,7 +19,7 @@ use unscene_models::vgg_ssd::SsdConfig;
 #[derive(Args)]
 pub struct ModelArgs {
     /// Architecture: r3d10, r3d18 or r3d34, with -hara (shortcut A, as the paper's release), -hara-b or -torchvision; or
-    /// vgg16-ssd, for single frames
+    /// vgg16-ssd or vgg16bn-ssd (with BatchNorm), for single frames
     #[arg(long)]
     arch: Arch,
     /// Multiplies the number of channels; 0.25 trains on a laptop
@@ -58,14 +58,14 @@ impl ModelArgs {
     #[cfg(feature = "train")]
     pub fn detector(&self, classes: usize) -> Result<SsdConfig> {
         let Self { arch, width, frames, size } = *self;
-        if arch != Arch::Vgg16Ssd {
-            bail!("--arch {arch} looks at clips; a detector needs vgg16-ssd");
-        }
+        let Arch::Vgg16Ssd { batch_norm } = arch else {
+            bail!("--arch {arch} looks at clips; a detector needs vgg16-ssd or vgg16bn-ssd")
+        };
         if let Some(frames) = frames.filter(|frames| *frames != 1) {
             bail!("--frames {frames}: a detector looks at single frames; leave it out");
         }
         let defaults = SsdConfig::new(classes);
-        Ok(SsdConfig { width, size: size.unwrap_or(defaults.size), ..defaults })
+        Ok(SsdConfig { width, size: size.unwrap_or(defaults.size), batch_norm, ..defaults })
     }
 }
 

@@ -30,14 +30,17 @@ fn one() -> f64 {
     1.0
 }
 
-/// A backbone; written as [`R3dArch`], or `vgg16-ssd`.
+/// A backbone; written as [`R3dArch`], `vgg16-ssd` or `vgg16bn-ssd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Arch {
     /// 3D-ResNet, for localization.
     R3d(R3dArch),
     /// VGG-16 in the form of SSD, for detection.
-    Vgg16Ssd,
+    Vgg16Ssd {
+        /// Whether each convolution up to conv5_3 is followed by BatchNorm, which learns from little data and from random weights.
+        batch_norm: bool,
+    },
 }
 
 impl Arch {
@@ -45,7 +48,7 @@ impl Arch {
     pub fn frames_and_size(self) -> (usize, usize) {
         match self {
             Arch::R3d(_) => (16, 112),
-            Arch::Vgg16Ssd => (1, vgg_ssd::SIZE),
+            Arch::Vgg16Ssd { .. } => (1, vgg_ssd::SIZE),
         }
     }
 }
@@ -80,8 +83,8 @@ impl ClassifierConfig {
         let clip = g.input("clip", &[3, self.frames, self.size, self.size])?;
         let maps = match self.arch {
             Arch::R3d(arch) => r3d(&mut g, arch, self.width, clip)?,
-            Arch::Vgg16Ssd => {
-                let [_, fc7] = vgg16(&mut g, self.width, clip)?;
+            Arch::Vgg16Ssd { batch_norm } => {
+                let [_, fc7] = vgg16(&mut g, self.width, batch_norm, clip)?;
                 let &[channels, height, width] = g.shape(fc7) else {
                     unreachable!("maps of pictures have three sides")
                 };
@@ -107,7 +110,8 @@ impl FromStr for Arch {
 
     fn from_str(text: &str) -> Result<Self, ModelError> {
         match text {
-            "vgg16-ssd" => Ok(Arch::Vgg16Ssd),
+            "vgg16-ssd" => Ok(Arch::Vgg16Ssd { batch_norm: false }),
+            "vgg16bn-ssd" => Ok(Arch::Vgg16Ssd { batch_norm: true }),
             text => text.parse().map(Arch::R3d),
         }
     }
@@ -117,7 +121,8 @@ impl fmt::Display for Arch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Arch::R3d(arch) => arch.fmt(f),
-            Arch::Vgg16Ssd => f.write_str("vgg16-ssd"),
+            Arch::Vgg16Ssd { batch_norm: false } => f.write_str("vgg16-ssd"),
+            Arch::Vgg16Ssd { batch_norm: true } => f.write_str("vgg16bn-ssd"),
         }
     }
 }
@@ -178,7 +183,7 @@ mod tests {
 
     #[test]
     fn backbones_are_parsed_and_printed() {
-        for name in ["r3d18-hara", "r3d34-torchvision", "vgg16-ssd"] {
+        for name in ["r3d18-hara", "r3d34-torchvision", "vgg16-ssd", "vgg16bn-ssd"] {
             let arch: Arch = name.parse().unwrap();
             assert_eq!(serde_json::to_value(arch).unwrap(), name);
             assert_eq!(serde_json::from_value::<Arch>(name.into()).unwrap(), arch);

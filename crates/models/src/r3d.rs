@@ -39,8 +39,8 @@ pub enum Shortcut {
 pub enum ModelError {
     /// No such architecture.
     #[error(
-        "unknown architecture '{0}'; known: r3d10, r3d18, r3d34, each with -hara (shortcut A), -hara-b or -torchvision, and \
-         vgg16-ssd"
+        "unknown architecture '{0}'; known: r3d10, r3d18, r3d34, each with -hara (shortcut A), -hara-b or -torchvision, \
+         vgg16-ssd and vgg16bn-ssd"
     )]
     UnknownArch(String),
     /// The width multiplier leaves no channels, or is absurd.

@@ -56,7 +56,7 @@ impl RunModel {
         match self {
             RunModel::Classify(config) => config.arch,
             RunModel::Localize(config) => Arch::R3d(config.arch),
-            RunModel::Detect(_) => Arch::Vgg16Ssd,
+            RunModel::Detect(SsdConfig { batch_norm, .. }) => Arch::Vgg16Ssd { batch_norm: *batch_norm },
         }
     }
 
@@ -236,7 +236,7 @@ impl RunConfig {
     /// - `hara-b`: RGB in 0..1, mean and deviation of Kinetics, the defaults of kenshohara/3D-ResNets-PyTorch.
     /// - `torchvision`: short side 128 for a crop of 112, 15 frames per second, RGB in 0..1 with its own mean and
     ///   deviation (`R3D_18_Weights.KINETICS400_V1`; its 128 x 171 is the short side of 128 for videos of 4:3).
-    /// - `vgg16-ssd`: RGB in 0..1 with the mean and deviation of ImageNet, as torchvision's `vgg16`. Weights of other origin have
+    /// - `vgg16-ssd`, `vgg16bn-ssd`: RGB in 0..1 with the mean and deviation of ImageNet, as torchvision's `vgg16`. Weights of other origin have
     ///   other colours, which `unscene import` knows.
     pub fn new(model: impl Into<RunModel>, labels: Vec<String>, provenance: Map<String, Value>) -> Self {
         let model = model.into();
@@ -249,7 +249,7 @@ impl RunConfig {
                     (size * 8 / 7, [0.43216, 0.394666, 0.37645], [0.22803, 0.22145, 0.216989], 1.0, Some(15.0))
                 }
             },
-            Arch::Vgg16Ssd => (size, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 1.0, None),
+            Arch::Vgg16Ssd { .. } => (size, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 1.0, None),
         };
         // A localizer has a rate: that of R-C3D, where the family has none.
         let fps = match model {
@@ -260,7 +260,7 @@ impl RunConfig {
         let input = ClipInput { frames, height: size, width: size, short_side, mean, std, channels, range };
         // Single frames follow each other as far apart as clips of the paper, and not all are looked at.
         let stride_frames = match model {
-            RunModel::Classify(ClassifierConfig { arch: Arch::Vgg16Ssd, .. }) => 16,
+            RunModel::Classify(ClassifierConfig { arch: Arch::Vgg16Ssd { .. }, .. }) => 16,
             _ => frames,
         };
         Self { model, labels, input, stride_frames, fps, provenance }

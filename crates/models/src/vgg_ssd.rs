@@ -21,6 +21,9 @@ pub struct SsdConfig {
     /// Height and width of a frame in pixels; 300 in SSD300. Smaller frames have fewer maps ([`SsdConfig::maps`]).
     #[serde(default = "size")]
     pub size: usize,
+    /// Whether each convolution of VGG-16 up to conv5_3 is followed by BatchNorm.
+    #[serde(default)]
+    pub batch_norm: bool,
     /// Number of classes, without the background.
     pub classes: usize,
 }
@@ -69,7 +72,7 @@ pub struct DetectInfo {
 impl SsdConfig {
     /// SSD300.
     pub fn new(classes: usize) -> Self {
-        Self { width: one(), size: size(), classes }
+        Self { width: one(), size: size(), batch_norm: false, classes }
     }
 
     /// The maps, the finest first, as priors follow each other in the outputs: map by map, row by row, cell by cell. SSD300 has
@@ -113,7 +116,7 @@ impl SsdConfig {
 
     fn record_maps(&self, g: &mut GraphBuilder) -> Result<Vec<Node>, GraphError> {
         let clip = g.input(names::CLIP, &[3, 1, self.size, self.size])?;
-        let [conv4_3, fc7] = vgg16(g, self.width, clip)?;
+        let [conv4_3, fc7] = vgg16(g, self.width, self.batch_norm, clip)?;
         let mut maps = vec![g.l2_norm("L2Norm", conv4_3, SCALE)?, fc7];
         g.scoped("extras", |g| {
             let mut x = fc7;
@@ -150,8 +153,8 @@ impl SsdConfig {
 /// VGG-16 up to fc7: a clip of one frame `N x 3 x 1 x size x size` to conv4_3, `N x 512 x 38 x 38` of a frame of 300 x 300, and
 /// fc7, `N x 1024 x 19 x 19`. fc6 and fc7 are convolutions, their weights reduced to 1024 filters; fc6 looks at 3 x 3 positions
 /// 6 apart, and pool5 keeps the resolution (Chen et al. 2015; Liu et al. 2016, section 3.1). Layers are numbered as in torchvision's
-/// `features` and ssd.pytorch's `vgg`.
-pub fn vgg16(g: &mut GraphBuilder, width: f64, clip: Node) -> Result<[Node; 2], GraphError> {
+/// `features` and ssd.pytorch's `vgg`, where BatchNorm counts as one.
+pub fn vgg16(g: &mut GraphBuilder, width: f64, batch_norm: bool, clip: Node) -> Result<[Node; 2], GraphError> {
     let &[channels, 1, height, size] = g.shape(clip) else {
         let problem = format!("VGG-16 takes clips of one frame, found {}", unscene_graph::format_shape(g.shape(clip)));
         return Err(GraphError::Shape { node: "vgg".into(), problem });
@@ -165,6 +168,10 @@ pub fn vgg16(g: &mut GraphBuilder, width: f64, clip: Node) -> Result<[Node; 2], 
         {
             for _ in 0..convolutions {
                 x = g.conv(&layer.to_string(), x, backbone(g, x, scaled(channels, width), 3, 1))?;
+                if batch_norm {
+                    layer += 1;
+                    x = g.batch_norm(&layer.to_string(), x)?;
+                }
                 x = g.relu(&(layer + 1).to_string(), x)?;
                 layer += 2;
             }
@@ -206,8 +213,8 @@ fn conv_relu(g: &mut GraphBuilder, name: &str, x: Node, options: ConvOptions<2>)
     g.relu(&format!("{name}.relu"), x)
 }
 
-/// A layer of VGG-16, which keeps the resolution. It starts normal with std sqrt(2 / fan_in): no BatchNorm corrects the scale of
-/// activations, so that they keep theirs from layer to layer (He et al. 2015, section 2.2).
+/// A layer of VGG-16, which keeps the resolution. It starts normal with std sqrt(2 / fan_in): where no BatchNorm corrects the scale of
+/// activations, they keep theirs from layer to layer (He et al. 2015, section 2.2).
 fn backbone(g: &GraphBuilder, x: Node, out_channels: usize, kernel: usize, dilation: usize) -> ConvOptions<2> {
     let fan_in = (g.shape(x)[0] * kernel * kernel) as f64;
     let padding = dilation * (kernel / 2);
@@ -289,6 +296,20 @@ mod tests {
     }
 
     #[test]
+    fn batch_norm_counts_as_a_layer_as_in_torchvisions_vgg16_bn() {
+        let graph = SsdConfig { batch_norm: true, ..SsdConfig::new(24) }.graph().unwrap();
+        let shape = |name: &str| &graph.params.iter().find(|param| param.name == name).unwrap().shape[..];
+        assert_eq!(shape("vgg.0.weight"), [64, 3, 3, 3]);
+        assert_eq!(shape("vgg.1.running_var"), [64]);
+        assert_eq!(shape("vgg.40.weight"), [512, 512, 3, 3]);
+        assert_eq!(shape("vgg.41.bias"), [512]);
+        assert_eq!(shape("vgg.44.weight"), [1024, 512, 3, 3]);
+        assert_eq!(shape("vgg.46.weight"), [1024, 1024, 1, 1]);
+        // A weight and a bias for each of the 4,224 channels of thirteen convolutions.
+        assert_eq!(graph.trainable_params(), SsdConfig::new(24).graph().unwrap().trainable_params() + 2 * 4224);
+    }
+
+    #[test]
     fn smaller_frames_have_the_maps_that_are_left() {
         assert_eq!(cells(300), [38, 19, 10, 5, 3, 1]);
         assert_eq!(cells(160), [20, 10, 5, 3, 1]);
@@ -327,7 +348,7 @@ mod tests {
         }
         let mut g = GraphBuilder::new();
         let clip = g.input("clip", &[3, 16, 64, 64]).unwrap();
-        let message = vgg16(&mut g, 1.0, clip).unwrap_err().to_string();
+        let message = vgg16(&mut g, 1.0, false, clip).unwrap_err().to_string();
         assert_eq!(message, "node 'vgg': VGG-16 takes clips of one frame, found N x 3 x 16 x 64 x 64");
     }
 

@@ -38,8 +38,8 @@ pub fn import_run(
         ("weights_sha256", json!(weights.report.sha256)),
     ]);
     let mut config = RunConfig::new(model, labels, provenance);
-    if config.model.arch() == Arch::Vgg16Ssd {
-        vgg::adapt(&graph, &mut weights, &mut config)?;
+    if let Arch::Vgg16Ssd { batch_norm } = config.model.arch() {
+        vgg::adapt(&graph, batch_norm, &mut weights, &mut config)?;
     }
     let net = Net::from_weights(graph, &weights)?;
     write_run(out, &config, &net)?;

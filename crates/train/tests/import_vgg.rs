@@ -106,6 +106,36 @@ fn torchvisions_vgg16_becomes_the_backbone() {
     }
 }
 
+/// `vgg16_bn`: BatchNorm behind each convolution, which counts as a layer.
+#[test]
+fn torchvisions_vgg16_bn_becomes_the_backbone_with_batch_norm() {
+    let mut model = classifier();
+    model.arch = "vgg16bn-ssd".parse().unwrap();
+    let layers = model.graph().unwrap().params.into_iter();
+    let is_feature = |name: &str| {
+        let number =
+            name.strip_prefix("vgg.").and_then(|rest| rest.split_once('.')).map(|(layer, _)| layer.parse::<usize>());
+        number.is_some_and(|layer| layer.is_ok_and(|layer| layer < 44))
+    };
+    let features = layers.filter(|spec| is_feature(&spec.name));
+    let mut tensors: Tensors =
+        features.map(|spec| tensor(&spec.name.replacen("vgg.", "features.", 1), &spec.shape)).collect();
+    assert_eq!(tensors.len(), 13 * 6);
+    tensors.extend(torchvision().into_iter().filter(|(name, ..)| name.starts_with("classifier.")));
+    let (report, _, net) = import(model, &tensors).unwrap();
+    assert_eq!((report.new, report.heads.len()), (vec!["fc.weight".to_string(), "fc.bias".to_string()], 2));
+    assert!(
+        report.reduced.iter().any(|line| line == "vgg.44.weight: 32 x 16 x 3 x 3 of 128 x 784"),
+        "{:?}",
+        report.reduced
+    );
+    assert_eq!(net.values("vgg.41.running_var").unwrap(), of(&tensors, "features.41.running_var"));
+    assert_eq!(net.values("vgg.46.bias").unwrap()[1], of(&tensors, "classifier.3.bias")[4]);
+    // It does not fit a network without BatchNorm, and that is said.
+    let message = import(classifier(), &tensors).unwrap_err();
+    assert!(message.contains("vgg.1.weight"), "{message}");
+}
+
 #[test]
 fn a_backbone_also_begins_a_detector() {
     let (report, config, net) = import(detector(), &torchvision()).unwrap();

@@ -18,14 +18,14 @@ use crate::training::{TrainingArgs, train_run};
 #[derive(Args)]
 #[command(after_help = "\
 Trains SSD on VGG-16: the run's VGG-16, pretrained on single frames, gives maps of a frame; new layers behind it say for each of many prior boxes what is in it and how far to move it. The run's classifier and adversaries are dropped; its width and colours are kept. Without --from it begins with random weights.
-[model] has width and size, the side of the square that frames are stretched to: 300 for SSD300, less for laptops.
+[model] has width, batch_norm (as the run, or false) and size, the side of the square that frames are stretched to: 300 for SSD300, less for laptops.
 
 Examples:
   unscene finetune detect --from runs/debiased-frames --preset ucf24 --set data.annotations=ucf24 --set data.videos=UCF101 --out runs/ucf24
   unscene stage --crowded --preset demo --bias 0.1 --out crowded
   unscene finetune detect --config examples/detect_stage.toml --out runs/detect")]
 pub struct DetectArgs {
-    /// Run to begin with, from `unscene pretrain` or `import` with the arch vgg16-ssd [default: random weights]
+    /// Run to begin with, from `unscene pretrain` or `import` with the arch vgg16-ssd or vgg16bn-ssd [default: random weights]
     #[arg(long, value_name = "RUN")]
     from: Option<PathBuf>,
     #[command(flatten)]
@@ -44,15 +44,16 @@ pub fn run(args: DetectArgs) -> Result<()> {
     if let Some(from) = &args.from {
         let run = RunFolder::new(from).read_config()?;
         let classifier = run.model.classifier().with_context(|| from.display().to_string())?;
-        if classifier.arch != Arch::Vgg16Ssd {
+        let Arch::Vgg16Ssd { batch_norm } = classifier.arch else {
             bail!(
-                "{}: found the arch {}, expected vgg16-ssd: a detector begins with a VGG-16",
+                "{}: found the arch {}, expected vgg16-ssd or vgg16bn-ssd: a detector begins with a VGG-16",
                 from.display(),
                 classifier.arch
-            );
-        }
-        let own = Table::from_iter([("width".to_string(), Value::Float(classifier.width))]);
-        let asked = asked.as_ref().map(|asked| asked.iter().filter(|(name, _)| *name == "width"));
+            )
+        };
+        let own = [("width", Value::Float(classifier.width)), ("batch_norm", Value::Boolean(batch_norm))];
+        let own = Table::from_iter(own.map(|(name, value)| (name.to_string(), value)));
+        let asked = asked.as_ref().map(|asked| asked.iter().filter(|(name, _)| own.contains_key(*name)));
         let asked: Option<Table> =
             asked.map(|asked| asked.map(|(name, value)| (name.clone(), value.clone())).collect());
         check_model(asked.as_ref(), &own).with_context(|| from.display().to_string())?;

@@ -8,11 +8,11 @@ use crate::run::values;
 use crate::weights::{HostTensor, Weights};
 use crate::{Net, TrainError};
 
-/// Layers of torchvision's classifier, their names here, and of how many values of each dimension one is kept: of fc6, seen as
+/// Layers of torchvision's classifier, their names here (without BatchNorm, and with it), and of how many values of each dimension one is kept: of fc6, seen as
 /// filters of 7 x 7, every fourth filter and every third position; of fc7 every fourth filter and, to fit, every fourth channel.
 /// Liu et al. 2016, section 3.1, subsample the parameters so; the steps are those of their `VGG_ILSVRC_16_layers_fc_reduced`.
-const REDUCED: [(&str, &str, [usize; 4], usize); 2] =
-    [("classifier.0", "vgg.31", [4, 1, 3, 3], 7), ("classifier.3", "vgg.33", [4, 4, 1, 1], 1)];
+const REDUCED: [(&str, [&str; 2], [usize; 4], usize); 2] =
+    [("classifier.0", ["vgg.31", "vgg.44"], [4, 1, 3, 3], 7), ("classifier.3", ["vgg.33", "vgg.46"], [4, 4, 1, 1], 1)];
 
 /// The last layer of torchvision's classifier, for ImageNet.
 const IMAGENET: &str = "classifier.6.";
@@ -25,11 +25,16 @@ const SSD_MEAN: [f32; 3] = [123.0, 117.0, 104.0];
 ///
 /// # Errors
 /// When libtorch fails.
-pub(super) fn adapt(graph: &Graph, weights: &mut Weights, config: &mut RunConfig) -> Result<(), TrainError> {
+pub(super) fn adapt(
+    graph: &Graph,
+    batch_norm: bool,
+    weights: &mut Weights,
+    config: &mut RunConfig,
+) -> Result<(), TrainError> {
     let is_torchvision = weights.tensors.keys().any(|name| name.starts_with("features."));
     let is_reduced = weights.tensors.keys().all(|name| name.starts_with(|first: char| first.is_ascii_digit()));
     if is_torchvision {
-        from_torchvision(weights);
+        from_torchvision(weights, batch_norm);
     } else if is_reduced {
         let tensors = std::mem::take(&mut weights.tensors);
         weights.tensors = tensors.into_iter().map(|(name, tensor)| (format!("vgg.{name}"), tensor)).collect();
@@ -43,7 +48,7 @@ pub(super) fn adapt(graph: &Graph, weights: &mut Weights, config: &mut RunConfig
     Ok(())
 }
 
-fn from_torchvision(weights: &mut Weights) {
+fn from_torchvision(weights: &mut Weights, batch_norm: bool) {
     for (name, tensor) in std::mem::take(&mut weights.tensors) {
         if name.starts_with(IMAGENET) {
             weights.report.heads.push(name);
@@ -51,7 +56,7 @@ fn from_torchvision(weights: &mut Weights) {
         }
         let reduced = REDUCED.iter().find_map(|(from, to, step, side)| {
             let leaf = name.strip_prefix(from)?;
-            Some((format!("{to}{leaf}"), reduce(&tensor, *step, *side)?))
+            Some((format!("{}{leaf}", to[usize::from(batch_norm)]), reduce(&tensor, *step, *side)?))
         });
         let (name, tensor) = match (reduced, name.strip_prefix("features.")) {
             (Some((name, reduced)), _) => {
