@@ -3,6 +3,7 @@
 mod classify;
 mod detect;
 mod localize;
+mod overlay;
 mod timeline;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,17 @@ use unscene_models::manifest::Task;
 use crate::failure::{Interrupted, report};
 use crate::interrupt;
 
+/// Colours of lanes and tubes, told apart by most people (Okabe and Ito 2008).
+const COLOURS: [[u8; 3]; 7] = [
+    [0x00, 0x72, 0xb2],
+    [0xd5, 0x5e, 0x00],
+    [0x00, 0x9e, 0x73],
+    [0xcc, 0x79, 0xa7],
+    [0xe6, 0x9f, 0x00],
+    [0x56, 0xb4, 0xe9],
+    [0x7a, 0x6a, 0x00],
+];
+
 /// A video that takes less time than this gets no progress bar.
 const BAR_AFTER: Duration = Duration::from_millis(700);
 
@@ -31,7 +43,7 @@ Examples:
   unscene predict --bundle bundles/first video.mp4
   unscene predict --bundle bundles/first --json *.mp4 | jq -r '[.file, .predictions[0].label] | @tsv'
   unscene predict --bundle bundles/localizer --timeline out.svg video.mp4
-  unscene predict --bundle bundles/detector --every 2 video.mp4")]
+  unscene predict --bundle bundles/detector --overlay out.mp4 video.mp4")]
 pub struct PredictArgs {
     /// Bundle written by `unscene export`: of a classifier; of a localizer, which finds actions in long videos; or of a detector,
     /// which finds who does what in each frame
@@ -94,6 +106,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
             each(&args.videos, |path| localize::predict(&localizer, path, &args))
         }
         Task::Detect => {
+            args.detect.check(&args.videos)?;
             let detector = Detector::load(&bundle, &engine)?;
             each(&args.videos, |path| detect::predict(&detector, path, &args))
         }

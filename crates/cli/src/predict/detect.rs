@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use unscene_engine::{DetectOptions, Detection, Detector};
 use unscene_media::Source;
 
-use super::{Bar, PredictArgs, warn_of_damage, with_file};
-use crate::interrupt;
+use super::{Bar, PredictArgs, overlay, warn_of_damage, with_file};
 use crate::tables::table;
+use crate::{files, interrupt};
 
 /// What is only asked of detectors.
 #[derive(Args)]
@@ -21,12 +21,28 @@ pub struct DetectArgs {
     /// Look at every K-th frame; tubes have boxes in the frames between as well [default: 1]
     #[arg(long, value_name = "K")]
     every: Option<NonZero<usize>>,
+    /// Also draw what was found over the video, to this MP4 file, without its sound; for one video. Tubes have a colour and a
+    /// number each, boxes of no tube are grey
+    #[arg(long, value_name = "FILE")]
+    overlay: Option<PathBuf>,
 }
 
 impl DetectArgs {
     /// An option that was given, if any.
     pub fn given(&self) -> Option<&'static str> {
-        self.every.map(|_| "--every")
+        let given = [("--every", self.every.is_some()), ("--overlay", self.overlay.is_some())];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    /// Refuses what would fail only after the work.
+    pub fn check(&self, videos: &[PathBuf]) -> Result<()> {
+        let Some(path) = &self.overlay else { return Ok(()) };
+        let [video] = videos else { bail!("--overlay draws over one video, and {} are given; give one", videos.len()) };
+        files::can_be_written("--overlay", path, Some("mp4"))?;
+        if path.canonicalize().is_ok_and(|path| video.canonicalize().is_ok_and(|video| video == path)) {
+            bail!("--overlay: {} is the video itself; name another file", path.display());
+        }
+        Ok(())
     }
 }
 
@@ -47,7 +63,8 @@ pub fn predict(detector: &Detector, path: &Path, args: &PredictArgs) -> Result<(
     drop(bar);
     found.tubes.iter_mut().for_each(|tubes| tubes.retain(|tube| tube.score >= threshold));
     warn_of_damage(path, &found.summary.video);
-    print(path, &found, args.json)
+    print(path, &found, args.json)?;
+    args.detect.overlay.as_ref().map_or(Ok(()), |file| overlay::draw(&source, &found, file, &interrupt::control))
 }
 
 fn print(path: &Path, found: &Detection, json: bool) -> Result<()> {
@@ -72,7 +89,8 @@ fn print(path: &Path, found: &Detection, json: bool) -> Result<()> {
     if !tubes.is_empty() {
         let mut rows = table(&["action", "tube", "score %", "from s", "to s"]);
         for tube in tubes.iter().take(SHOWN) {
-            let numbers = [f64::from(tube.score) * 100.0, tube.start_s, tube.end_s].map(|number| format!("{number:.1}"));
+            let numbers =
+                [f64::from(tube.score) * 100.0, tube.start_s, tube.end_s].map(|number| format!("{number:.1}"));
             rows.add_row([tube.label.clone(), tube.id.to_string()].into_iter().chain(numbers));
         }
         writeln!(out, "{rows}")?;
