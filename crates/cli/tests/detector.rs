@@ -142,3 +142,63 @@ fn a_backbone_of_single_frames_classifies() {
     let table = done(["graph", "--arch", "vgg16-ssd", "--classes", "21"]);
     assert!(table.contains("Conv 3x3 @6x6") && table.contains("N x 1024 x 19 x 19"), "{table}");
 }
+
+#[test]
+fn a_detector_is_trained_exported_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (crowded, pretrained, out, bundle) = (path("crowded"), path("pretrained"), path("out"), path("bundle"));
+    let videos = ["--train", "2", "--val", "1", "--test", "1"];
+    done(["stage", "--crowded", "--preset", "tiny", "--out", &crowded].into_iter().chain(videos));
+    let form = ["--width", "0.05", "--size", "64", "--classes", "3"];
+    done(["init", "--arch", "vgg16-ssd", "--out", &pretrained].into_iter().chain(form));
+    let clips = path("clips");
+    common::init(folder.path().join("clips").as_path());
+
+    let data = [format!("data.annotations={crowded}/actors.json"), format!("data.videos={crowded}")];
+    let settings = ["data.format=actors", &data[0], &data[1], "model.size=64", "batch=8", "fit.epochs=1"];
+    let finetune = |more: &[&str], out: &str| -> Vec<String> {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let command = ["finetune", "detect"].into_iter().chain(settings).chain(more.iter().copied());
+        command.chain(["--out", out]).map(String::from).collect()
+    };
+    let ended = run(finetune(&["--from", &pretrained], &out));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for part in ["took over", "begin anew", "left 2 (net.model.fc", "unscene export"] {
+        assert!(ended.out.contains(part), "{part}: {ended:?}");
+    }
+    assert!(ended.err.contains("class loss"), "{ended:?}");
+    for (args, part) in [
+        (vec!["--from", pretrained.as_str(), "--set", "train_part=night"], "there is no part \"night\""),
+        (vec!["--from", pretrained.as_str(), "--set", "model.classes=3"], "the dataset has 10 labels"),
+        (vec!["--from", pretrained.as_str(), "--set", "model.width=0.25"], "and the run's is 0.05"),
+        (vec!["--from", clips.as_str()], "found the arch r3d10-hara, expected vgg16-ssd"),
+        (vec!["--from", out.as_str()], "trained to detect"),
+        (vec!["--set", "data.annotations=/no/actors.json"], "/no/actors.json"),
+        (vec!["--set", "fit.epoch=1"], "epoch"),
+    ] {
+        let ended = run(finetune(&args, &path("none")));
+        assert!(ended.code == Some(2) && ended.err.contains(part), "{args:?}: {ended:?}");
+    }
+    assert!(!folder.path().join("none").exists());
+
+    done(["export", "--onnx", "--run", &out, "--out", &bundle]);
+    let (video, overlay) = (format!("{crowded}/videos/test/test_00000.mp4"), path("overlay.mp4"));
+    let more = ["--json", "--threshold", "0.01", "--overlay", &overlay];
+    let found = done(["predict", "--bundle", &bundle, &video].into_iter().chain(more));
+    let found: Value = serde_json::from_str(&found).unwrap();
+    let frames = found["frames"].as_array().unwrap();
+    assert_eq!(found["video"]["frames"], frames.len());
+    let labels: Value = serde_json::from_slice(&std::fs::read(format!("{crowded}/actors.json")).unwrap()).unwrap();
+    let boxes: Vec<&Value> = frames.iter().flat_map(|frame| frame["boxes"].as_array().unwrap()).collect();
+    assert!(!boxes.is_empty(), "{found}");
+    for found in boxes {
+        let is_named =
+            labels["labels"].as_array().unwrap()[found["index"].as_u64().unwrap() as usize] == found["label"];
+        let [x1, y1, x2, y2]: [f64; 4] = serde_json::from_value(found["box"].clone()).unwrap();
+        let is_within = 0.0 <= x1 && x1 < x2 && x2 <= 96.0 && 0.0 <= y1 && y1 < y2 && y2 <= 72.0;
+        assert!(is_named && is_within, "{found}");
+    }
+    let info = unscene_media::probe(&Path::new(&overlay).into(), &Default::default()).unwrap();
+    assert_eq!(info.reported_frames, Some(frames.len() as u64));
+}

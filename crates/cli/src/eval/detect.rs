@@ -41,13 +41,14 @@ pub struct DetectArgs {
     /// What was found, as JSON; of several splits repeat it, in the order of --split
     #[arg(long, value_name = "FILE", required = true)]
     detections: Vec<PathBuf>,
-    /// Of the annotations: actors (this project's JSON), ucf24 (pyannot.pkl) or gttubes (JHMDB-GT.pkl)
+    /// Of the annotations: actors (this project's JSON), ucf24 (pyannot.pkl), gttubes (JHMDB-GT.pkl) or jhmdb (the folder with
+    /// puppet_mask and splits)
     #[arg(long, default_value_t = ActorFormat::Actors)]
     format: ActorFormat,
     /// The annotations
     #[arg(long, value_name = "PATH")]
     annotations: PathBuf,
-    /// Number of the official split, for ucf24 and gttubes; of several, such as 1,2,3, the mean is told as well
+    /// Number of the official split, for all formats but actors; of several, such as 1,2,3, the mean is told as well
     #[arg(long, default_value = "1", value_delimiter = ',', value_name = "N")]
     split: Vec<u32>,
     /// The part that is scored

@@ -21,8 +21,8 @@ pub struct DetectArgs {
     /// Look at every K-th frame; tubes have boxes in the frames between as well [default: 1]
     #[arg(long, value_name = "K")]
     every: Option<NonZero<usize>>,
-    /// Also draw what was found over the video, to this MP4 file, without its sound; for one video. Tubes have a colour and a
-    /// number each, boxes of no tube are grey
+    /// Also draw what was found over the video, to this MP4 file, without its sound, for one video; small pictures are enlarged,
+    /// and an odd side gets a pixel more. Tubes have a colour and a number each, boxes of no tube are grey
     #[arg(long, value_name = "FILE")]
     overlay: Option<PathBuf>,
 }

@@ -8,7 +8,7 @@ use std::{slice, vec};
 use anyhow::Result;
 use unscene_draw::Marker;
 use unscene_engine::{Detection, EngineError, FoundBox, FoundFrame, FoundTube, Progress};
-use unscene_media::{DecodeOptions, Decoder, EncodeOptions, Encoder, Source};
+use unscene_media::{DecodeOptions, Decoder, EncodeOptions, Encoder, Source, View};
 
 use super::{Bar, COLOURS};
 use crate::files::Partial;
@@ -16,17 +16,25 @@ use crate::files::Partial;
 /// Of boxes that belong to no tube.
 const GREY: [u8; 3] = [190, 190, 190];
 
+/// Pictures whose short side is shorter, in pixels, are enlarged by a whole number, so that labels have room.
+const SHORT_SIDE: u32 = 240;
+/// Though not if the long side became longer.
+const LONG_SIDE: u32 = 1920;
+
 /// x264's quality: visually as good as the video.
 const CRF: u8 = 18;
 
 /// Reads a video again, and writes it with what was found in it, frame by frame at the times of the video. A frame is held at
 /// a time. `control` is asked after each whether to go on. Nothing is left of a file that could not be finished.
 ///
-/// The picture is that which is displayed, turned upright; an odd side gets a pixel more, which repeats the last.
+/// The picture is that which is displayed, turned upright; a small one is enlarged, and an odd side gets a pixel more, which
+/// repeats the last.
 pub fn draw(source: &Source, found: &Detection, file: &Path, control: &dyn Fn() -> ControlFlow<()>) -> Result<()> {
     let partial = Partial::of(file);
     let mut decoder = Decoder::open(source, &DecodeOptions::default())?;
-    let (width, height) = decoder.frame_size();
+    let enlarge = enlarging(decoder.frame_size());
+    let (width, height) = (decoder.info().width * enlarge, decoder.info().height * enlarge);
+    decoder.set_view(View::Resize { width, height })?;
     let fps = decoder.info().fps.round().clamp(1.0, 240.0) as u32;
     // A key frame about every second, to jump to.
     let options = EncodeOptions { width, height, fps, crf: CRF, keyframe_every: fps };
@@ -37,7 +45,8 @@ pub fn draw(source: &Source, found: &Detection, file: &Path, control: &dyn Fn() 
     let mut rgb = vec![0; decoder.frame_bytes()];
     for frame in 0.. {
         let Some(time) = decoder.next_frame(&mut rgb)? else { break };
-        let marks = marks.at(frame);
+        let mut marks = marks.at(frame);
+        marks.iter_mut().for_each(|mark| mark.corners = mark.corners.map(|side| side * enlarge as f32));
         // Labels over the lines of all boxes.
         marks.iter().for_each(|mark| marker.outline(&mut rgb, mark.corners, mark.color));
         marks.iter().for_each(|mark| marker.label(&mut rgb, mark.corners, mark.color, &mark.text));
@@ -49,6 +58,11 @@ pub fn draw(source: &Source, found: &Detection, file: &Path, control: &dyn Fn() 
     }
     encoder.finish()?;
     partial.keep()
+}
+
+/// How many pixels become one's side.
+fn enlarging((width, height): (u32, u32)) -> u32 {
+    SHORT_SIDE.div_ceil(width.min(height)).min(LONG_SIDE / width.max(height)).max(1)
 }
 
 /// A box that is drawn.

@@ -61,9 +61,11 @@ fn go_on() -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Every frame and its time.
-fn read(source: &Source) -> ((u32, u32), Vec<(Vec<u8>, FrameTime)>) {
+/// Every frame, enlarged, and its time.
+fn read(source: &Source, enlarge: u32) -> ((u32, u32), Vec<(Vec<u8>, FrameTime)>) {
     let mut decoder = Decoder::open(source, &DecodeOptions::default()).unwrap();
+    let (width, height) = decoder.frame_size();
+    decoder.set_view(View::Resize { width: width * enlarge, height: height * enlarge }).unwrap();
     let mut rgb = vec![0; decoder.frame_bytes()];
     let mut frames = vec![];
     while let Some(time) = decoder.next_frame(&mut rgb).unwrap() {
@@ -97,8 +99,9 @@ fn a_video_in_which_nothing_was_found_stays_as_it_was() {
     for source in sources {
         let name = source.name();
         draw(&source, &detection(vec![], vec![]), &out, &go_on).unwrap();
-        let ((width, height), expected) = read(&source);
-        let (size, drawn) = read(&out.as_path().into());
+        // All others are of 96 x 64.
+        let ((width, height), expected) = read(&source, if name.ends_with("odd.webm") { 1 } else { 4 });
+        let (size, drawn) = read(&out.as_path().into(), 1);
         assert_eq!(size, (width.next_multiple_of(2), height.next_multiple_of(2)), "{name}");
         assert_eq!(drawn.len(), expected.len(), "{name}");
         for (number, ((a, found), (b, time))) in drawn.iter().zip(&expected).enumerate() {
@@ -127,11 +130,11 @@ fn boxes_are_drawn_in_their_frames_and_nowhere_else() {
     };
     let frames = (0..30).step_by(2).map(|number| frame(number, boxes(number))).collect();
     draw(&video.as_path().into(), &detection(frames, vec![tube.clone()]), &out, &go_on).unwrap();
-    let (_, drawn) = read(&out.as_path().into());
-    assert_eq!(drawn.len(), 30);
+    let (size, drawn) = read(&out.as_path().into(), 1);
+    assert_eq!((size, drawn.len()), ((4 * 96, 4 * 64), 30));
     for (number, (rgb, _)) in drawn.iter().enumerate() {
         let near = |[x, y]: [usize; 2], color: [u8; 3], far: u8| {
-            let pixel = &rgb[(y * 96 + x) * 3..][..3];
+            let pixel = &rgb[(y * 4 * 96 + x) * 3..][..3];
             let is_near = pixel.iter().zip(color).all(|(a, b)| a.abs_diff(b) <= far);
             assert!(is_near, "frame {number} at {x}, {y}: {pixel:?}, not {color:?}");
         };
@@ -141,18 +144,24 @@ fn boxes_are_drawn_in_their_frames_and_nowhere_else() {
             _ => None,
         };
         if let Some(([left, top, right, bottom], color)) = shown {
-            let [left, top, right, bottom] = [left, top, right, bottom].map(|side| side as usize);
+            let [left, top, right, bottom] = [left, top, right, bottom].map(|side| 4 * side as usize);
             let (x, y) = ((left + right) / 2, (top + bottom) / 2);
-            // Lines are two pixels wide, and their colour is stored at half size.
             for at in [[x, bottom - 1], [left, y], [right - 1, y]] {
-                near(at, color, 70);
+                // Lines are two pixels wide, and colours are stored at half size.
+                near(at, color, 60);
             }
             near([x, y], [90; 3], 12);
-            near([90, 60], [90; 3], 12);
+            near([4 * 90, 4 * 60], [90; 3], 12);
         } else {
             assert!(rgb.iter().all(|value| value.abs_diff(90) <= 4), "frame {number}");
         }
     }
+}
+
+#[test]
+fn small_pictures_are_enlarged() {
+    let sizes = [(1920, 1080), (320, 240), (1080, 1920), (176, 144), (96, 64), (1, 1), (1, 3000), (40, 1000)];
+    assert_eq!(sizes.map(enlarging), [1, 1, 1, 2, 4, 240, 1, 1]);
 }
 
 #[test]
