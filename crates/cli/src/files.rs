@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -11,6 +11,9 @@ pub fn can_be_written(flag: &str, path: &Path, extension: Option<&str>) -> Resul
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
     if let Some(folder) = folder {
         bail!("{flag}: there is no folder {}; make it first", folder.display());
+    }
+    if path.is_dir() {
+        bail!("{flag}: {} is a folder; name a file", path.display());
     }
     match extension {
         Some(extension) if path.extension().is_none_or(|found| found != extension) => {
@@ -27,15 +30,42 @@ pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// As [`whole`], for what is written piece by piece.
 pub fn whole_by(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let partial = path.with_added_extension("partial");
+    let partial = Partial::of(path);
     let all = || -> Result<()> {
-        let mut out = BufWriter::new(File::create(&partial)?);
+        let mut out = BufWriter::new(File::create(partial.path())?);
         write(&mut out)?;
-        out.flush()?;
-        Ok(std::fs::rename(&partial, path)?)
+        Ok(out.flush()?)
     };
-    all().with_context(|| format!("cannot write {}", path.display())).inspect_err(|_| {
-        // What cannot be removed was never made.
-        let _ = std::fs::remove_file(&partial);
-    })
+    all().with_context(|| format!("cannot write {}", path.display()))?;
+    partial.keep()
+}
+
+/// A file in the making, beside the one that it becomes. Unless it is kept, it goes.
+pub struct Partial {
+    path: PathBuf,
+    partial: PathBuf,
+}
+
+impl Partial {
+    /// Of a file that is to be.
+    pub fn of(path: &Path) -> Self {
+        Partial { path: path.to_path_buf(), partial: path.with_added_extension("partial") }
+    }
+
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Renames it, now that it is whole.
+    pub fn keep(self) -> Result<()> {
+        std::fs::rename(&self.partial, &self.path).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Not there once it is renamed.
+        let _ = std::fs::remove_file(&self.partial);
+    }
 }

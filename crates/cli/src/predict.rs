@@ -1,7 +1,9 @@
 //! `unscene predict`: videos to predictions on the command line. What is predicted is the bundle's task.
 
 mod classify;
+mod detect;
 mod localize;
+mod overlay;
 mod timeline;
 
 use std::path::{Path, PathBuf};
@@ -11,12 +13,23 @@ use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use unscene_engine::{
-    Bundle, DeviceChoice, EngineChoice, EngineError, EngineOptions, Localizer, Model, Progress, VideoSummary,
+    Bundle, Detector, DeviceChoice, EngineChoice, EngineError, EngineOptions, Localizer, Model, Progress, VideoSummary,
 };
 use unscene_models::manifest::Task;
 
 use crate::failure::{Interrupted, report};
 use crate::interrupt;
+
+/// Colours of lanes and tubes, told apart by most people (Okabe and Ito 2008).
+const COLOURS: [[u8; 3]; 7] = [
+    [0x00, 0x72, 0xb2],
+    [0xd5, 0x5e, 0x00],
+    [0x00, 0x9e, 0x73],
+    [0xcc, 0x79, 0xa7],
+    [0xe6, 0x9f, 0x00],
+    [0x56, 0xb4, 0xe9],
+    [0x7a, 0x6a, 0x00],
+];
 
 /// A video that takes less time than this gets no progress bar.
 const BAR_AFTER: Duration = Duration::from_millis(700);
@@ -29,21 +42,29 @@ Videos of more than 4 hours, 864,000 frames or 8192 x 4320 pixels are refused; `
 Examples:
   unscene predict --bundle bundles/first video.mp4
   unscene predict --bundle bundles/first --json *.mp4 | jq -r '[.file, .predictions[0].label] | @tsv'
-  unscene predict --bundle bundles/localizer --timeline out.svg video.mp4")]
+  unscene predict --bundle bundles/localizer --timeline out.svg video.mp4
+  unscene predict --bundle bundles/detector --overlay out.mp4 video.mp4")]
 pub struct PredictArgs {
-    /// Bundle written by `unscene export`: of a classifier, or of a localizer, which finds actions in long videos
+    /// Bundle written by `unscene export`: of a classifier; of a localizer, which finds actions in long videos; or of a detector,
+    /// which finds who does what in each frame
     #[arg(long)]
     bundle: PathBuf,
     /// Videos, looked at one after another
     #[arg(required = true, value_name = "VIDEO")]
     videos: Vec<PathBuf>,
-    /// Frames from the start of a clip to the start of the next [default: the bundle's]
+    /// With a classifier or a localizer: frames from the start of a clip to the start of the next [default: the bundle's]
     #[arg(long, value_name = "FRAMES")]
     stride_frames: Option<usize>,
+    /// With a localizer or a detector: lowest score of a segment, or of a box or tube, that is told [default: the bundle's; with a
+    /// detector 0.25]
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<f32>,
     #[command(flatten)]
     classify: classify::ClassifyArgs,
     #[command(flatten)]
     localize: localize::LocalizeArgs,
+    #[command(flatten)]
+    detect: detect::DetectArgs,
     /// auto, ort or tract
     #[arg(long, default_value_t = EngineChoice::Auto)]
     engine: EngineChoice,
@@ -64,17 +85,18 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let engine =
         EngineOptions { engine: args.engine, device: args.device, threads: args.threads, ..EngineOptions::default() };
     let task = bundle.manifest.task;
+    let threshold = args.threshold.map(|_| "--threshold");
+    let stride = args.stride_frames.map(|_| "--stride-frames");
     let misplaced = match task {
-        Task::Classify => args.localize.given(),
-        Task::Localize => args.classify.given(),
-        Task::Detect => args.classify.given().or(args.localize.given()),
+        Task::Classify => threshold.or(args.localize.given()).or(args.detect.given()),
+        Task::Localize => args.classify.given().or(args.detect.given()),
+        Task::Detect => stride.or(args.classify.given()).or(args.localize.given()),
     };
     if let Some(option) = misplaced {
         bail!("{option} is not for {}, which was made to {task}; leave it out", args.bundle.display());
     }
     match task {
-        // A detector is refused there, by name.
-        Task::Classify | Task::Detect => {
+        Task::Classify => {
             let model = Model::load(&bundle, &engine)?;
             each(&args.videos, |path| classify::predict(&model, path, &args))
         }
@@ -82,6 +104,11 @@ pub fn run(args: PredictArgs) -> Result<()> {
             args.localize.check(args.videos.len())?;
             let localizer = Localizer::load(&bundle, &engine)?;
             each(&args.videos, |path| localize::predict(&localizer, path, &args))
+        }
+        Task::Detect => {
+            args.detect.check(&args.videos)?;
+            let detector = Detector::load(&bundle, &engine)?;
+            each(&args.videos, |path| detect::predict(&detector, path, &args))
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::report::other_losses;
 #[derive(Args)]
 pub struct TrainingArgs {
     /// What to train on, and how
-    #[arg(long, value_name = "FILE.toml", required_unless_present = "preset")]
+    #[arg(long, value_name = "FILE.toml", required_unless_present_any = ["preset", "settings"])]
     pub config: Option<PathBuf>,
     /// Settings to begin with
     #[arg(long, value_enum)]

@@ -1,14 +1,18 @@
 //! Pictures for people: shapes, text and pasted frames, anti-aliased, in units of the picture's height.
 
 mod heat;
+mod mark;
 
 pub use heat::heat_over;
+pub use mark::Marker;
 pub use tiny_skia;
 
 use tiny_skia::{
     Color, FillRule, GradientStop, LineCap, LineJoin, LinearGradient, Paint, PathBuilder, Pixmap, Point,
     PremultipliedColorU8, Shader, SpreadMode, Stroke, Transform,
 };
+
+use ttf_parser::{Face, GlyphId};
 
 /// Red, green and blue from 0 to 1.
 pub type Rgb = [f32; 3];
@@ -92,12 +96,10 @@ impl Canvas {
 
     /// Writes a line of text with its baseline at `y`; `size` is the height of a line.
     pub fn text(&mut self, x: f32, y: f32, size: f32, color: Rgb, text: &str) {
-        let face =
-            ttf_parser::Face::parse(epaint_default_fonts::HACK_REGULAR, 0).expect("the font is part of the program");
+        let face = face();
         let scale = size / face.height() as f32;
         let mut outline = Outline { builder: PathBuilder::new(), x, y, scale };
-        for letter in text.chars() {
-            let Some(glyph) = face.glyph_index(letter) else { continue };
+        for glyph in glyphs(&face, text) {
             face.outline_glyph(glyph, &mut outline);
             outline.x += face.glyph_hor_advance(glyph).unwrap_or(0) as f32 * scale;
         }
@@ -183,6 +185,22 @@ impl Canvas {
         let paint = Paint { shader: shader.unwrap_or(Shader::SolidColor(self.color(top, 1.0))), ..Paint::default() };
         self.pixmap.fill_path(&PathBuilder::from_rect(rect), &paint, FillRule::Winding, self.transform, None);
     }
+}
+
+/// How wide [`Canvas::text`] writes a text of that size.
+pub fn text_width(size: f32, text: &str) -> f32 {
+    let face = face();
+    let advance = |glyph| f32::from(face.glyph_hor_advance(glyph).unwrap_or(0));
+    glyphs(&face, text).map(advance).sum::<f32>() * size / f32::from(face.height())
+}
+
+fn face() -> Face<'static> {
+    Face::parse(epaint_default_fonts::HACK_REGULAR, 0).expect("the font is part of the program")
+}
+
+/// A letter that the font lacks is its first glyph, an empty box.
+fn glyphs<'a>(face: &'a Face<'static>, text: &'a str) -> impl Iterator<Item = GlyphId> + 'a {
+    text.chars().map(|letter| face.glyph_index(letter).unwrap_or(GlyphId(0)))
 }
 
 /// Collects glyphs as one path, in picture heights.

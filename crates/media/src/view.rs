@@ -322,9 +322,14 @@ fn matrix(input: &Input) -> i32 {
         Space::BT470BG | Space::SMPTE170M => ffi::SWS_CS_ITU601,
         Space::SMPTE240M => ffi::SWS_CS_SMPTE240M,
         Space::BT2020NCL | Space::BT2020CL => ffi::SWS_CS_BT2020,
-        _ if input.width >= 1280 || input.height > 576 => ffi::SWS_CS_ITU709,
+        _ if is_high_definition(input.width, input.height) => ffi::SWS_CS_ITU709,
         _ => ffi::SWS_CS_ITU601,
     }
+}
+
+/// Whether a picture of that size has the colours of HD (BT.709), where its file does not say.
+pub(crate) fn is_high_definition(width: u32, height: u32) -> bool {
+    width >= 1280 || height > 576
 }
 
 fn is_full_range(input: &Input) -> bool {

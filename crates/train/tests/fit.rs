@@ -12,9 +12,9 @@ use tch::Tensor;
 use unscene_data::Failure;
 use unscene_models::classifier::ClassifierConfig;
 use unscene_models::heads::AdversaryConfig;
-use unscene_train::fit::{Event, FitConfig, Metrics, Outcome, Task, fit};
+use unscene_train::fit::{Event, FitConfig, Keep, Metrics, Outcome, Task, fit};
 use unscene_train::method::{Adversary, Batch, masked_step, ordinary_step};
-use unscene_train::{Mode, Net, Schedule, Sgd, SgdConfig, Snapshots, TrainError};
+use unscene_train::{Mode, Net, Schedule, Sgd, SgdConfig, Snapshots, TrainError, load_snapshot};
 
 const STEPS: usize = 3;
 const EPOCHS: usize = 3;
@@ -32,6 +32,10 @@ struct Tiny {
     /// The step of all whose videos cannot be read.
     unread: Option<usize>,
     failures: Vec<Failure>,
+    /// Validation losses of the epochs, instead of those that are measured.
+    losses: Option<[f64; EPOCHS]>,
+    /// The parameters at each validation.
+    validated: Vec<Vec<Vec<f32>>>,
 }
 
 impl Tiny {
@@ -48,7 +52,15 @@ impl Tiny {
             exploded: None,
             unread: None,
             failures: vec![],
+            losses: None,
+            validated: vec![],
         }
+    }
+
+    /// All parameters of both nets.
+    fn params(&self) -> Vec<Vec<f32>> {
+        let numbers = |tensor: &Tensor| Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap();
+        self.nets().into_iter().flat_map(|(_, net)| net.params().map(|(_, t)| numbers(t)).collect::<Vec<_>>()).collect()
     }
 }
 
@@ -95,6 +107,10 @@ impl Task for Tiny {
     }
 
     fn validate(&mut self) -> Result<Metrics, TrainError> {
+        self.validated.push(self.params());
+        if let Some(losses) = self.losses {
+            return Ok(Metrics::from([("loss".into(), losses[self.epoch])]));
+        }
         if self.unread.is_some() {
             self.failures.extend((0..30).map(|number| failure(&format!("val {number}"))));
         }
@@ -125,17 +141,15 @@ fn train(task: &mut Tiny, dir: &Path, stop_at: Option<usize>) -> Result<Outcome,
     })
 }
 
-/// All parameters of both nets, and the log without times.
+/// All parameters, and the log without times.
 fn result(task: &Tiny, dir: &Path) -> (Vec<Vec<f32>>, Vec<Value>) {
-    let numbers = |tensor: &Tensor| Vec::try_from(tensor.detach().contiguous().view(-1)).unwrap();
-    let params = task.nets().into_iter().flat_map(|(_, net)| net.params().map(|(_, t)| numbers(t)).collect::<Vec<_>>());
     let log = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
     let lines = log.lines().map(|line| {
         let mut line: Value = serde_json::from_str(line).unwrap();
         line.as_object_mut().unwrap().remove("seconds");
         line
     });
-    (params.collect(), lines.collect())
+    (task.params(), lines.collect())
 }
 
 #[test]
@@ -186,6 +200,25 @@ fn two_snapshots_and_the_best_are_kept_and_a_damaged_one_is_passed_over() {
     let mut task = Tiny::new();
     train(&mut task, folder.path(), None).unwrap();
     assert_eq!(result(&task, folder.path()).0, expected);
+}
+
+#[test]
+fn the_epoch_that_is_kept_is_the_best_or_the_last() {
+    const LOSSES: [f64; EPOCHS] = [0.9, 0.1, 0.5];
+    for (keep, epoch) in [(Keep::Best, 1), (Keep::Last, 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut task = Tiny { losses: Some(LOSSES), ..Tiny::new() };
+        let config = FitConfig { keep, ..config() };
+        let go_on = |_: Event<'_>| ControlFlow::Continue(());
+        let outcome = fit(&mut task, &config, &json!({"seed": 1}), folder.path(), &go_on).unwrap();
+        assert_eq!(outcome, Outcome::Finished { best_loss: LOSSES[epoch], best_epoch: epoch });
+        let kept = Tiny::new();
+        let best = Snapshots::open(&folder.path().join("checkpoint")).unwrap().best();
+        load_snapshot(&best, &kept.nets(), &mut Sgd::new(config.sgd)).unwrap();
+        let kept = kept.params();
+        let same: Vec<usize> = (0..EPOCHS).filter(|epoch| task.validated[*epoch] == kept).collect();
+        assert_eq!(same, [epoch], "{keep:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use unscene_media::{EncodeOptions, Encoder};
 use unscene_vision::ClassMap;
 
 use super::Look;
-use crate::files::whole;
+use crate::files::{Partial, whole};
 use crate::subject::Subject;
 
 /// About this wide is a frame in a picture, in pixels.
@@ -35,10 +35,8 @@ pub fn draw(
     let captions: Vec<String> = models.iter().zip(looks).map(|(model, look)| caption(model, look)).collect();
     let enlarge = (CELL / form.width).max(1);
     let (cell_px, picture_px) = ((form.width * enlarge) as u32, (form.height * enlarge) as u32);
-    // H.264 wants even sides.
-    let even = |side: u32| side.next_multiple_of(2);
-    let size = (even(cell_px * (1 + looks.len() as u32)), even(picture_px + TEXT));
-    let video = dir.join("clips.mp4.partial");
+    let size = (cell_px * (1 + looks.len() as u32), picture_px + TEXT);
+    let video = Partial::of(&dir.join("clips.mp4"));
     let mut writer: Option<Encoder> = None;
     let (mut number, mut failed) = (0, None);
     let mut draw_clip = |sample: &Sample, number: usize| -> Result<()> {
@@ -62,7 +60,7 @@ pub fn draw(
                     let fps = (1.0 / step_s).round().clamp(1.0, 60.0) as u32;
                     let (width, height) = size;
                     let options = EncodeOptions { width, height, fps, crf: 18, keyframe_every: 50 };
-                    writer.insert(Encoder::create(&video, &options)?)
+                    writer.insert(Encoder::create(video.path(), &options)?)
                 }
             };
             encoder.write(&rgb)?;
@@ -77,12 +75,11 @@ pub fn draw(
         failed.is_none() && number < most_clips
     })?;
     if let Some(error) = failed {
-        let _ = std::fs::remove_file(&video);
         return Err(error);
     }
     if let Some(writer) = writer {
         writer.finish()?;
-        std::fs::rename(&video, dir.join("clips.mp4")).with_context(|| format!("cannot write {}", dir.display()))?;
+        video.keep()?;
     }
     Ok(())
 }

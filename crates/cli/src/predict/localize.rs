@@ -17,9 +17,6 @@ use crate::{files, interrupt};
 #[derive(Args)]
 #[command(next_help_heading = "With the bundle of a localizer")]
 pub struct LocalizeArgs {
-    /// Lowest score of a segment that is told [default: the bundle's]
-    #[arg(long, value_name = "SCORE")]
-    threshold: Option<f32>,
     /// Segments to print at most, best first [default: 20]
     #[arg(long, value_name = "N")]
     max_segments: Option<NonZero<usize>>,
@@ -35,7 +32,6 @@ impl LocalizeArgs {
     /// An option that was given, if any.
     pub fn given(&self) -> Option<&'static str> {
         let given = [
-            ("--threshold", self.threshold.is_some()),
             ("--max-segments", self.max_segments.is_some()),
             ("--tiou-nms", self.tiou_nms.is_some()),
             ("--timeline", self.timeline.is_some()),
@@ -56,10 +52,10 @@ impl LocalizeArgs {
 const SHOWN: usize = 20;
 
 pub fn predict(localizer: &Localizer, path: &Path, args: &PredictArgs) -> Result<()> {
-    let LocalizeArgs { threshold, max_segments, tiou_nms, timeline } = &args.localize;
+    let LocalizeArgs { max_segments, tiou_nms, timeline } = &args.localize;
     let options = LocalizeOptions {
         stride_frames: args.stride_frames,
-        threshold: *threshold,
+        threshold: args.threshold,
         nms: tiou_nms.map_or(SegmentNms::Rule, SegmentNms::Above),
         max_segments: Some(max_segments.map_or(SHOWN, NonZero::get)),
         ..LocalizeOptions::default()

@@ -8,6 +8,8 @@ use unscene_draw::Canvas;
 use unscene_engine::{FoundSegment, Localization};
 use unscene_media::{DecodeOptions, Decoder, Source, View, probe};
 
+use super::COLOURS;
+
 /// Sizes in pixels.
 const WIDTH: f64 = 1200.0;
 const LABELS: f64 = 170.0;
@@ -22,9 +24,6 @@ const SCORE: f64 = 34.0;
 const KEY_FRAMES: usize = 10;
 /// Drawn this much finer than it is shown, for screens with small pixels.
 const FINER: f64 = 2.0;
-
-/// Colours of lanes, told apart by most people (Okabe and Ito 2008).
-const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a00"];
 
 /// Draws what was found in a video, which is read again for its pictures.
 pub fn draw(source: &Source, found: &Localization) -> Result<String> {
@@ -107,7 +106,7 @@ fn markup(name: &str, found: &Localization, pictures: &[KeyFrame]) -> Markup {
             }
             @for (row, (label, segments)) in lanes.iter().enumerate() {
                 @let y = top + LANE * row as f64;
-                @let colour = COLOURS[row % COLOURS.len()];
+                @let [red, green, blue] = COLOURS[row % COLOURS.len()];
                 rect x=(LABELS) y=(place(y + 2.0)) width=(right - LABELS) height=(LANE - 4.0) fill="#f3f3f3" {}
                 text x=(LABELS - 10.0) y=(place(y + LANE / 2.0 + 4.5)) text-anchor="end" {
                     title { (label) } (short(label, 22))
@@ -118,7 +117,7 @@ fn markup(name: &str, found: &Localization, pictures: &[KeyFrame]) -> Markup {
                     g {
                         title { (label) ", " (clock(one.start_s, 0.1)) " to " (clock(one.end_s, 0.1)) ", " (score) " %" }
                         rect x=(place(from)) y=(place(y + 4.0)) width=(place((to - from).max(1.5))) height=(LANE - 8.0) rx="3"
-                            fill=(colour) stroke="#fff" fill-opacity=(place(f64::from(one.score.clamp(0.15, 1.0)))) {}
+                            fill=(format!("#{red:02x}{green:02x}{blue:02x}")) stroke="#fff" fill-opacity=(place(f64::from(one.score.clamp(0.15, 1.0)))) {}
                         @if to - from >= SCORE {
                             text x=(place((from + to) / 2.0)) y=(place(y + LANE / 2.0 + 4.5)) text-anchor="middle"
                                 font-size="12" fill=(if one.score > 0.55 { "#fff" } else { "#222" }) { (score) " %" }
