@@ -48,7 +48,7 @@ pub enum ApiError {
     },
     /// No route has that path.
     #[error(
-        "nothing is served at {0}; GET /v1/models lists the models, POST /v1/classify and /v1/localize take a video"
+        "nothing is served at {0}; GET /v1/models lists the models, POST /v1/classify, /v1/localize, /v1/detect and /v1/predict take a video"
     )]
     NoSuchRoute(String),
     /// The route exists and does not take that method.
@@ -62,6 +62,12 @@ pub enum ApiError {
     /// The body or the video is over a limit.
     #[error("{0}")]
     TooLarge(String),
+    /// There is more to tell than an answer that is held in memory may be.
+    #[error(
+        "the answer has more than {0} boxes, the most that it may have; raise `threshold` or `every`, or have POST /v1/detect \
+         send it line by line with the header `Accept: application/x-ndjson`"
+    )]
+    LongAnswer(usize),
     /// The body is not a video in a container and codec that the service reads.
     #[error("{0}")]
     NotAVideo(String),
@@ -89,9 +95,9 @@ pub enum ApiError {
 
 /// The RFC 9457 document.
 #[derive(Serialize)]
-struct Problem<'a> {
+pub struct Problem {
     r#type: String,
-    title: &'a str,
+    title: &'static str,
     status: u16,
     detail: String,
 }
@@ -111,6 +117,7 @@ impl ApiError {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             }
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The video is over a limit"),
+            Self::LongAnswer(_) => (StatusCode::PAYLOAD_TOO_LARGE, "answer-too-large", "The answer is over a limit"),
             Self::NotAVideo(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-video", "The upload is not a video"),
             Self::Unprocessable(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable-video", "The video cannot be used")
@@ -125,6 +132,18 @@ impl ApiError {
 }
 
 impl ApiError {
+    /// What a client is told. What it is not told goes to the log.
+    pub fn problem(&self) -> Problem {
+        let (status, name, title) = self.kind();
+        let detail = if let Self::Internal(text) = self {
+            tracing::error!(error = %text, "request failed inside the service");
+            "the service failed while it handled this request; its log says why".to_owned()
+        } else {
+            self.to_string()
+        };
+        Problem { r#type: format!("urn:unscene:problem:{name}"), title, status: status.as_u16(), detail }
+    }
+
     /// The same error with its text passed through `map`, where the text came from below the service.
     pub fn map_detail(self, map: impl FnOnce(String) -> String) -> Self {
         match self {
@@ -143,14 +162,7 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, name, title) = self.kind();
-        let detail = if let Self::Internal(text) = self {
-            tracing::error!(error = %text, "request failed inside the service");
-            "the service failed while it handled this request; its log says why".to_owned()
-        } else {
-            self.to_string()
-        };
-        let mut response = HttpResponse::build(status);
+        let mut response = HttpResponse::build(self.status_code());
         response.insert_header((CACHE_CONTROL, "no-store"));
         match self {
             Self::MethodNotAllowed { allowed, .. } => {
@@ -161,8 +173,7 @@ impl ResponseError for ApiError {
             }
             _ => {}
         }
-        let problem = Problem { r#type: format!("urn:unscene:problem:{name}"), title, status: status.as_u16(), detail };
-        response.content_type(PROBLEM_JSON).json(problem)
+        response.content_type(PROBLEM_JSON).json(self.problem())
     }
 }
 

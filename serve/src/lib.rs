@@ -9,6 +9,7 @@
 //! 2. **Upload** ([`upload`]): the body within its limit, in memory when small and in an unlinked temporary file when not.
 //! 3. **Decoding**: one of `--max-decodes` slots, on a blocking thread, never on an HTTP worker.
 //! 4. **Inference**: the model's own thread, behind the model's own bounded queue.
+//! 5. **Answer**: at once, or line by line; work that is ahead of a slow client waits for it, and keeps its slot.
 //!
 //! Every failure is an RFC 9457 `application/problem+json` document; [`error`] is the one place that maps kinds of
 //! failure to HTTP statuses.

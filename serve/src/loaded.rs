@@ -1,6 +1,6 @@
 //! A loaded model of any task.
 
-use unscene_engine::{Bundle, EngineError, EngineOptions, Graphs, Localizer, Model};
+use unscene_engine::{Bundle, Detector, EngineError, EngineOptions, Graphs, Localizer, Model};
 use unscene_models::manifest::Task;
 
 /// A model and what it does.
@@ -9,6 +9,8 @@ pub enum Loaded {
     Classifier(Model),
     /// Finds actions in long videos.
     Localizer(Localizer),
+    /// Finds actors in frames.
+    Detector(Detector),
 }
 
 impl Loaded {
@@ -16,12 +18,12 @@ impl Loaded {
     ///
     /// # Errors
     ///
-    /// As [`Model::load`] and [`Localizer::load`].
+    /// As [`Model::load`], [`Localizer::load`] and [`Detector::load`].
     pub fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Self, EngineError> {
         Ok(match bundle.manifest.task {
-            // A detector is refused there, by name.
-            Task::Classify | Task::Detect => Self::Classifier(Model::load(bundle, options)?),
+            Task::Classify => Self::Classifier(Model::load(bundle, options)?),
             Task::Localize => Self::Localizer(Localizer::load(bundle, options)?),
+            Task::Detect => Self::Detector(Detector::load(bundle, options)?),
         })
     }
 
@@ -35,11 +37,17 @@ impl Loaded {
         if let Self::Localizer(model) = self { Some(model) } else { None }
     }
 
+    /// The model, if it detects.
+    pub fn detector(&self) -> Option<&Detector> {
+        if let Self::Detector(model) = self { Some(model) } else { None }
+    }
+
     /// Its graphs: its name, its description, and what runs it.
     pub fn graphs(&self) -> &Graphs {
         match self {
             Self::Classifier(model) => model.graphs(),
             Self::Localizer(model) => model.graphs(),
+            Self::Detector(model) => model.graphs(),
         }
     }
 

@@ -4,6 +4,7 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+use unscene_engine::{Timing, VideoSummary};
 
 /// Bounds in seconds: from a health check to a ten-minute video on a small machine.
 const SECONDS: &[f64] =
@@ -15,7 +16,7 @@ pub struct Metrics {
     registry: Registry,
     /// Requests answered, by `route` and `status`.
     pub requests: IntCounterVec,
-    /// Seconds from the first byte of a request to its answer, by `route`.
+    /// Seconds from the first byte of a request to the end of its answer, by `route`.
     pub request_seconds: HistogramVec,
     /// Seconds that a video's decoding and preprocessing took, by `model`.
     pub decode_seconds: HistogramVec,
@@ -23,11 +24,11 @@ pub struct Metrics {
     pub inference_seconds: HistogramVec,
     /// Seconds that an uploaded video waited for a decoding slot.
     pub wait_seconds: Histogram,
-    /// Clips classified, or windows localized, by `model`.
+    /// Clips classified, windows localized, or frames looked at for actors, by `model`.
     pub clips: IntCounterVec,
     /// Bytes of body received.
     pub received_bytes: IntCounter,
-    /// Requests whose client left before the answer, or whose time ran out.
+    /// Requests whose client left before the end of the answer, or whose time ran out.
     pub cancelled: IntCounter,
     /// Requests being handled now, of any route.
     pub in_flight: IntGauge,
@@ -81,11 +82,15 @@ impl Metrics {
 
         Ok(Self {
             requests: counters("requests_total", "Requests answered.", &["route", "status"])?,
-            request_seconds: seconds("request_seconds", "Time from a request to its answer.", "route")?,
+            request_seconds: seconds("request_seconds", "Time from a request to the end of its answer.", "route")?,
             decode_seconds: seconds("decode_seconds", "Time to decode and preprocess a video.", "model")?,
             inference_seconds: seconds("inference_seconds", "Time to run the model on a video.", "model")?,
             wait_seconds,
-            clips: counters("clips_total", "Clips classified, or windows localized.", &["model"])?,
+            clips: counters(
+                "clips_total",
+                "Clips classified, windows localized, or frames looked at for actors.",
+                &["model"],
+            )?,
             received_bytes: counter("received_bytes_total", "Bytes of request body received.")?,
             cancelled: counter("cancelled_total", "Requests cancelled: the client left or the time ran out.")?,
             in_flight: gauge("in_flight_requests", "Requests being handled now.")?,
@@ -94,6 +99,13 @@ impl Metrics {
             queue_depth,
             registry,
         })
+    }
+
+    /// Counts a video that a model has looked at.
+    pub fn count(&self, model: &str, video: &VideoSummary, timing: &Timing) {
+        self.decode_seconds.with_label_values(&[model]).observe(timing.decode_s);
+        self.inference_seconds.with_label_values(&[model]).observe(timing.inference_s);
+        self.clips.with_label_values(&[model]).inc_by(video.clips as u64);
     }
 
     /// The Prometheus text format, and its media type.

@@ -69,8 +69,8 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_MAX_FRAMES", value_name = "FRAMES", default_value_t = 72_000)]
     pub max_frames: u64,
 
-    /// Longest time in seconds from the first byte of a request to its answer. After it the work is cancelled and the
-    /// request is answered with 504.
+    /// Longest time in seconds from the first byte of a request to the end of its work. After it the work is cancelled and the
+    /// request is answered with 504, or with an error as its last line where lines were sent already.
     #[arg(long, env = "UNSCENE_REQUEST_TIMEOUT_S", value_name = "SECONDS", default_value_t = 300.0, value_parser = positive_seconds)]
     pub request_timeout_s: f64,
 

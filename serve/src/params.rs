@@ -1,6 +1,10 @@
 //! The parameters of a request, from the query string and from form fields alike.
 
+mod predict;
+
 use crate::error::ApiError;
+
+pub use predict::PredictParams;
 
 /// Largest `top_k` accepted; the engine further bounds it by the number of labels.
 const MAX_TOP_K: usize = 1000;
@@ -8,6 +12,8 @@ const MAX_TOP_K: usize = 1000;
 const MAX_STRIDE: usize = 1_000_000;
 /// Largest `max_segments` accepted, so that an answer stays one that can be sent.
 const MAX_SEGMENTS: usize = 10_000;
+/// Largest `every` accepted: beyond the longest video, as [`MAX_STRIDE`].
+const MAX_EVERY: usize = 1_000_000;
 
 /// What a client may ask for besides the video; each task has its own.
 pub trait Params: Default {
@@ -20,9 +26,6 @@ pub trait Params: Default {
     ///
     /// [`ApiError::BadParameter`] when it is unknown, given twice or out of range.
     fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError>;
-
-    /// Name of the model; the first of the task when absent.
-    fn model(&self) -> Option<&str>;
 
     /// Parses a query string. An unknown or repeated parameter is an error: a mistyped name must not pass unnoticed.
     ///
@@ -78,10 +81,6 @@ impl Params for ClassifyParams {
             _ => Err(unknown(name, Self::NAMES)),
         }
     }
-
-    fn model(&self) -> Option<&str> {
-        self.model.as_deref()
-    }
 }
 
 /// What a client of `/v1/localize` may ask for.
@@ -112,9 +111,32 @@ impl Params for LocalizeParams {
             _ => Err(unknown(name, Self::NAMES)),
         }
     }
+}
 
-    fn model(&self) -> Option<&str> {
-        self.model.as_deref()
+/// What a client of `/v1/detect` may ask for.
+#[derive(Debug, Default, PartialEq)]
+pub struct DetectParams {
+    /// Name of the model; the first detector when absent.
+    pub model: Option<String>,
+    /// Lowest score of a box in the answer.
+    pub threshold: Option<f32>,
+    /// Of so many frames one is looked at.
+    pub every: Option<usize>,
+    /// Whether the answer holds tubes.
+    pub tubes: Option<bool>,
+}
+
+impl Params for DetectParams {
+    const NAMES: &'static [&'static str] = &["model", "threshold", "every", "tubes"];
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        match name {
+            "model" => once(name, &mut self.model, value.to_owned()),
+            "threshold" => once(name, &mut self.threshold, share(name, value)? as f32),
+            "every" => once(name, &mut self.every, count(name, value, MAX_EVERY)?),
+            "tubes" => once(name, &mut self.tubes, flag(name, value)?),
+            _ => Err(unknown(name, Self::NAMES)),
+        }
     }
 }
 
@@ -194,6 +216,23 @@ mod tests {
             ("top_k=3", "known are model, threshold"),
         ] {
             let error = LocalizeParams::from_query(query).unwrap_err().to_string();
+            assert!(error.contains(word), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_query_sets_every_parameter_of_detection() {
+        let expected =
+            DetectParams { model: Some("d".into()), threshold: Some(0.5), every: Some(4), tubes: Some(true) };
+        assert_eq!(DetectParams::from_query("model=d&threshold=0.5&every=4&tubes=1").unwrap(), expected);
+        for (query, word) in [
+            ("threshold=-0.1", "`threshold` is `-0.1`; give a number from 0 to 1"),
+            ("every=0", "`every` is `0`; give a whole number from 1"),
+            ("tubes=all", "`tubes` is `all`; give true or false"),
+            ("tubes=1&tubes=1", "more than once"),
+            ("stride_frames=3", "known are model, threshold, every, tubes"),
+        ] {
+            let error = DetectParams::from_query(query).unwrap_err().to_string();
             assert!(error.contains(word), "{query}: {error}");
         }
     }

@@ -45,6 +45,11 @@ impl State {
         of(named).ok_or_else(|| ApiError::WrongModel { name: shorten(name), found: named.task() })
     }
 
+    /// Whether a model of the task is loaded.
+    pub fn has(&self, task: Task) -> bool {
+        self.models.iter().any(|model| model.task() == task)
+    }
+
     /// The models as a list for people.
     fn loaded(&self) -> String {
         let models = self.models.iter().map(|model| format!("`{}` ({})", model.name(), model.task()));

@@ -22,7 +22,7 @@ const IN_MEMORY: usize = 4 << 20;
 const WRITE: usize = 1 << 20;
 /// Largest value of a form field other than the video.
 const MAX_FIELD: usize = 1024;
-/// Most fields in a form; the known ones are five.
+/// Most fields in a form; POST /v1/predict knows as many.
 const MAX_FIELDS: usize = 16;
 /// What the upload is called in messages, whatever the client called it.
 const NAME: &str = "the uploaded video";

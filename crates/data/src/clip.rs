@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use unscene_media::{
     Clip, ClipReader, ClipSampling, DecodeOptions, Decoder, FrameTime, Frames, Limits, Padding, Pictures, Region,
-    Source, View,
+    SeekFrames, Source, View,
 };
 use unscene_vision::{ClipDims, Normalization, cut_clip, normalize_clip, scaled_to, three_crops};
 
@@ -175,7 +175,7 @@ pub(crate) fn frames_at(media: &Media, form: &ClipForm, sample: &Sample) -> Resu
     }
 }
 
-fn take_at<F: Frames>(mut frames: F, form: &ClipForm, sample: &Sample) -> Result<Vec<u8>> {
+fn take_at<F: SeekFrames>(mut frames: F, form: &ClipForm, sample: &Sample) -> Result<Vec<u8>> {
     let (width, height) = (form.width as u32, form.height as u32);
     frames.set_view(View::Part { part: sample.part, width, height, mirror: sample.mirror })?;
     let (tolerance_s, bytes) = (frames.tolerance_s(), frames.frame_bytes());
@@ -228,7 +228,7 @@ fn clips_of<F: Frames>(frames: F, form: &ClipForm) -> Result<ClipReader<F>> {
     Ok(ClipReader::new(frames, form.sampling())?.padded(form.padding))
 }
 
-fn draw_from<F: Frames>(mut frames: F, span: Span, form: &ClipForm, draw: &Draw) -> Result<Sample> {
+fn draw_from<F: SeekFrames>(mut frames: F, span: Span, form: &ClipForm, draw: &Draw) -> Result<Sample> {
     let picture_size = frames.picture_size();
     let part = draw.part(picture_size, (form.width as u32, form.height as u32));
     let view = View::Part { part, width: form.width as u32, height: form.height as u32, mirror: draw.mirror };
@@ -267,7 +267,7 @@ fn draw_from<F: Frames>(mut frames: F, span: Span, form: &ClipForm, draw: &Draw)
     Ok(sample(clip, part, draw.mirror, picture_size))
 }
 
-fn test_from<F: Frames>(
+fn test_from<F: SeekFrames>(
     mut frames: F,
     span: Span,
     form: &ClipForm,
@@ -293,7 +293,7 @@ fn test_from<F: Frames>(
 /// Clips of a video for [`Views::TenByThree`].
 const SPREAD: usize = 10;
 
-fn ten_by_three<F: Frames>(
+fn ten_by_three<F: SeekFrames>(
     mut frames: F,
     span: Span,
     form: &ClipForm,
@@ -363,7 +363,7 @@ pub(crate) fn bounds(frames: &impl Frames, span: Span) -> Range<f64> {
 }
 
 /// Reads to the end to see when it is.
-fn last_moment<F: Frames>(reader: &mut ClipReader<F>, span_s: &Range<f64>) -> Result<f64> {
+fn last_moment<F: SeekFrames>(reader: &mut ClipReader<F>, span_s: &Range<f64>) -> Result<f64> {
     let frames = reader.decoder_mut();
     frames.seek(span_s.start)?;
     let mut end_s = span_s.start;

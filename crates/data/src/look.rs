@@ -1,7 +1,7 @@
 //! Single frames of an item, for those who look at it without training: annotation and previews.
 
 use serde::{Deserialize, Serialize};
-use unscene_media::{ClipReader, ClipSampling, Frames, View};
+use unscene_media::{ClipReader, ClipSampling, Frames, SeekFrames, View};
 
 use crate::clip::{ClipForm, Opened, bounds, open};
 use crate::dataset::{Item, Span};
@@ -71,7 +71,7 @@ pub fn look(
     }
 }
 
-fn look_at<F: Frames>(
+fn look_at<F: SeekFrames>(
     mut frames: F,
     span: Span,
     looks: Looks,

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use unscene_media::{ClipReader, ClipSampling, Source, VideoInfo};
+use unscene_media::{ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Source};
 use unscene_vision::{softmax, top_k};
 
-use crate::crops::{CropPlan, open};
+use crate::crops::{CropPlan, plan};
 use crate::error::{EngineError, Result};
 use crate::model::{CLASSIFIER, LOGITS, Model};
 use crate::result::*;
@@ -37,10 +37,23 @@ impl Model {
         options: &ClassifyOptions,
         control: &mut Control<'_>,
     ) -> Result<Classification> {
+        let decode = DecodeOptions { threads: 0, limits: options.limits, ..DecodeOptions::default() };
+        self.classify_frames(Decoder::open(source, &decode)?, options, control)
+    }
+
+    /// As [`Model::classify`], of frames that are open.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn classify_frames(
+        &self,
+        mut frames: impl Frames,
+        options: &ClassifyOptions,
+        control: &mut Control<'_>,
+    ) -> Result<Classification> {
         let start = Instant::now();
         let manifest = self.graphs().manifest();
-        let (decoder, plan) = open(source, options, manifest)?;
-        let info = decoder.info().clone();
+        let plan = plan(&mut frames, options.crops, &manifest.input)?;
         let sampling = ClipSampling {
             frames: manifest.input.frames,
             stride_frames: options.stride_frames.unwrap_or(manifest.stride_frames),
@@ -50,8 +63,8 @@ impl Model {
             let (found, expected) = ("0".into(), "at least 1".into());
             return Err(EngineError::Argument { what: "stride_frames", found, expected });
         }
-        let mut reader = ClipReader::new(decoder, sampling)?;
-        let mut run = Run::new(self, options, &info);
+        let mut run = Run::new(self, options, frames.duration_s());
+        let mut reader = ClipReader::new(frames, sampling)?;
 
         while let Some(clip) = reader.next_clip()? {
             run.clips.push_back((clip.start_s, clip.end_s));
@@ -71,7 +84,7 @@ impl Model {
         while run.in_flight > 0 {
             run.receive(control)?;
         }
-        run.finish(source, &info, &reader, start)
+        run.finish(&reader, start)
     }
 }
 
@@ -102,13 +115,13 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(model: &'a Model, options: &'a ClassifyOptions, info: &VideoInfo) -> Self {
+    fn new(model: &'a Model, options: &'a ClassifyOptions, duration_s: Option<f64>) -> Self {
         let classes = model.graphs().manifest().labels.len();
         Self {
             model,
             options,
             crops: CropPlan::count(options.crops),
-            progress: Progress { clips: 0, time_s: 0.0, duration_s: info.duration_s },
+            progress: Progress { clips: 0, time_s: 0.0, duration_s },
             clips: VecDeque::new(),
             batch: Vec::new(),
             free: Vec::new(),
@@ -220,17 +233,12 @@ impl<'a> Run<'a> {
         best.map(|index| Prediction { label: labels[index].clone(), index, score: scores[index] }).collect()
     }
 
-    fn finish(
-        mut self,
-        source: &Source,
-        info: &VideoInfo,
-        reader: &ClipReader,
-        start: Instant,
-    ) -> Result<Classification> {
-        let clips = self.progress.clips;
+    fn finish(mut self, reader: &ClipReader<impl Frames>, start: Instant) -> Result<Classification> {
+        let (clips, frames) = (self.progress.clips, reader.decoder());
         if clips == 0 {
-            return Err(EngineError::NoFrames { name: source.name() });
+            return Err(EngineError::NoFrames { name: frames.name().to_string() });
         }
+        let (width, height) = frames.picture_size();
         let mean: Vec<f32> = self.sum.iter().map(|sum| (sum / clips as f64) as f32).collect();
         if mean.iter().any(|score| !score.is_finite()) {
             let reason = "the scores are not finite; check the weights, or export without --fp16".into();
@@ -243,13 +251,13 @@ impl<'a> Run<'a> {
             engine: self.model.graphs().engine_name().into(),
             device: self.model.graphs().device_name().into(),
             video: VideoSummary {
-                duration_s: info.duration_s.unwrap_or(self.progress.time_s),
-                width: info.width,
-                height: info.height,
-                fps: info.fps,
+                duration_s: frames.duration_s().unwrap_or(self.progress.time_s),
+                width,
+                height,
+                fps: frames.fps(),
                 frames: reader.frames(),
                 clips,
-                damaged_packets: reader.decoder().errors(),
+                damaged_packets: frames.errors(),
             },
             strongest_s: predictions.iter().map(|one| self.strongest[one.index].1).collect(),
             predictions,

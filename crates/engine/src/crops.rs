@@ -1,13 +1,13 @@
 //! From a decoded clip to the parts of it that the model sees.
 
-use unscene_media::{DecodeOptions, Decoder, Source, View, probe};
-use unscene_models::manifest::{ClipInput, Manifest};
+use unscene_media::{Frames, View};
+use unscene_models::manifest::ClipInput;
 use unscene_vision::{ClipDims, Normalization, ShapeError, cut_clip, normalize_clip, scaled_to, three_crops};
 
 use crate::error::{EngineError, Result};
-use crate::result::{ClassifyOptions, Crops};
+use crate::result::Crops;
 
-/// Where the crops lie in the decoder's frames.
+/// Where the crops lie in the frames.
 #[derive(Debug)]
 pub(crate) struct CropPlan {
     frame: (usize, usize),
@@ -28,23 +28,19 @@ pub(crate) fn normalization(input: &ClipInput) -> Normalization {
     Normalization { mean: input.mean, std: input.std, range: input.range }
 }
 
-/// Opens the video so that its frames come out at the size that the crops are cut from.
-pub(crate) fn open(source: &Source, options: &ClassifyOptions, manifest: &Manifest) -> Result<(Decoder, CropPlan)> {
-    let input = &manifest.input;
-    let view = match options.crops {
+/// Sets the view to what the crops are cut from.
+pub(crate) fn plan(frames: &mut impl Frames, crops: Crops, input: &ClipInput) -> Result<CropPlan> {
+    frames.set_view(match crops {
         Crops::Center => center(input),
         Crops::Three => {
-            let info = probe(source, &options.limits)?;
-            let (width, height) = scaled_to(input.short_side as u32, info.width, info.height);
+            let (width, height) = frames.picture_size();
+            let (width, height) = scaled_to(input.short_side as u32, width, height);
             View::Resize { width, height }
         }
-    };
-    let decoder = Decoder::open(source, &DecodeOptions { view, threads: 0, limits: options.limits })?;
-    let (width, height) = decoder.frame_size();
-    let normalization = normalization(input);
+    })?;
+    let (width, height) = frames.frame_size();
     let crop = ClipDims { frames: input.frames, height: input.height, width: input.width };
-    let plan = CropPlan::new((width as usize, height as usize), crop, options.crops, normalization)?;
-    Ok((decoder, plan))
+    CropPlan::new((width as usize, height as usize), crop, crops, normalization(input))
 }
 
 impl CropPlan {

@@ -106,7 +106,7 @@ fn takers(task: Task) -> &'static str {
     match task {
         Task::Classify => "`unscene predict`, `unscene eval action` and POST /v1/classify take it",
         Task::Localize => "`unscene predict`, `unscene eval localize` and POST /v1/localize take it",
-        Task::Detect => "a detector is trained and exported; nothing runs it on videos yet",
+        Task::Detect => "`unscene predict`, `unscene eval detect` and POST /v1/detect take it",
     }
 }
 

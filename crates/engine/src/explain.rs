@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use unscene_media::{ClipReader, ClipSampling, Source};
+use unscene_media::{ClipReader, ClipSampling, DecodeOptions, Decoder, Limits, Source};
 
-use crate::crops::open;
+use crate::crops::plan;
 use crate::error::{EngineError, Result};
 use crate::model::{CLASSIFIER, Model};
-use crate::result::{Classification, ClassifyOptions, Crops, Prediction, Progress};
+use crate::result::{Classification, Crops, Prediction, Progress};
 
 /// The evidence for one class, in the clip that speaks for it most.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ pub struct Explanation {
 }
 
 impl Model {
-    /// Classifies a video, then looks again at the clips that speak most for the best classes.
+    /// Looks again at a video that this model has classified: for each prediction, at the clip that speaks most for it.
     ///
     /// Memory does not grow with the video: the clips are read a second time. Maps are those of the centre crop.
     ///
@@ -41,9 +41,10 @@ impl Model {
     pub fn explain(
         &self,
         source: &Source,
-        options: &ClassifyOptions,
+        found: &Classification,
+        limits: Limits,
         control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<(Classification, Vec<Explanation>)> {
+    ) -> Result<Vec<Explanation>> {
         let Some((output, weights)) = self.maps() else {
             return Err(EngineError::Argument {
                 what: "explain",
@@ -51,10 +52,9 @@ impl Model {
                 expected: "one that was exported with --maps".into(),
             });
         };
-        let found = self.classify(source, options, control)?;
         let manifest = self.graphs().manifest();
-        let options = ClassifyOptions { crops: Crops::Center, ..options.clone() };
-        let (decoder, plan) = open(source, &options, manifest)?;
+        let mut decoder = Decoder::open(source, &DecodeOptions { threads: 0, limits, ..DecodeOptions::default() })?;
+        let plan = plan(&mut decoder, Crops::Center, &manifest.input)?;
         let size = decoder.frame_size();
         let size = (size.0 as usize, size.1 as usize);
         let frames = manifest.input.frames;
@@ -99,6 +99,6 @@ impl Model {
             }
         }
         explanations.sort_by_key(|(at, _)| *at);
-        Ok((found, explanations.into_iter().map(|(_, explanation)| explanation).collect()))
+        Ok(explanations.into_iter().map(|(_, explanation)| explanation).collect())
     }
 }

@@ -50,10 +50,6 @@ impl Frames for Reel {
         (2, 2)
     }
 
-    fn seek(&mut self, _: f64) -> Result<(), MediaError> {
-        unreachable!("a video is read once, from its start to its end")
-    }
-
     fn advance(&mut self) -> Result<Option<FrameTime>, MediaError> {
         let next = self.at.map_or(0, |at| at + 1);
         if next + 1 >= self.times.len() {

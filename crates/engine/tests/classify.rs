@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use unscene_engine::{
     Bundle, ClassifyOptions, Crops, DeviceChoice, EngineChoice, EngineError, EngineOptions, Model, Progress,
 };
-use unscene_media::Source;
+use unscene_media::{DecodeOptions, Decoder, SharedDecoder, Source};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -64,6 +64,26 @@ fn the_stride_and_the_number_of_predictions_are_options() {
     let options = ClassifyOptions { stride_frames: Some(2), top_k: 1, ..Default::default() };
     let answer = model(EngineChoice::Tract).classify(&video(), &options, &mut go_on).unwrap();
     assert_eq!((answer.video.clips, answer.predictions.len(), answer.clips), (5, 1, None));
+}
+
+#[test]
+fn frames_of_a_shared_decoder_are_scored_as_those_of_its_own() {
+    let model = model(EngineChoice::Ort);
+    let mut shared = SharedDecoder::new(Decoder::open(&video(), &DecodeOptions::default()).unwrap());
+    std::thread::scope(|scope| {
+        let threads = [Crops::Center, Crops::Three].map(|crops| {
+            let (model, frames) = (&model, shared.reader().unwrap());
+            scope.spawn(move || {
+                let options = ClassifyOptions { clips: true, crops, ..Default::default() };
+                let found = model.classify_frames(frames, &options, &mut go_on).unwrap();
+                let own = model.classify(&video(), &options, &mut go_on).unwrap();
+                assert_eq!((found.clips, found.predictions), (own.clips, own.predictions), "{crops}");
+                assert_eq!(found.video, own.video);
+            })
+        });
+        shared.run().unwrap();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
 }
 
 #[test]

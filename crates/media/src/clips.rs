@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decode::{Decoder, FrameTime};
 use crate::error::MediaError;
-use crate::frames::Frames;
+use crate::frames::{Frames, SeekFrames};
 use crate::sampler::{Sample, Sampler};
 
 /// Which frames make a clip.
@@ -99,18 +99,6 @@ impl<F: Frames> ClipReader<F> {
         ClipReader { padding, ..self }
     }
 
-    /// Goes on with the frames from `start_s` to before `end_s`: the first is the one on screen at `start_s`.
-    ///
-    /// # Errors
-    /// See [`Decoder::seek`].
-    pub fn seek(&mut self, start_s: f64, end_s: f64) -> Result<(), MediaError> {
-        self.sampler.seek(start_s, end_s)?;
-        self.ready.clear();
-        self.skip = 0;
-        self.ended = false;
-        Ok(())
-    }
-
     /// The decoder, for what it knows about the video.
     pub fn decoder(&self) -> &F {
         self.sampler.source()
@@ -170,6 +158,20 @@ impl<F: Frames> ClipReader<F> {
         self.ready.drain(..drop);
         self.skip = self.sampling.stride_frames - drop;
         Ok(Some(Clip { rgb, start_s, end_s, times_s, read_frames }))
+    }
+}
+
+impl<F: SeekFrames> ClipReader<F> {
+    /// Goes on with the frames from `start_s` to before `end_s`: the first is the one on screen at `start_s`.
+    ///
+    /// # Errors
+    /// See [`Decoder::seek`].
+    pub fn seek(&mut self, start_s: f64, end_s: f64) -> Result<(), MediaError> {
+        self.sampler.seek(start_s, end_s)?;
+        self.ready.clear();
+        self.skip = 0;
+        self.ended = false;
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Frames, one after another, with their times.
 
+use std::sync::Arc;
+
 use ffmpeg_next as ff;
 use ffmpeg_next::codec::threading;
 use ffmpeg_next::format::context::Input;
@@ -43,7 +45,6 @@ pub struct Decoder {
     name: String,
     info: VideoInfo,
     limits: Limits,
-    size: (u32, u32),
     pub(crate) input: Input,
     pub(crate) stream: usize,
     pub(crate) decoder: decoder::Video,
@@ -93,14 +94,12 @@ impl Decoder {
             // SAFETY: the stream is valid while the input is borrowed.
             unsafe { (*other.as_mut_ptr()).discard = Discard::All.into() };
         }
-        let size = options.view.output_size(&name, info.width, info.height)?;
-        let scaler = Scaler::new(options.view, info.rotation_degrees, size.0, size.1);
+        let scaler = Scaler::new(&name, options.view, (info.width, info.height), info.rotation_degrees)?;
         let guess_s = if info.fps > 0.0 { 1.0 / info.fps } else { 0.04 };
         Ok(Decoder {
             name,
             info,
             limits: options.limits,
-            size,
             input,
             stream,
             decoder,
@@ -134,7 +133,7 @@ impl Decoder {
 
     /// Width and height of the frames given.
     pub fn frame_size(&self) -> (u32, u32) {
-        self.size
+        self.scaler.size()
     }
 
     /// Changes what the frames from the next one on show.
@@ -142,14 +141,14 @@ impl Decoder {
     /// # Errors
     /// [`MediaError::View`] when the view does not fit the picture.
     pub fn set_view(&mut self, view: View) -> Result<(), MediaError> {
-        self.size = view.output_size(&self.name, self.info.width, self.info.height)?;
-        self.scaler = Scaler::new(view, self.info.rotation_degrees, self.size.0, self.size.1);
+        let VideoInfo { width, height, rotation_degrees, .. } = self.info;
+        self.scaler = Scaler::new(&self.name, view, (width, height), rotation_degrees)?;
         Ok(())
     }
 
     /// Bytes of one frame given: width times height times 3.
     pub fn frame_bytes(&self) -> usize {
-        self.size.0 as usize * self.size.1 as usize * 3
+        self.scaler.bytes()
     }
 
     /// Damaged packets skipped so far. Not 0 means that frames are missing, usually at the end of a file cut short.
@@ -208,19 +207,12 @@ impl Decoder {
 
     /// Converts the frame that [`Decoder::advance`] moved to.
     pub(crate) fn write_current(&mut self, rgb: &mut [u8]) -> Result<(), MediaError> {
-        if rgb.len() != self.frame_bytes() {
-            return Err(MediaError::View {
-                name: self.name.clone(),
-                detail: format!(
-                    "the buffer has {} bytes, a frame of {} x {} needs {}",
-                    rgb.len(),
-                    self.size.0,
-                    self.size.1,
-                    self.frame_bytes()
-                ),
-            });
-        }
         self.scaler.scale(&self.name, &self.current, rgb)
+    }
+
+    /// The frame that [`Decoder::advance`] moved to, as it was decoded; to be taken once.
+    pub(crate) fn take_current(&mut self) -> frame::Video {
+        std::mem::replace(&mut self.current, frame::Video::empty())
     }
 
     /// Decodes into `self.next` and gives its time.
@@ -275,7 +267,7 @@ impl Decoder {
                 let _ = self.decoder.send_eof();
                 Ok(())
             }
-            Err(error) => Err(MediaError::Io { name: self.name.clone(), error: error.into() }),
+            Err(error) => Err(MediaError::Io { name: self.name.clone(), error: Arc::new(error.into()) }),
         }
     }
 

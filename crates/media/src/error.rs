@@ -1,9 +1,10 @@
 //! What can go wrong between a file and its frames.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a video could not be read. `name` is always the [`Source`](crate::Source)'s name.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum MediaError {
     /// The bytes are not in one of the containers that are read: empty, text, an image, a playlist, an archive.
@@ -73,7 +74,7 @@ pub enum MediaError {
         name: String,
         /// The system's reason.
         #[source]
-        error: std::io::Error,
+        error: Arc<std::io::Error>,
     },
     /// FFmpeg could not set up something that does not depend on the bytes.
     #[error("{name}: FFmpeg: {detail}")]

@@ -33,12 +33,6 @@ pub trait Frames {
         width as usize * height as usize * 3
     }
 
-    /// Moves so that the next frame is the one on screen at a time.
-    ///
-    /// # Errors
-    /// As [`Decoder::seek`].
-    fn seek(&mut self, time_s: f64) -> Result<(), MediaError>;
-
     /// Moves on to the next frame without giving its pixels. `None` is the end.
     ///
     /// # Errors
@@ -61,6 +55,15 @@ pub trait Frames {
     fn errors(&self) -> u64;
 }
 
+/// Pictures among which one can go to any moment.
+pub trait SeekFrames: Frames {
+    /// Moves so that the next frame is the one on screen at a time.
+    ///
+    /// # Errors
+    /// As [`Decoder::seek`].
+    fn seek(&mut self, time_s: f64) -> Result<(), MediaError>;
+}
+
 impl Frames for Decoder {
     fn name(&self) -> &str {
         self.name()
@@ -75,9 +78,7 @@ impl Frames for Decoder {
     }
 
     fn duration_s(&self) -> Option<f64> {
-        let info = self.info();
-        let counted = info.reported_frames.filter(|_| info.fps > 0.0).map(|frames| frames as f64 / info.fps);
-        info.duration_s.or(counted)
+        self.info().length_s()
     }
 
     fn set_view(&mut self, view: View) -> Result<(), MediaError> {
@@ -86,10 +87,6 @@ impl Frames for Decoder {
 
     fn frame_size(&self) -> (u32, u32) {
         self.frame_size()
-    }
-
-    fn seek(&mut self, time_s: f64) -> Result<(), MediaError> {
-        self.seek(time_s)
     }
 
     fn advance(&mut self) -> Result<Option<FrameTime>, MediaError> {
@@ -106,5 +103,11 @@ impl Frames for Decoder {
 
     fn errors(&self) -> u64 {
         self.errors()
+    }
+}
+
+impl SeekFrames for Decoder {
+    fn seek(&mut self, time_s: f64) -> Result<(), MediaError> {
+        self.seek(time_s)
     }
 }

@@ -10,6 +10,7 @@
 //!    [`ClipReader`] groups what it finds into clips.
 //!
 //! [`Pictures`] stands for a decoder where a video was unpacked into a folder; [`Frames`] is what both can do.
+//! [`SharedDecoder`] decodes a video once for several readers, each with a view of its own.
 //! [`Encoder`] goes the other way, from RGB frames to an MP4 file.
 //!
 //! Everything streams: memory depends on the size of a frame and of a clip, not on the length of the video.
@@ -24,6 +25,7 @@ mod pictures;
 mod probe;
 mod sampler;
 mod seek;
+mod shared;
 mod source;
 mod view;
 
@@ -31,9 +33,10 @@ pub use clips::{Clip, ClipReader, ClipSampling, Padding};
 pub use decode::{DecodeOptions, Decoder, FrameTime};
 pub use encode::{EncodeOptions, Encoder};
 pub use error::{LimitKind, MediaError};
-pub use frames::Frames;
+pub use frames::{Frames, SeekFrames};
 pub use pictures::{Pictures, is_picture};
 pub use probe::{Limits, VideoInfo, probe};
 pub use sampler::{Sample, Sampler};
+pub use shared::{SharedDecoder, SharedFrames};
 pub use source::Source;
 pub use view::{Region, View};

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ffmpeg_next as ff;
 use ffmpeg_next::codec::Id;
@@ -9,7 +10,7 @@ use ffmpeg_next::{Packet, frame};
 
 use crate::decode::FrameTime;
 use crate::error::MediaError;
-use crate::frames::Frames;
+use crate::frames::{Frames, SeekFrames};
 use crate::probe::Limits;
 use crate::source::{codec_max_pixels, ffmpeg_error, start_ffmpeg};
 use crate::view::{Scaler, View};
@@ -23,7 +24,6 @@ pub struct Pictures {
     fps: f64,
     limits: Limits,
     picture_size: (u32, u32),
-    size: (u32, u32),
     scaler: Scaler,
     /// The next picture.
     next: usize,
@@ -38,7 +38,7 @@ impl Pictures {
     /// of decoding the first.
     pub fn open(path: &Path, fps: f64, limits: &Limits) -> Result<Self, MediaError> {
         let name = path.display().to_string();
-        let io_error = |error| MediaError::Io { name: name.clone(), error };
+        let io_error = |error| MediaError::Io { name: name.clone(), error: Arc::new(error) };
         let mut files = Vec::new();
         if fs::metadata(path).map_err(io_error)?.is_dir() {
             for entry in fs::read_dir(path).map_err(io_error)? {
@@ -54,18 +54,8 @@ impl Pictures {
         let found = || MediaError::NotAVideo { name: name.clone(), found: "the folder holds no JPEG or PNG".into() };
         let first = decode(files.first().ok_or_else(found)?, limits)?;
         let picture_size = (first.width(), first.height());
-        let scaler = Scaler::new(View::Full, 0, picture_size.0, picture_size.1);
-        Ok(Pictures {
-            name,
-            files,
-            fps,
-            limits: *limits,
-            picture_size,
-            size: picture_size,
-            scaler,
-            next: 0,
-            decoded: Some((0, first)),
-        })
+        let scaler = Scaler::new(&name, View::Full, picture_size, 0)?;
+        Ok(Pictures { name, files, fps, limits: *limits, picture_size, scaler, next: 0, decoded: Some((0, first)) })
     }
 
     /// The picture that [`Frames::advance`] moved to.
@@ -92,20 +82,12 @@ impl Frames for Pictures {
     }
 
     fn set_view(&mut self, view: View) -> Result<(), MediaError> {
-        let (width, height) = self.picture_size;
-        self.size = view.output_size(&self.name, width, height)?;
-        self.scaler = Scaler::new(view, 0, self.size.0, self.size.1);
+        self.scaler = Scaler::new(&self.name, view, self.picture_size, 0)?;
         Ok(())
     }
 
     fn frame_size(&self) -> (u32, u32) {
-        self.size
-    }
-
-    fn seek(&mut self, time_s: f64) -> Result<(), MediaError> {
-        let index = (time_s.max(0.0) + self.tolerance_s()) * self.fps;
-        self.next = (index as usize).min(self.files.len());
-        Ok(())
+        self.scaler.size()
     }
 
     fn advance(&mut self) -> Result<Option<FrameTime>, MediaError> {
@@ -134,12 +116,6 @@ impl Frames for Pictures {
                 ),
             });
         }
-        if rgb.len() != self.frame_bytes() {
-            return Err(MediaError::View {
-                name: self.name.clone(),
-                detail: format!("the buffer has {} bytes, a frame needs {}", rgb.len(), self.frame_bytes()),
-            });
-        }
         self.scaler.scale(&self.name, picture, rgb)
     }
 
@@ -152,6 +128,14 @@ impl Frames for Pictures {
     }
 }
 
+impl SeekFrames for Pictures {
+    fn seek(&mut self, time_s: f64) -> Result<(), MediaError> {
+        let index = (time_s.max(0.0) + self.tolerance_s()) * self.fps;
+        self.next = (index as usize).min(self.files.len());
+        Ok(())
+    }
+}
+
 /// Whether a file's name is that of a picture that is read.
 pub fn is_picture(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
@@ -161,7 +145,7 @@ pub fn is_picture(path: &Path) -> bool {
 fn decode(path: &Path, limits: &Limits) -> Result<frame::Video, MediaError> {
     start_ffmpeg();
     let name = path.display().to_string();
-    let data = fs::read(path).map_err(|error| MediaError::Io { name: name.clone(), error })?;
+    let data = fs::read(path).map_err(|error| MediaError::Io { name: name.clone(), error: Arc::new(error) })?;
     let codec = match data.get(..4) {
         Some([0xff, 0xd8, 0xff, _]) => Id::MJPEG,
         Some([0x89, b'P', b'N', b'G']) => Id::PNG,

@@ -102,6 +102,14 @@ pub struct VideoInfo {
     pub reported_frames: Option<u64>,
 }
 
+impl VideoInfo {
+    /// Duration in seconds, as far as the header knows: what it says, or else what its number of frames takes.
+    pub(crate) fn length_s(&self) -> Option<f64> {
+        let counted = self.reported_frames.filter(|_| self.fps > 0.0).map(|frames| frames as f64 / self.fps);
+        self.duration_s.or(counted)
+    }
+}
+
 /// Reads the header of a video and checks it against the limits, decoding no more than FFmpeg needs to know the size.
 ///
 /// # Errors

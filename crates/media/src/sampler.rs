@@ -2,7 +2,7 @@
 
 use crate::decode::{Decoder, FrameTime};
 use crate::error::MediaError;
-use crate::frames::Frames;
+use crate::frames::{Frames, SeekFrames};
 
 /// Goes through a video by sampled frames. Nothing is converted before [`Frames::write_current`] of [`Sampler::source_mut`].
 pub struct Sampler<F = Decoder> {
@@ -27,6 +27,18 @@ pub struct Sample {
     pub repeats: bool,
 }
 
+impl<F: SeekFrames> Sampler<F> {
+    /// Goes on with the frames from `start_s` to before `end_s`: the first is the one on screen at `start_s`.
+    ///
+    /// # Errors
+    /// See [`Decoder::seek`].
+    pub fn seek(&mut self, start_s: f64, end_s: f64) -> Result<(), MediaError> {
+        self.source.seek(start_s)?;
+        (self.start_s, self.end_s, self.index, self.current) = (start_s.max(0.0), end_s, 0, None);
+        Ok(())
+    }
+}
+
 impl<F: Frames> Sampler<F> {
     /// Samples every frame from the next on, or with `Some(fps)` those on screen at times `k / fps`.
     ///
@@ -38,16 +50,6 @@ impl<F: Frames> Sampler<F> {
             return Err(MediaError::View { name: source.name().to_string(), detail });
         }
         Ok(Sampler { source, fps, start_s: 0.0, end_s: f64::INFINITY, index: 0, current: None, count: 0 })
-    }
-
-    /// Goes on with the frames from `start_s` to before `end_s`: the first is the one on screen at `start_s`.
-    ///
-    /// # Errors
-    /// See [`Decoder::seek`].
-    pub fn seek(&mut self, start_s: f64, end_s: f64) -> Result<(), MediaError> {
-        self.source.seek(start_s)?;
-        (self.start_s, self.end_s, self.index, self.current) = (start_s.max(0.0), end_s, 0, None);
-        Ok(())
     }
 
     /// What is sampled.

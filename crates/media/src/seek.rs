@@ -1,5 +1,7 @@
 //! Going to a time without decoding all that lies before it.
 
+use std::sync::Arc;
+
 use ffmpeg_next::{Discard, Packet, ffi};
 
 use crate::decode::{Decoder, FrameTime};
@@ -45,7 +47,7 @@ impl Decoder {
         if !self.jump(f64::NEG_INFINITY, f64::NEG_INFINITY) {
             return Err(MediaError::Io {
                 name: self.name().to_string(),
-                error: std::io::Error::other("the container cannot go back to its start"),
+                error: Arc::new(std::io::Error::other("the container cannot go back to its start")),
             });
         }
         self.skip_to(time_s).map(|_| ())

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 use ffmpeg_next as ff;
@@ -107,7 +107,7 @@ pub(crate) fn start_ffmpeg() {
 }
 
 fn stream_io(source: &Source, name: &str) -> Result<StreamIo, MediaError> {
-    let io_error = |error| MediaError::Io { name: name.to_string(), error };
+    let io_error = |error| MediaError::Io { name: name.to_string(), error: Arc::new(error) };
     let empty = || not_a_video(name, "the file is empty");
     let io = match source {
         Source::Path(path) => {

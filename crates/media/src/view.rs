@@ -172,6 +172,8 @@ struct Input {
 pub(crate) struct Scaler {
     view: View,
     rotation_degrees: i32,
+    /// Of the displayed result.
+    size: (u32, u32),
     /// The stored picture after scaling, before rotation; its rows are aligned as swscale's vector code wants them.
     scaled: frame::Video,
     context: *mut ffi::SwsContext,
@@ -182,16 +184,39 @@ pub(crate) struct Scaler {
 unsafe impl Send for Scaler {}
 
 impl Scaler {
-    /// `width` and `height` are those of the displayed result.
-    pub(crate) fn new(view: View, rotation_degrees: i32, width: u32, height: u32) -> Self {
+    /// `picture` is the width and height as displayed.
+    ///
+    /// # Errors
+    /// [`MediaError::View`] when the view does not fit the picture.
+    pub(crate) fn new(name: &str, view: View, picture: (u32, u32), rotation_degrees: i32) -> Result<Self, MediaError> {
+        let size = view.output_size(name, picture.0, picture.1)?;
         let turned = matches!(rotation_degrees, 90 | 270);
-        let (width, height) = if turned { (height, width) } else { (width, height) };
+        let (width, height) = if turned { (size.1, size.0) } else { size };
         let scaled = frame::Video::new(Pixel::GBRP, width, height);
-        Scaler { view, rotation_degrees, scaled, context: ptr::null_mut(), input: None }
+        Ok(Scaler { view, rotation_degrees, size, scaled, context: ptr::null_mut(), input: None })
     }
 
-    /// Writes the view of `frame` into `rgb`, which must have the bytes of the displayed result.
+    /// Width and height of the displayed result.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        self.size
+    }
+
+    /// Its bytes: width times height times 3.
+    pub(crate) fn bytes(&self) -> usize {
+        self.size.0 as usize * self.size.1 as usize * 3
+    }
+
+    /// Writes the view of `frame` into `rgb`.
+    ///
+    /// # Errors
+    /// [`MediaError::View`] when `rgb` has not the bytes of the displayed result; [`MediaError::Ffmpeg`].
     pub(crate) fn scale(&mut self, name: &str, frame: &frame::Video, rgb: &mut [u8]) -> Result<(), MediaError> {
+        if rgb.len() != self.bytes() {
+            let ((width, height), needed) = (self.size, self.bytes());
+            let found = rgb.len();
+            let detail = format!("the buffer has {found} bytes, a frame of {width} x {height} needs {needed}");
+            return Err(MediaError::View { name: name.to_string(), detail });
+        }
         let region = self.prepare(name, frame)?;
         self.run(name, frame, region)?;
         let mirror = matches!(self.view, View::Part { mirror: true, .. });

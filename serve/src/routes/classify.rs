@@ -1,16 +1,14 @@
 //! `POST /v1/classify`: a video in, the actions in it out.
 
-use std::ops::ControlFlow;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use serde::{Serialize, Serializer};
 use unscene_draw::{Canvas, heat_over};
-use unscene_engine::{Classification, ClassifyOptions, Explanation, Model, Prediction, Progress, Timing, VideoSummary};
-use unscene_media::{Limits, Source};
+use unscene_engine::{Classification, ClassifyOptions, Explanation, Model, Prediction, Timing, VideoSummary};
+use unscene_media::Frames;
 use unscene_models::manifest::Task;
 
-use super::video::{Work, take};
+use super::video::{Look, Video, asks_for, take};
 use crate::error::ApiError;
 use crate::loaded::Loaded;
 use crate::params::{ClassifyParams, Explain};
@@ -22,20 +20,13 @@ pub async fn classify(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let wants_picture = accepts_png(&request);
+    let wants_picture = asks_for(&request, "image/png");
     let mut answer = take::<ClassifyParams>(state, request, payload).await?;
     let best = answer.explanations.iter_mut().flatten().next();
     match best.filter(|_| wants_picture) {
         Some(best) => Ok(HttpResponse::Ok().content_type("image/png").body(std::mem::take(&mut best.picture))),
         None => Ok(HttpResponse::Ok().json(answer)),
     }
-}
-
-/// Whether a client asked for a picture by name: browsers take anything, and are answered in JSON.
-fn accepts_png(request: &HttpRequest) -> bool {
-    let accept = request.headers().get_all("accept").filter_map(|value| value.to_str().ok());
-    let mut kinds = accept.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or("").trim());
-    kinds.next().is_some_and(|first| first.eq_ignore_ascii_case("image/png"))
 }
 
 /// What was found, and where.
@@ -81,11 +72,11 @@ impl Shown {
     }
 }
 
-impl Work for ClassifyParams {
+impl Look for ClassifyParams {
     type Model = Model;
     type Answer = Answer;
 
-    fn find<'a>(&self, state: &'a State) -> Result<&'a Model, ApiError> {
+    fn model<'a>(&self, state: &'a State) -> Result<&'a Model, ApiError> {
         let model = state.model(self.model.as_deref(), Task::Classify, Loaded::classifier)?;
         if self.explain.is_some() && !model.has_maps() {
             return Err(ApiError::BadParameter(format!(
@@ -96,29 +87,21 @@ impl Work for ClassifyParams {
         Ok(model)
     }
 
-    fn run(
-        self,
-        model: &Model,
-        source: &Source,
-        limits: Limits,
-        control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<Answer, ApiError> {
+    fn look(self, model: &Model, frames: impl Frames + Send, video: &Video) -> Result<Answer, ApiError> {
         let defaults = ClassifyOptions::default();
         let options = ClassifyOptions {
             top_k: self.top_k.unwrap_or(defaults.top_k),
             stride_frames: self.stride_frames,
             clips: self.clips.unwrap_or(false),
-            limits,
+            limits: video.limits,
             ..defaults
         };
-        match self.explain {
-            None => Ok(Answer { classification: model.classify(source, &options, control)?, explanations: None }),
-            Some(Explain::Cam) => {
-                let (classification, found) = model.explain(source, &options, control)?;
-                let explanations = found.into_iter().map(Shown::new).collect::<Result<_, _>>()?;
-                Ok(Answer { classification, explanations: Some(explanations) })
-            }
-        }
+        let mut control = video.control();
+        let classification = model.classify_frames(frames, &options, &mut control)?;
+        let Some(Explain::Cam) = self.explain else { return Ok(Answer { classification, explanations: None }) };
+        let found = model.explain(&video.source(), &classification, video.limits, &mut control)?;
+        let explanations = found.into_iter().map(Shown::new).collect::<Result<_, _>>()?;
+        Ok(Answer { classification, explanations: Some(explanations) })
     }
 
     fn counts(answer: &Answer) -> (&str, &VideoSummary, &Timing) {

@@ -1,13 +1,11 @@
 //! `POST /v1/localize`: a long video in, the segments of it that show an action out.
 
-use std::ops::ControlFlow;
-
 use actix_web::{HttpRequest, HttpResponse, web};
-use unscene_engine::{Localization, LocalizeOptions, Localizer, Progress, SegmentNms, Timing, VideoSummary};
-use unscene_media::{Limits, Source};
+use unscene_engine::{Localization, LocalizeOptions, Localizer, SegmentNms, Timing, VideoSummary};
+use unscene_media::Frames;
 use unscene_models::manifest::Task;
 
-use super::video::{Work, take};
+use super::video::{Look, Video, take};
 use crate::error::ApiError;
 use crate::loaded::Loaded;
 use crate::params::LocalizeParams;
@@ -25,30 +23,24 @@ pub async fn localize(
     Ok(HttpResponse::Ok().json(take::<LocalizeParams>(state, request, payload).await?))
 }
 
-impl Work for LocalizeParams {
+impl Look for LocalizeParams {
     type Model = Localizer;
     type Answer = Localization;
 
-    fn find<'a>(&self, state: &'a State) -> Result<&'a Localizer, ApiError> {
+    fn model<'a>(&self, state: &'a State) -> Result<&'a Localizer, ApiError> {
         state.model(self.model.as_deref(), Task::Localize, Loaded::localizer)
     }
 
-    fn run(
-        self,
-        localizer: &Localizer,
-        source: &Source,
-        limits: Limits,
-        control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<Localization, ApiError> {
+    fn look(self, localizer: &Localizer, frames: impl Frames + Send, video: &Video) -> Result<Localization, ApiError> {
         let options = LocalizeOptions {
             stride_frames: self.stride_frames,
             threshold: self.threshold,
             nms: self.tiou_nms.map_or(SegmentNms::Rule, SegmentNms::Above),
             max_segments: Some(self.max_segments.unwrap_or(SEGMENTS)),
-            limits,
+            limits: video.limits,
             ..LocalizeOptions::default()
         };
-        Ok(localizer.localize(source, &options, control)?)
+        Ok(localizer.localize_frames(frames, &options, &mut video.control())?)
     }
 
     fn counts(answer: &Localization) -> (&str, &VideoSummary, &Timing) {

@@ -1,10 +1,12 @@
 //! The routes, one file each.
 
 mod classify;
+mod detect;
 mod livez;
 mod localize;
 mod metrics;
 mod models;
+mod predict;
 mod readyz;
 mod video;
 
@@ -18,6 +20,8 @@ pub fn configure(config: &mut ServiceConfig) {
     config
         .service(post("/v1/classify").route(web::post().to(classify::classify)))
         .service(post("/v1/localize").route(web::post().to(localize::localize)))
+        .service(post("/v1/detect").route(web::post().to(detect::detect)))
+        .service(post("/v1/predict").route(web::post().to(predict::predict)))
         .service(get("/v1/models").route(web::get().to(models::models)))
         .service(get("/livez").route(web::get().to(livez::livez)))
         .service(get("/readyz").route(web::get().to(readyz::readyz)))

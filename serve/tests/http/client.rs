@@ -1,7 +1,7 @@
 //! A server on port 0 with the bundle `tiny`, and an HTTP client of a few lines that can misbehave where a well-made
 //! one cannot.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -102,6 +102,15 @@ impl TestServer {
         Response::read(stream)
     }
 
+    /// Asks for an answer in lines.
+    pub fn post_for_lines(&self, path: &str, body: &[u8]) -> Lines {
+        let mut stream = self.connect();
+        let head = head("POST", path, &[("Accept", "application/x-ndjson")]);
+        stream.write_all(format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes()).expect("a head is read");
+        stream.write_all(body).expect("a body is read");
+        Lines::of(stream)
+    }
+
     /// The value of a metric, by its name with labels; 0 when it is not there yet.
     pub fn metric(&self, name: &str) -> f64 {
         let response = self.get("/metrics");
@@ -179,6 +188,14 @@ impl Response {
         Self { status, head: head.to_ascii_lowercase(), body: data[end + 4..].to_vec() }
     }
 
+    /// What is answered, without the times that it took.
+    pub fn untimed(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text());
+        let mut answer = self.json();
+        assert!(answer.as_object_mut().expect("an object").remove("timing").is_some(), "{answer}");
+        answer
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -198,5 +215,53 @@ impl Response {
         let detail = problem["detail"].as_str().expect("a problem has a detail");
         assert!(detail.contains(words), "`{detail}` does not say `{words}`");
         assert!(!detail.contains("/proc/"), "`{detail}` names a path of the server");
+    }
+}
+
+/// An answer that is read line by line, as it comes.
+pub struct Lines {
+    pub head: String,
+    stream: BufReader<TcpStream>,
+    /// What has come of the next lines.
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    fn of(stream: TcpStream) -> Self {
+        let (mut stream, mut head) = (BufReader::new(stream), String::new());
+        while !head.ends_with("\r\n\r\n") {
+            assert!(stream.read_line(&mut head).expect("a head is text") > 0, "half a head: {head}");
+        }
+        Self { head: head.to_ascii_lowercase(), stream, begun: vec![] }
+    }
+
+    /// The next chunk of the body; false at its end.
+    fn read_chunk(&mut self) -> bool {
+        let mut size = String::new();
+        self.stream.read_line(&mut size).expect("a chunk has a size");
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or_else(|_| panic!("the answer broke off: {size:?}"));
+        let end = self.begun.len() + size;
+        self.begun.resize(end + 2, 0);
+        self.stream.read_exact(&mut self.begun[end - size..]).expect("a chunk is whole");
+        self.begun.truncate(end);
+        size > 0
+    }
+}
+
+impl Iterator for Lines {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.begun.iter().position(|&byte| byte == b'\n') {
+                let rest = self.begun.split_off(end + 1);
+                let line = std::mem::replace(&mut self.begun, rest);
+                return Some(String::from_utf8(line).expect("a line is text"));
+            }
+            if !self.read_chunk() {
+                assert!(self.begun.is_empty(), "half a line: {}", String::from_utf8_lossy(&self.begun));
+                return None;
+            }
+        }
     }
 }

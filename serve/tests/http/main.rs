@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod client;
+mod detect;
 mod happy;
 mod lifecycle;
 mod localize;
+mod predict;

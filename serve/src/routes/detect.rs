@@ -1,0 +1,175 @@
+//! `POST /v1/detect`: a video in, the actors in its frames out; as one answer, or line by line while it is looked at.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::thread;
+use std::time::Duration;
+
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+use tokio::sync::mpsc::{self, Sender, error::TrySendError};
+use unscene_engine::{DetectOptions, DetectSummary, Detection, Detector, Seen, Timing, VideoSummary};
+use unscene_media::{Frames, Limits};
+use unscene_models::manifest::Task;
+
+use super::video::{Look, Video, Waiting, asks_for, start, take};
+use crate::error::{ApiError, Problem};
+use crate::loaded::Loaded;
+use crate::params::DetectParams;
+use crate::state::State;
+
+/// Media type of an answer in lines.
+const LINES_JSON: &str = "application/x-ndjson";
+/// Boxes in one answer at most, those of tubes among them: about 200 MB with the text that is made of them.
+const MAX_BOXES: usize = 1_000_000;
+/// Lines that wait for a client at most, before the work waits too.
+const MAX_LINES: usize = 16;
+/// How often work that waits for the client looks whether it is still wanted.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Takes the video as the body or as the multipart field `video`; parameters from the query or the form.
+pub async fn detect(
+    state: web::Data<State>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    if asks_for(&request, LINES_JSON) {
+        return in_lines(state, request, payload).await;
+    }
+    Ok(HttpResponse::Ok().json(take::<DetectParams>(state, request, payload).await?))
+}
+
+/// A line of an answer.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    /// The last one.
+    Summary(DetectSummary),
+    /// The last one, when something went wrong after the first.
+    Error(Problem),
+    /// Names itself.
+    #[serde(untagged)]
+    Seen(Seen),
+}
+
+impl Line {
+    fn bytes(&self) -> Bytes {
+        let mut text = serde_json::to_vec(self).expect("names and numbers can be written as JSON");
+        text.push(b'\n');
+        text.into()
+    }
+}
+
+/// Answers with a line for everything seen, as soon as it is. The head waits for the first line, so that what goes wrong
+/// before has its own status.
+async fn in_lines(
+    state: web::Data<State>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let (sender, mut lines) = mpsc::channel(MAX_LINES);
+    let mut waiting = Waiting::new(&state);
+    let run = move |params: DetectParams, detector: &Detector, video: &Video| params.tell(detector, video, &sender);
+    let work = start(state, request, payload, waiting.wanted.clone(), run);
+    let begun = waiting.wait(async {
+        let work = work.await?;
+        match lines.recv().await {
+            Some(first) => Ok((first, work)),
+            None => {
+                let nothing = || ApiError::Internal("a detection ended well without a frame".to_owned());
+                Err(work.await.err().unwrap_or_else(nothing))
+            }
+        }
+    });
+    let (first, work) = match begun.await {
+        Ok(begun) => begun,
+        error => waiting.settle(error)?,
+    };
+    let rest = stream::poll_fn(move |cx| lines.poll_recv(cx));
+    let last = stream::once(async move {
+        match waiting.settle(work.await) {
+            Ok(summary) => Line::Summary(summary).bytes(),
+            Err(error) => Line::Error(error.problem()).bytes(),
+        }
+    });
+    let body = stream::iter([first]).chain(rest).chain(last).map(Ok::<_, Infallible>);
+    Ok(HttpResponse::Ok().content_type(LINES_JSON).streaming(body))
+}
+
+impl DetectParams {
+    fn options(&self, limits: Limits) -> DetectOptions {
+        let defaults = DetectOptions::default();
+        DetectOptions {
+            every: self.every.unwrap_or(defaults.every),
+            threshold: self.threshold.unwrap_or(defaults.threshold),
+            tubes: self.tubes.unwrap_or(defaults.tubes),
+            limits,
+        }
+    }
+
+    /// Tells of everything as soon as it is seen.
+    fn tell(self, detector: &Detector, video: &Video, lines: &Sender<Bytes>) -> Result<DetectSummary, ApiError> {
+        let mut tell = |seen| send(Line::Seen(seen).bytes(), lines, video);
+        let frames = video.decoder()?;
+        let summary = detector.detect_frames(frames, &self.options(video.limits), &mut tell, &mut video.control())?;
+        video.metrics.count(&summary.model, &summary.video, &summary.timing);
+        Ok(summary)
+    }
+}
+
+/// Sends a line; while too many wait for the client, waits too, as long as anybody wants them.
+fn send(mut line: Bytes, lines: &Sender<Bytes>, video: &Video) {
+    while let Err(TrySendError::Full(back)) = lines.try_send(line) {
+        if !video.is_wanted() {
+            return;
+        }
+        thread::sleep(POLL);
+        line = back;
+    }
+}
+
+impl Look for DetectParams {
+    type Model = Detector;
+    type Answer = Detection;
+
+    fn model<'a>(&self, state: &'a State) -> Result<&'a Detector, ApiError> {
+        state.model(self.model.as_deref(), Task::Detect, Loaded::detector)
+    }
+
+    fn look(self, detector: &Detector, frames: impl Frames + Send, video: &Video) -> Result<Detection, ApiError> {
+        let options = self.options(video.limits);
+        let (mut found, mut tubes) = (vec![], vec![]);
+        let boxes = Cell::new(0);
+        let is_full = || boxes.get() > MAX_BOXES;
+        let mut keep = |seen| {
+            boxes.set(boxes.get() + count(&seen));
+            match seen {
+                _ if is_full() => {}
+                Seen::Frame(frame) => found.push(frame),
+                Seen::Tube(tube) => tubes.push(tube),
+            }
+        };
+        let mut wanted = video.control();
+        let mut control = |progress| if is_full() { ControlFlow::Break(()) } else { wanted(progress) };
+        let summary = detector.detect_frames(frames, &options, &mut keep, &mut control);
+        if is_full() {
+            return Err(ApiError::LongAnswer(MAX_BOXES));
+        }
+        Ok(Detection::new(summary?, found, options.tubes.then_some(tubes)))
+    }
+
+    fn counts(answer: &Detection) -> (&str, &VideoSummary, &Timing) {
+        (&answer.summary.model, &answer.summary.video, &answer.summary.timing)
+    }
+}
+
+/// Boxes in it.
+fn count(seen: &Seen) -> usize {
+    match seen {
+        Seen::Frame(frame) => frame.boxes.len(),
+        Seen::Tube(tube) => tube.boxes.len(),
+    }
+}
