@@ -43,29 +43,30 @@ pub fn whole_by(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -
 /// A file in the making, beside the one that it becomes. Unless it is kept, it goes.
 pub struct Partial {
     path: PathBuf,
-    partial: PathBuf,
+    becomes: PathBuf,
 }
 
 impl Partial {
     /// Of a file that is to be.
     pub fn of(path: &Path) -> Self {
-        Partial { path: path.to_path_buf(), partial: path.with_added_extension("partial") }
+        Partial { path: path.with_added_extension("partial"), becomes: path.to_path_buf() }
     }
 
     /// Where to write.
     pub fn path(&self) -> &Path {
-        &self.partial
+        &self.path
     }
 
     /// Renames it, now that it is whole.
     pub fn keep(self) -> Result<()> {
-        std::fs::rename(&self.partial, &self.path).with_context(|| format!("cannot write {}", self.path.display()))
+        let Partial { path, becomes } = &self;
+        std::fs::rename(path, becomes).with_context(|| format!("cannot write {}", becomes.display()))
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
         // Not there once it is renamed.
-        let _ = std::fs::remove_file(&self.partial);
+        let _ = std::fs::remove_file(&self.path);
     }
 }

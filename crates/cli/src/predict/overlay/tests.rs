@@ -61,8 +61,10 @@ fn go_on() -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Every frame, enlarged, and its time.
-fn read(source: &Source, enlarge: u32) -> ((u32, u32), Vec<(Vec<u8>, FrameTime)>) {
+type Frame = (Vec<u8>, FrameTime);
+
+/// Width and height, and every frame, enlarged, with its time.
+fn read(source: &Source, enlarge: u32) -> ((u32, u32), Vec<Frame>) {
     let mut decoder = Decoder::open(source, &DecodeOptions::default()).unwrap();
     let (width, height) = decoder.frame_size();
     decoder.set_view(View::Resize { width: width * enlarge, height: height * enlarge }).unwrap();
