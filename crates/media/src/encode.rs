@@ -90,7 +90,7 @@ impl Encoder {
         let codec = encoder::find_by_name("libx264")
             .ok_or_else(|| ffmpeg_error(&name, "this FFmpeg has no libx264; install a build that has it"))?;
         // By FFmpeg's own opening, a name with a colon would be a URL.
-        let file = File::create(path).map_err(|error| MediaError::Io { name: name.clone(), error })?;
+        let file = File::create(path).map_err(|error| MediaError::Io { name: name.clone(), error: error.into() })?;
         let io = StreamIo::from_write_seek(file).map_err(failed)?;
         let mut output = format::output_to_stream(io, None, Some("mp4")).map_err(failed)?;
         let mut context = codec::Context::new_with_codec(codec).encoder().video().map_err(failed)?;
@@ -229,5 +229,5 @@ fn write_error(name: &str, error: ff::Error) -> MediaError {
         ff::Error::Other { errno } => std::io::Error::from_raw_os_error(errno),
         other => other.into(),
     };
-    MediaError::Io { name: name.to_string(), error }
+    MediaError::Io { name: name.to_string(), error: error.into() }
 }

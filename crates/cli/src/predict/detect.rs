@@ -56,12 +56,11 @@ pub fn predict(detector: &Detector, path: &Path, args: &PredictArgs) -> Result<(
     let options = DetectOptions { every, threshold, tubes: true, ..defaults };
     let mut bar = Bar::new(path);
     let source = Source::Path(path.to_path_buf());
-    let mut found = detector.detect(&source, &options, &mut |progress| {
+    let found = detector.detect(&source, &options, &mut |progress| {
         bar.update(progress);
         interrupt::control()
     })?;
     drop(bar);
-    found.tubes.iter_mut().for_each(|tubes| tubes.retain(|tube| tube.score >= threshold));
     warn_of_damage(path, &found.summary.video);
     print(path, &found, args.json)?;
     args.detect.overlay.as_ref().map_or(Ok(()), |file| overlay::draw(&source, &found, file, &interrupt::control))

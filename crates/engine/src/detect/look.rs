@@ -192,7 +192,9 @@ impl Run<'_> {
     }
 
     fn tell_tubes(&mut self, tubes: Vec<DetectedTube>) {
-        for DetectedTube { tube, score, scores } in tubes {
+        for DetectedTube { tube, score, scores } in
+            tubes.into_iter().filter(|tube| tube.score >= self.options.threshold)
+        {
             let last = self.times[tube.end_frame() - 1];
             let found = FoundTube {
                 id: self.tubes,

@@ -54,7 +54,8 @@ impl DetectForm {
 pub struct DetectOptions {
     /// Every so many frames one is looked at; 1 looks at all.
     pub every: usize,
-    /// Boxes of lower scores are not told; 0 tells all that the model's rule keeps. Tubes are made of all in any case.
+    /// Boxes and tubes of lower scores are not told; 0 tells all that the model's rule keeps. Tubes are made of all boxes in any
+    /// case.
     pub threshold: f32,
     /// Whether to link boxes to tubes.
     pub tubes: bool,
