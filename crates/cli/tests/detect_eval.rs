@@ -92,7 +92,7 @@ fn splits_are_averaged() {
     assert!(told.contains("| mean       |     7 |     5 |         71.4 |"), "{told}");
 
     for (more, expected) in [
-        (&["--split", "1"][..], "found 2 --detections and 1 of --split, expected a file for each split"),
+        (&["--split", "1"][..], "found 2 files, runs or bundles and 1 of --split, expected one for each split"),
         (&["--split", "2,2"], "--split: found 2 twice"),
         (&["--split", "1,3"], "found 2 splits, expected one of the number 3"),
     ] {
