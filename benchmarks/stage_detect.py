@@ -30,7 +30,7 @@ PARTS = ["test", "swapped"]
 CROWDED_BIAS = 0.1
 WIDTH = 0.125
 #: Of pretraining, over examples/pretrain_stage.toml.
-FRAMES = ["model.arch='vgg16-ssd'", f"model.width={WIDTH}", "model.frames=1", "model.size=72", "fit.epochs=40",
+FRAMES = ["model.arch='vgg16bn-ssd'", f"model.width={WIDTH}", "model.frames=1", "model.size=72", "fit.epochs=40",
           "fit.schedule.epochs=[32]"]
 
 
@@ -104,7 +104,7 @@ def report(results, seeds, jobs, settings):
              f"{min(before):.0f} to {max(before):.0f} minutes of pretraining and {min(minutes):.0f} to {max(minutes):.0f} of training for a "
              f"detector, {jobs} at a time.\n\n")
     text += (f"`unscene stage --crowded --preset demo --bias {CROWDED_BIAS}`: 300 videos to train on, 80 to test; one to three people in each, "
-             "some of whom do one of ten things for some of the time, in scenes that say nothing about it. SSD on VGG-16 at "
+             "some of whom do one of ten things for some of the time, in scenes that say nothing about it. SSD on VGG-16 with BatchNorm, at "
              f"{WIDTH} of its width, the settings of `examples/detect_stage.toml`. Pretraining is on single frames of the videos of "
              f"[stage_debias.md](stage_debias.md), of which {BIAS * 100:.0f} % show an action in its own scene. "
              "Frame mAP at IoU 0.5 after VOC, video mAP of tubes at 0.5 and 0.2 after ROAD, accuracy of a video's best tube. "
