@@ -121,16 +121,18 @@ impl Manifest {
     }
 }
 
-/// Priors that can be made, and rules within their bounds. Frames of 300 pixels have up to 38 cells a side.
+/// Priors that can be made, and rules within their bounds. Frames of 300 pixels have six maps of up to 38 cells a side; the bounds
+/// keep the priors of any file below a hundred megabytes.
 fn check_detect(info: &DetectInfo) -> Result<(), ManifestError> {
     let DetectInfo { maps, rule, tubes } = info;
     let positive = |number: &f64| number.is_finite() && *number > 0.0;
+    check((1..=16).contains(&maps.len()), "detect.maps", format!("{} maps", maps.len()), "1 to 16")?;
     for map in maps {
         let sizes = [map.step_px, map.min_px, map.max_px];
-        let sane = (1..=1024).contains(&map.cells) && map.ratios.len() <= 16;
+        let sane = (1..=128).contains(&map.cells) && map.ratios.len() <= 8;
         let sane = sane && sizes.iter().chain(&map.ratios).all(positive);
         let found = format!("{} cells, sizes {sizes:?}, ratios {:?}", map.cells, map.ratios);
-        check(sane, "detect.maps", found, "1 to 1024 cells, at most 16 ratios, and numbers above 0")?;
+        check(sane, "detect.maps", found, "1 to 128 cells, at most 8 ratios, and numbers above 0")?;
     }
     let shares = [rule.min_score, rule.max_iou];
     let sane = shares.iter().all(|share| (0.0..=1.0).contains(share)) && rule.before_nms > 0 && rule.most > 0;
