@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Remakes benchmarks/results/stage_detect.md: SSD on Stage's crowded videos, from nothing, from a baseline and from a debiased run.
+"""Remakes benchmarks/results/stage_detect.md: SSD on Stage's crowded videos, from a baseline and from a debiased run.
 
     cargo build --release -p unscene
     python3 benchmarks/stage_detect.py target/release/unscene WORK_FOLDER [--seeds 3] [--jobs 2]

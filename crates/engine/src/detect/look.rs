@@ -1,5 +1,5 @@
 //! One thread decodes frames, the calling thread runs the graph and makes boxes and tubes of what it says. Nothing is kept of a
-//! frame but when it is shown, and of tubes what their rule bounds.
+//! frame but when it is shown, and of tubes the boxes of the stretches that go on.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
