@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from run import machine, table  # noqa: E402
+from run import machine, table, write_whole  # noqa: E402
 
 
 def percent(share):
@@ -49,7 +49,7 @@ def row(found):
     return [", ".join(one["model"] for one in looked), percent(mean["frame_mAP"]), *(percent(video.get(iou)) for iou in ("0.2", "0.5", "0.75")),
             percent(mean.get("video_mAP_50_95")), percent(mean.get("accuracy")),
             *(percent(errors[kind] / truths) for kind in ("wrong_class", "wrong_place", "extra", "missed")),
-            frames, f"{frames / seconds:.1f}"]
+            frames, f"{frames / seconds:.1f}" if seconds else "-"]
 
 
 def main():
@@ -75,9 +75,7 @@ def main():
             "Percent; kinds of errors as shares of the actors in frames.\n\n"
             + table(header, [row(one) for one in found]) + f"\n\nMade by benchmarks/detection.py on {machine()}.\n")
     if arguments.out:
-        partial = arguments.out.with_name(f".{arguments.out.name}.partial")
-        partial.write_text(text)
-        partial.rename(arguments.out)
+        write_whole(arguments.out, text)
     print(json.dumps(found, indent=1) if arguments.json else text)
 
 

@@ -32,6 +32,16 @@ def call(*command):
     return json.loads(output)
 
 
+def write_whole(path, text):
+    """Writes beside the file, then renames: a killed program leaves no half of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def machine():
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
     memory = int(next(line.split()[1] for line in open("/proc/meminfo") if line.startswith("MemTotal")))
@@ -205,9 +215,7 @@ def main():
             text = (f"# {PARTS[name](release, Path(folder), arguments.rounds)}\n\n"
                     f"Made by `make bench` (benchmarks/run.py) on {datetime.date.today()}; {machine()}.\n")
             print(text, flush=True)
-            partial = RESULTS / f".{name}.md.partial"
-            partial.write_text(text)
-            partial.rename(RESULTS / f"{name}.md")
+            write_whole(RESULTS / f"{name}.md", text)
 
 
 if __name__ == "__main__":

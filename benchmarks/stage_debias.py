@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from run import machine, table  # noqa: E402
+from run import machine, table, write_whole  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -125,7 +125,7 @@ class Bench:
     def train(self, variant, seed):
         run, result = self.pretrain(variant, seed), self.result(variant, seed)
         if not result.exists():
-            result.write_text(json.dumps(self.measure(run, variant[3]), indent=1))
+            write_whole(result, json.dumps(self.measure(run, variant[3]), indent=1))
         epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         return {**json.loads(result.read_text()), "adversary_loss": epochs[-1]["train"].get("scene_loss"),
                 "train_s": sum(epoch["seconds"] for epoch in epochs)}
@@ -281,9 +281,9 @@ def main():
     if arguments.only:
         return
     text = report(results, seeds, arguments.jobs)
-    (RESULTS / "stage_debias.md").write_text(text)
+    write_whole(RESULTS / "stage_debias.md", text)
     values = [{"variant": name, "seed": seed, **result} for (name, seed), result in sorted(results.items())]
-    (RESULTS / "stage_debias.json").write_text(json.dumps(values, indent=1) + "\n")
+    write_whole(RESULTS / "stage_debias.json", json.dumps(values, indent=1) + "\n")
     print(text)
 
 

@@ -9,70 +9,24 @@ Pretrains what is missing as stage_debias.py does (the same WORK_FOLDER serves b
 what is there already is not done again, so that it can be stopped at any time.
 """
 
-import argparse
-import concurrent.futures
-import hashlib
-import json
 import statistics
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from run import machine, table  # noqa: E402
-from stage_debias import BIAS, RESULTS, ROOT, VARIANTS, Bench, mean_and_deviation, say  # noqa: E402
-
-# Name, what it is, and the variant of pretraining that it begins with.
-STARTS = [
-    ("scratch", "random weights", None),
-    ("baseline", "pretrained with bias", "baseline"),
-    ("debiased", "pretrained with both losses", "both"),
-]
-PARTS = ["test", "swapped"]
-UNTRIMMED_BIAS = 0.1
+from stage_debias import BIAS, mean_and_deviation  # noqa: E402
+from stage_tasks import BIAS as UNTRIMMED_BIAS, PARTS, TaskBench, remake  # noqa: E402
 
 
-class Localizing(Bench):
-    def untrimmed(self):
-        folder = self.work / "untrimmed"
-        if not (folder / "stage.json").exists():
-            say("rendering untrimmed videos")
-            self.call("stage", "--untrimmed", "--preset", "demo", "--bias", UNTRIMMED_BIAS, "--out", folder, parallel=False)
-        return folder
-
-    def localize(self, start, seed, settings):
-        name, _, pretrained = start
-        # Other settings are other runs.
-        key = f"-{hashlib.sha256(json.dumps(sorted(settings)).encode()).hexdigest()[:8]}" if settings else ""
-        folder, run = self.untrimmed(), self.work / "localize" / f"{name}-{seed}{key}"
-        if not (run / "config.json").exists():
-            if pretrained:
-                variant = next(variant for variant in VARIANTS if variant[0] == pretrained)
-                begin = ["--from", self.pretrain(variant, seed)]
-            else:
-                begin = ["--set", "model.arch='r3d10-hara'", "--set", "model.width=0.25"]
-            begun = time.time()
-            settings = [f"data.annotations='{folder / 'annotations_thumos'}'", f"data.videos='{folder}'", f"seed={seed}", *settings]
-            resume = ["--resume"] if (run / "checkpoint").exists() else []
-            self.call("finetune", "localize", *begin, "--config", ROOT / "examples/localize_stage.toml", "--out", run, "--json",
-                      "--workers", 1, *(part for setting in settings for part in ("--set", setting)), *resume)
-            say(f"{run.name}: trained in {time.time() - begun:.0f} s")
-        bundle = run / "bundle"
-        if not bundle.exists():
-            self.call("export", "--onnx", "--run", run, "--out", bundle)
-
-        def evaluate(what, path, part):
-            result = run / f"{what}-{part}.json"
-            if not result.exists():
-                found = self.call("eval", "localize", f"--{what}", path, "--annotations", folder / "annotations_thumos",
-                                  "--videos", folder, "--part", part, "--json")
-                result.write_text(found)
-            return json.loads(result.read_text())
-
-        parts = {part: evaluate("run", run, part) for part in PARTS}
-        exported = evaluate("bundle", bundle, "test")
-        epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        return {"parts": parts, "bundle": exported, "train_s": sum(epoch["seconds"] for epoch in epochs)}
+class Localizing(TaskBench):
+    task, videos, annotations, figure = "localize", "untrimmed", "annotations_thumos", "average_mAP"
+    starts = [
+        ("scratch", "random weights", None),
+        ("baseline", "pretrained with bias", "baseline"),
+        ("debiased", "pretrained with both losses", "both"),
+    ]
+    scratch = ["model.arch='r3d10-hara'", "model.width=0.25"]
 
 
 def report(results, seeds, jobs, settings):
@@ -81,7 +35,7 @@ def report(results, seeds, jobs, settings):
 
     minutes = [result["train_s"] / 60 for result in results.values()]
     rows, single = [], []
-    for name, what, _ in STARTS:
+    for name, what, _ in Localizing.starts:
         row = [f"**{name}**: {what}"]
         for part in PARTS:
             row.append(mean_and_deviation(of(name, lambda result: result["parts"][part]["average_mAP"])))
@@ -112,38 +66,10 @@ def report(results, seeds, jobs, settings):
                    f"points. They look at {rate:.0f} frames/s (median), {jobs} at a time, each on its share of the cores.\n")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("unscene")
-    parser.add_argument("work")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--set", action="append", default=[], dest="settings", help="a further setting of the localizers' trainings")
-    arguments = parser.parse_args()
-    bench = Localizing(arguments.unscene, arguments.work, arguments.jobs)
-    bench.data()
-    bench.untrimmed()
-    seeds, results = list(range(arguments.seeds)), {}
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        wanted = [(start, seed) for seed in seeds for start in STARTS]
-        tasks = {pool.submit(bench.localize, start, seed, arguments.settings): (start[0], seed) for start, seed in wanted}
-        for task in concurrent.futures.as_completed(tasks):
-            name, seed = tasks[task]
-            results[name, seed] = task.result()
-            found = results[name, seed]["parts"]
-            say(f"{name} {seed}: " + ", ".join(f"{part} {100 * found[part]['average_mAP']:.1f}" for part in PARTS))
-    text = report(results, seeds, arguments.jobs, arguments.settings)
-    (RESULTS / "stage_localize.md").write_text(text)
-    values = [{"start": name, "seed": seed, "train_s": result["train_s"],
-               **{part: {"average_mAP": measured["average_mAP"], "mAP": measured["mAP"], "proposals_auc": measured["proposals"]["auc"],
-                       "AP": {one["label"]: one["AP"] for one in measured["classes"]}}
-                for part, measured in [*result["parts"].items(), ("test_bundle", result["bundle"])]}}
-              for (name, seed), result in sorted(results.items())]
-    (RESULTS / "stage_localize.json").write_text(json.dumps(values, indent=1) + "\n")
-    print(text)
-    print("average mAP:", {name: f"{statistics.mean(results[name, seed]['parts']['test']['average_mAP'] for seed in seeds):.3f}"
-                           for name, _, _ in STARTS})
+def values(measured):
+    return {"average_mAP": measured["average_mAP"], "mAP": measured["mAP"], "proposals_auc": measured["proposals"]["auc"],
+            "AP": {one["label"]: one["AP"] for one in measured["classes"]}}
 
 
 if __name__ == "__main__":
-    main()
+    remake(__doc__, Localizing, report, values)

@@ -2,10 +2,12 @@
 
 mod bare;
 mod decode;
+mod rounds;
 
 use anyhow::{Context, Result};
 pub use bare::{Bare, serve_bare};
 pub use decode::decode_cpu_s;
+pub use rounds::Rounds;
 
 /// The middle value; of an even number, the upper of the two in the middle. NaN of nothing.
 pub fn median(values: &mut [f64]) -> f64 {

@@ -18,7 +18,8 @@ pub struct Metrics {
     pub requests: IntCounterVec,
     /// Seconds from the first byte of a request to the end of its answer, by `route`.
     pub request_seconds: HistogramVec,
-    /// Seconds that a video's decoding and preprocessing took, by `model`.
+    /// Seconds that a video's decoding and preprocessing took, by `model`; where several tasks share a decoder, with waiting for the
+    /// slower ones.
     pub decode_seconds: HistogramVec,
     /// Seconds that a video's inference took, by `model`.
     pub inference_seconds: HistogramVec,
@@ -83,7 +84,11 @@ impl Metrics {
         Ok(Self {
             requests: counters("requests_total", "Requests answered.", &["route", "status"])?,
             request_seconds: seconds("request_seconds", "Time from a request to the end of its answer.", "route")?,
-            decode_seconds: seconds("decode_seconds", "Time to decode and preprocess a video.", "model")?,
+            decode_seconds: seconds(
+                "decode_seconds",
+                "Time to decode and preprocess a video; of /v1/predict, with waiting for its slower tasks.",
+                "model",
+            )?,
             inference_seconds: seconds("inference_seconds", "Time to run the model on a video.", "model")?,
             wait_seconds,
             clips: counters(

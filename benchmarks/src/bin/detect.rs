@@ -17,7 +17,7 @@ use clap::Parser;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde_json::{Value, json};
-use unscene_benchmarks::{Bare, decode_cpu_s, median, peak_memory_kib, serve_bare};
+use unscene_benchmarks::{Bare, Rounds, decode_cpu_s, median, peak_memory_kib, serve_bare};
 use unscene_engine::{Bundle, DetectForm, DetectOptions, Detector, DeviceChoice, EngineChoice, EngineOptions};
 use unscene_media::{DecodeOptions, Decoder, Source};
 use unscene_vision::{TubeLinker, find_boxes};
@@ -64,32 +64,18 @@ fn main() -> Result<()> {
     let first = detect()?;
     let frames = first.video.clips;
     let mut bare = Bare::start(std::env::args_os().skip(1).chain(["--bare".into()]))?;
-    bare.run(frames.min(2))?;
-    let (mut seconds, mut bare_s, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..arguments.rounds {
-        let total_s = detect()?.timing.total_s;
-        let loop_s = bare.run(frames)?;
-        seconds.push(total_s);
-        bare_s.push(loop_s);
-        ratios.push(loop_s / total_s);
-    }
-    let bare_s = median(&mut bare_s);
-    let bare_core_s = bare_s * std::thread::available_parallelism()?.get() as f64;
-    let decode_cpu_s = decode_cpu_s(&source, &detector.graphs().manifest().input)?;
+    let rounds = Rounds::run(arguments.rounds, frames, &mut bare, || Ok(detect()?.timing.total_s))?;
     let form = DetectForm::of_bundle(&bundle)?;
     let decoding = [0.0, 0.01, 1.0].map(|share| boxes_ms(&form, share));
-    let report = json!({
+    let mut report = json!({
         "engine": detector.graphs().engine_name(),
         "frames": frames,
-        "seconds": median(&mut seconds),
         "peak_memory_mib": peak_memory_kib()? as f64 / 1024.0,
-        "bare_s": bare_s,
-        "ratio": median(&mut ratios),
-        "limit": bare_core_s / (bare_core_s + decode_cpu_s),
         "priors": form.priors.len(),
         "labels": form.labels.len(),
         "decoding": decoding,
     });
+    rounds.tell(decode_cpu_s(&source, &detector.graphs().manifest().input)?, &mut report)?;
     println!("{report}");
     Ok(())
 }

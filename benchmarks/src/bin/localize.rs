@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 use serde_json::json;
-use unscene_benchmarks::{Bare, decode_cpu_s, median, peak_memory_kib, serve_bare};
+use unscene_benchmarks::{Bare, Rounds, decode_cpu_s, peak_memory_kib, serve_bare};
 use unscene_engine::{Bundle, DeviceChoice, EngineChoice, EngineOptions, LocalizeOptions, Localizer};
 use unscene_media::Source;
 
@@ -68,22 +68,8 @@ fn main() -> Result<()> {
     if arguments.rounds > 0 {
         let again = std::env::args_os().skip(1).chain(["--bare".into(), regions.to_string().into()]);
         let mut bare = Bare::start(again)?;
-        bare.run(windows.min(2))?;
-        let (mut seconds, mut bare_s, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..arguments.rounds {
-            let total_s = localize()?.timing.total_s;
-            let loop_s = bare.run(windows)?;
-            seconds.push(total_s);
-            bare_s.push(loop_s);
-            ratios.push(loop_s / total_s);
-        }
-        let bare_s = median(&mut bare_s);
-        let bare_core_s = bare_s * std::thread::available_parallelism()?.get() as f64;
-        let decode_cpu_s = decode_cpu_s(&source, &localizer.graphs().manifest().input)?;
-        report["seconds"] = median(&mut seconds).into();
-        report["bare_s"] = bare_s.into();
-        report["ratio"] = median(&mut ratios).into();
-        report["limit"] = (bare_core_s / (bare_core_s + decode_cpu_s)).into();
+        let rounds = Rounds::run(arguments.rounds, windows, &mut bare, || Ok(localize()?.timing.total_s))?;
+        rounds.tell(decode_cpu_s(&source, &localizer.graphs().manifest().input)?, &mut report)?;
     }
     println!("{report}");
     Ok(())

@@ -37,7 +37,7 @@ pub struct PeopleAgreement {
     pub videos: usize,
     /// Videos of the set.
     pub of: usize,
-    /// Frames that were looked at and truly show somebody.
+    /// Frames that were looked at in videos that truly show somebody: boxes where nobody is are wrong.
     pub frames: usize,
     /// People in them.
     pub people: usize,
@@ -129,7 +129,8 @@ pub fn people_agreement(cache: &Path, stage: &Path) -> Result<PeopleAgreement> {
         let Some(Found::People(looks)) = annotation(&opened, stage, path) else { continue };
         videos += 1;
         for look in looks {
-            let Some(there) = truth.get(&((look.time_s * fps).round() as usize)) else { continue };
+            // Where nobody is, every box is wrong.
+            let there = truth.get(&((look.time_s * fps).round() as usize)).map_or(&[][..], Vec::as_slice);
             let seen: Vec<[f32; 4]> = look.boxes.iter().map(|found| found.corners).collect();
             frames += 1;
             people += there.len();

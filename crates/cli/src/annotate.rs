@@ -208,7 +208,7 @@ fn annotate_with(mut model: FrameModel, looks: Looks, args: &RunArgs) -> Result<
     }
     let bar = ProgressBar::new(items.len() as u64);
     let style = "annotating {wide_bar} {pos}/{len} videos, {msg}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+    bar.set_style(ProgressStyle::with_template(style)?);
     let options = AnnotateOptions { looks, batch: args.batch, workers: args.workers, max_failed: args.max_failed };
     let report = annotate(&mut model, &items, &options, &args.out, &|progress| {
         bar.set_position(progress.videos as u64);

@@ -62,7 +62,7 @@ enum Command {
     /// Trains what a run has learned on another dataset
     #[cfg(feature = "train")]
     Finetune(finetune::FinetuneArgs),
-    /// Measures a run or a bundle: actions, scenes, clips without people
+    /// Measures a run or a bundle: actions, in time and in frames, scenes, clips without people
     Eval(eval::EvalArgs),
     /// Measures how much of a dataset's actions the scene gives away, and whether debiasing pays where it is little
     Bias(bias::BiasArgs),
@@ -75,7 +75,7 @@ enum Command {
     Report(report::ReportArgs),
     /// Turns a run folder into an ONNX bundle and checks it in every engine
     Export(unscene_export::ExportArgs),
-    /// Classifies videos with a bundle
+    /// Says what a bundle sees in videos: actions, segments of them, or actors in frames
     Predict(predict::PredictArgs),
     /// Renders a benchmark of people acting in front of scenes, with exact truth
     Stage(stage::StageArgs),

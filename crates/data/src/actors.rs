@@ -20,7 +20,7 @@ use crate::untrimmed::Doubt;
 pub use augment::{Colors, FrameAugmentation, FrameDraw};
 pub use check::{ActorCheck, ActorPartReport, ActorReport, LabelActors, actors_to_check, check_actors};
 pub use frames::{ActorBox, FrameBatch, FrameEpoch, FrameLoader, FrameOptions};
-pub use numbered::check_pictures;
+pub use numbered::open_actors;
 pub use spec::{ActorFormat, ActorSpec};
 
 /// A video and the actors in it.
@@ -32,7 +32,7 @@ pub struct ActorVideo {
     pub media: Option<Media>,
     /// How many frames it has, where the annotations say.
     pub frames: Option<usize>,
-    /// Width and height of its frames in pixels, where they are known.
+    /// Width and height of its frames in pixels, where the annotations say.
     pub size: Option<(u32, u32)>,
     /// Actors, in the order of the annotations.
     pub tubes: Vec<Tube>,

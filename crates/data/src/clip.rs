@@ -145,7 +145,7 @@ impl Sample {
 /// # Errors
 /// When the video cannot be decoded there.
 pub fn draw_clip(item: &Item, form: &ClipForm, draw: &Draw) -> Result<Sample> {
-    match open(&item.media, form)? {
+    match open(&item.media, form, 1)? {
         Opened::Video(frames) => draw_from(*frames, item.span, form, draw),
         Opened::Pictures(frames) => draw_from(*frames, item.span, form, draw),
     }
@@ -156,7 +156,7 @@ pub fn draw_clip(item: &Item, form: &ClipForm, draw: &Draw) -> Result<Sample> {
 /// # Errors
 /// When the video cannot be decoded.
 pub fn test_clips(item: &Item, form: &ClipForm, views: Views, take: &mut dyn FnMut(Sample) -> bool) -> Result<()> {
-    match (open(&item.media, form)?, views) {
+    match (open(&item.media, form, 1)?, views) {
         (Opened::Video(frames), Views::Paper) => test_from(*frames, item.span, form, take),
         (Opened::Pictures(frames), Views::Paper) => test_from(*frames, item.span, form, take),
         (Opened::Video(frames), Views::TenByThree) => ten_by_three(*frames, item.span, form, take),
@@ -169,7 +169,7 @@ pub fn test_clips(item: &Item, form: &ClipForm, views: Views, take: &mut dyn FnM
 /// # Shapes
 /// As [`Sample::rgb`].
 pub(crate) fn frames_at(media: &Media, form: &ClipForm, sample: &Sample) -> Result<Vec<u8>> {
-    match open(media, form)? {
+    match open(media, form, 1)? {
         Opened::Video(frames) => take_at(*frames, form, sample),
         Opened::Pictures(frames) => take_at(*frames, form, sample),
     }
@@ -207,17 +207,22 @@ fn take_at<F: SeekFrames>(mut frames: F, form: &ClipForm, sample: &Sample) -> Re
 }
 
 /// What a medium's frames come from.
-pub(crate) enum Opened {
+pub enum Opened {
+    /// A video file.
     Video(Box<Decoder>),
+    /// A folder of pictures.
     Pictures(Box<Pictures>),
 }
 
-/// Opens a medium with one thread: samples are read side by side, and frames within them need not be.
-pub(crate) fn open(media: &Media, form: &ClipForm) -> Result<Opened> {
+/// Opens a medium. One thread is right where samples are read side by side; 0 is one per core, for frames that all are needed.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open(media: &Media, form: &ClipForm, threads: usize) -> Result<Opened> {
     let limits = Limits::default();
     Ok(match media {
         Media::Video(path) => {
-            let options = DecodeOptions { threads: 1, limits, ..DecodeOptions::default() };
+            let options = DecodeOptions { threads, limits, ..DecodeOptions::default() };
             Opened::Video(Box::new(Decoder::open(&Source::from(path.as_path()), &options)?))
         }
         Media::Frames(path) => Opened::Pictures(Box::new(Pictures::open(path, form.pictures_fps, &limits)?)),

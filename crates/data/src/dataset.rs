@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum Media {
     /// A video file.
     Video(PathBuf),
-    /// A folder of JPEG or PNG pictures in the order of their names, or one picture.
+    /// A folder of JPEG or PNG pictures in the order of the numbers in their names, or one picture.
     Frames(PathBuf),
 }
 

@@ -27,7 +27,7 @@ pub use cache::{
     Annotation, Cache, CacheKind, CacheOrigin, CacheWriter, Found, PeopleFrame, PersonBox, json_differences,
 };
 pub use check::{CheckControl, CheckOptions, CheckReport, LabelCount, PartReport, check, videos_to_check};
-pub use clip::{ClipForm, Sample, Views, draw_clip, test_clips};
+pub use clip::{ClipForm, Opened, Sample, Views, draw_clip, open, test_clips};
 pub use dataset::{Dataset, Item, Media, Part, Span};
 pub use error::{DataError, Result};
 pub use loader::{Batch, Change, Epoch, Failure, Loader, LoaderOptions, TestClip, TestClips};

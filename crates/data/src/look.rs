@@ -49,7 +49,7 @@ pub fn facts(item: &Item) -> Result<Facts> {
         let fps = if frames.fps() > 0.0 { frames.fps() } else { ClipForm::default().pictures_fps };
         Facts { picture_size: frames.picture_size(), fps, duration_s: frames.duration_s() }
     }
-    Ok(match open(&item.media, &ClipForm::default())? {
+    Ok(match open(&item.media, &ClipForm::default(), 1)? {
         Opened::Video(frames) => of(&*frames),
         Opened::Pictures(frames) => of(&*frames),
     })
@@ -65,7 +65,7 @@ pub fn look(
     view: &dyn Fn((u32, u32)) -> View,
     take: &mut dyn FnMut(Look<'_>) -> bool,
 ) -> Result<()> {
-    match open(&item.media, &ClipForm::default())? {
+    match open(&item.media, &ClipForm::default(), 1)? {
         Opened::Video(frames) => look_at(*frames, item.span, looks, view, take),
         Opened::Pictures(frames) => look_at(*frames, item.span, looks, view, take),
     }

@@ -49,6 +49,20 @@ fn is_bright(input: &[f32], [x1, y1, x2, y2]: [f32; 4]) -> bool {
     input[SIZE * SIZE + at(y1, y2) * SIZE + at(x1, x2)] > 0.0
 }
 
+/// The numbers that frames of an epoch carry in their blocks.
+fn numbers(loader: &FrameLoader, blocks: usize) -> Vec<u32> {
+    let mut numbers = vec![];
+    for batch in loader.epoch(0, 0) {
+        let batch = batch.unwrap();
+        for (input, boxes) in batch.input.chunks(3 * SIZE * SIZE).zip(&batch.boxes) {
+            assert_eq!(boxes.len(), blocks);
+            numbers.push(boxes.iter().map(|one| u32::from(is_bright(input, one.corners)) << one.label).sum());
+        }
+    }
+    numbers.sort_unstable();
+    numbers
+}
+
 #[test]
 fn frames_are_spread_over_the_video_and_whole() {
     let bits: Vec<usize> = (0..6).collect();
@@ -56,18 +70,27 @@ fn frames_are_spread_over_the_video_and_whole() {
     for name in ["h264.mp4", "hevc.mkv", "vp9.webm", "mpeg4.avi", "vfr.mp4", "vfr.mkv"] {
         let loader = FrameLoader::new(&part(&[name], &bits), options(None)).unwrap();
         assert_eq!(loader.batches(), 3);
-        let mut numbers = vec![];
-        for batch in loader.epoch(0, 0) {
-            let batch = batch.unwrap();
-            for (input, boxes) in batch.input.chunks(3 * SIZE * SIZE).zip(&batch.boxes) {
-                assert_eq!(boxes.len(), 6);
-                let bits = boxes.iter().map(|one| u32::from(is_bright(input, one.corners)) << one.label);
-                numbers.push(bits.sum::<u32>());
-            }
-        }
-        numbers.sort_unstable();
         // The middles of eight parts of 40.
-        assert_eq!(numbers, [2, 7, 12, 17, 22, 27, 32, 37], "{name}");
+        assert_eq!(numbers(&loader, 6), [2, 7, 12, 17, 22, 27, 32, 37], "{name}");
+    }
+}
+
+/// Where a file begins again, its times are not those by which it can be searched.
+#[test]
+fn frames_of_files_glued_together_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let glued = folder.path().join("glued.ts");
+    let once = std::fs::read(fixture("h264.ts")).unwrap();
+    std::fs::write(&glued, once.repeat(3)).unwrap();
+    let bits: Vec<usize> = (0..6).collect();
+    let mut part = part(&["h264.ts"], &bits);
+    let video = &mut part.videos[0];
+    (video.media, video.frames) = (Some(Media::Video(glued)), Some(120));
+    video.tubes.iter_mut().for_each(|tube| tube.start_frame = 40);
+    let loader = FrameLoader::new(&part, options(None)).unwrap();
+    // Twice: what was learned the first time is used the second.
+    for _ in 0..2 {
+        assert_eq!(numbers(&loader, 6), [2, 7, 12, 17, 22, 27, 32, 37]);
     }
 }
 

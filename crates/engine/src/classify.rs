@@ -1,7 +1,6 @@
 //! A video in, predictions out. The calling thread decodes and normalises while the session's thread infers.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,9 +17,6 @@ use crate::session::{Done, Job, Session};
 
 /// Batches of one video that are queued or in work: one runs while the next is filled.
 const IN_FLIGHT: usize = 2;
-
-/// Asked between clips whether to go on.
-type Control<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 impl Model {
     /// Classifies a video: clips are scored one by one, and their probabilities averaged.

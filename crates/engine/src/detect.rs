@@ -107,18 +107,6 @@ impl Detection {
 }
 
 impl DetectGraph for OnSession<'_> {
-    fn engine_name(&self) -> &str {
-        self.graphs.engine_name()
-    }
-
-    fn device_name(&self) -> &str {
-        self.graphs.device_name()
-    }
-
-    fn batch(&self) -> usize {
-        self.graphs.batch()
-    }
-
     fn score(
         &mut self,
         frames: &Arc<Vec<f32>>,

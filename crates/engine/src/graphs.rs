@@ -11,6 +11,7 @@ use crate::backend::{self, GraphShape};
 use crate::bundle::Bundle;
 use crate::error::{EngineError, Result};
 use crate::options::EngineOptions;
+use crate::runner::Runner;
 use crate::session::{Job, Session};
 
 /// Values in a batch at most: 2.6 GB.
@@ -160,5 +161,19 @@ impl<'a> OnSession<'a> {
         outputs.try_into().map_err(|outputs: Vec<_>| {
             self.graphs.session().error(format!("the graph gave {} outputs, expected {OUTPUTS}", outputs.len()))
         })
+    }
+}
+
+impl Runner for OnSession<'_> {
+    fn engine_name(&self) -> &str {
+        self.graphs.engine_name()
+    }
+
+    fn device_name(&self) -> &str {
+        self.graphs.device_name()
+    }
+
+    fn batch(&self) -> usize {
+        self.graphs.batch()
     }
 }

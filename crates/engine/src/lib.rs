@@ -23,6 +23,7 @@ mod overlap;
 #[cfg(test)]
 mod reel;
 mod result;
+mod runner;
 mod session;
 
 pub use bundle::Bundle;
@@ -41,3 +42,4 @@ pub use model::Model;
 pub use network::{Array, Network};
 pub use options::{DeviceChoice, EngineChoice, EngineOptions};
 pub use result::{Classification, ClassifyOptions, ClipPrediction, Crops, Prediction, Progress, Timing, VideoSummary};
+pub use runner::Runner;

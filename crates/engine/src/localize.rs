@@ -94,18 +94,6 @@ impl Localizer {
 }
 
 impl LocalizeGraphs for OnSession<'_> {
-    fn engine_name(&self) -> &str {
-        self.graphs.engine_name()
-    }
-
-    fn device_name(&self) -> &str {
-        self.graphs.device_name()
-    }
-
-    fn batch(&self) -> usize {
-        self.graphs.batch()
-    }
-
     fn propose(
         &mut self,
         buffers: &Arc<Vec<f32>>,

@@ -7,21 +7,24 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::error::Result;
+use crate::error::{EngineError, Result};
+use crate::result::{Control, Progress};
 use crate::session::POLL;
 
 /// Buffers of one video: one is run while the other is filled.
 const BUFFERS: usize = 2;
 
 /// Calls `fill` on a thread of its own with buffers whose content no longer matters, until it gives no batch; it also gets to ask
-/// whether to go on. `take` gets each batch, and a way to give its buffer back; now and then it gets none, so that it can
-/// end the work while nothing comes. Says how long filling took.
+/// whether to go on. `take` gets each batch, a way to give its buffer back, and `control`; it says how far the work has come.
+/// `control` is asked after each batch, and while none comes. Says how long filling took.
 ///
 /// # Errors
-/// The first error of either.
+/// The first error of either; [`EngineError::Cancelled`] when `control` says `Break`.
 pub(crate) fn overlap<B: Send>(
+    mut progress: Progress,
     fill: impl FnMut(Vec<f32>, &dyn Fn() -> bool) -> Result<Option<B>> + Send,
-    mut take: impl FnMut(Option<B>, &dyn Fn(Arc<Vec<f32>>)) -> Result<()>,
+    mut take: impl FnMut(B, &dyn Fn(Arc<Vec<f32>>), &mut Control<'_>) -> Result<Progress>,
+    control: &mut Control<'_>,
 ) -> Result<Duration> {
     let (filled, batches) = bounded(1);
     let (emptied, free) = bounded(BUFFERS);
@@ -31,13 +34,14 @@ pub(crate) fn overlap<B: Send>(
         // The reader may have ended, and then nobody needs it.
         let give_back = |buffer| drop(emptied.send(buffer));
         let done = loop {
-            let batch = match batches.recv_timeout(POLL) {
-                Ok(batch) => Some(batch),
-                Err(RecvTimeoutError::Timeout) => None,
+            match batches.recv_timeout(POLL).map(|batch| take(batch, &give_back, control)) {
+                Ok(Ok(now)) => progress = now,
+                Ok(Err(error)) => break Err(error),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break Ok(()),
-            };
-            if let Err(error) = take(batch, &give_back) {
-                break Err(error);
+            }
+            if control(progress).is_break() {
+                break Err(EngineError::Cancelled);
             }
         };
         // If that ended early, the reader need not go on: neither fill, nor wait for a buffer or for its batch to be taken.

@@ -1,6 +1,7 @@
 //! What a classification takes and gives.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -55,7 +56,7 @@ pub struct ClassifyOptions {
     pub crops: Crops,
     /// Whether to return every clip's predictions too.
     pub clips: bool,
-    /// What a video may be at most.
+    /// What a video may be at most that is opened here; frames that are given are bounded by their decoder.
     pub limits: Limits,
 }
 
@@ -75,6 +76,9 @@ pub struct Progress {
     /// Length of the video, where its file states one.
     pub duration_s: Option<f64>,
 }
+
+/// Asked now and then, between batches and while a graph is busy, whether to go on.
+pub(crate) type Control<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 /// The answer to a video.
 #[derive(Clone, Debug, PartialEq, Serialize)]

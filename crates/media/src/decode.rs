@@ -320,11 +320,13 @@ pub(crate) struct Clock {
     guess_s: f64,
     /// Added after a jump backwards, as in MPEG-TS files glued together.
     shift_s: f64,
+    /// Every timestamp so far was there and lay after the one before.
+    pub(crate) is_steady: bool,
 }
 
 impl Clock {
     fn new(tick_s: f64, guess_s: f64) -> Self {
-        Clock { tick_s, first: None, last_s: 0.0, step_s: guess_s, guess_s, shift_s: 0.0 }
+        Clock { tick_s, first: None, last_s: 0.0, step_s: guess_s, guess_s, shift_s: 0.0, is_steady: true }
     }
 
     /// The timestamp of the first frame, once it was seen.
@@ -345,10 +347,14 @@ impl Clock {
                 self.first = Some(timestamp.unwrap_or(0));
                 0.0
             }
-            (Some(_), None) => self.last_s + self.step_s,
+            (Some(_), None) => {
+                self.is_steady = false;
+                self.last_s + self.step_s
+            }
             (Some(first), Some(timestamp)) => {
                 let raw_s = timestamp.saturating_sub(first) as f64 * self.tick_s + self.shift_s;
                 if raw_s <= self.last_s {
+                    self.is_steady = false;
                     self.shift_s += self.last_s + self.step_s - raw_s;
                     self.last_s + self.step_s
                 } else {
@@ -371,6 +377,7 @@ mod tests {
         let mut clock = Clock::new(0.001, 0.04);
         let times = [9000, 9040, 9100].map(|t| clock.time_s(Some(t), 40));
         assert_eq!(times.map(|t| (t * 1000.0).round()), [0.0, 40.0, 100.0]);
+        assert!(clock.is_steady);
     }
 
     #[test]
@@ -386,5 +393,6 @@ mod tests {
         let mut clock = Clock::new(0.001, 0.04);
         let times = [0, 40, 80, 10, 50].map(|t| clock.time_s(Some(t), 40));
         assert_eq!(times.map(|t| (t * 1000.0).round()), [0.0, 40.0, 80.0, 120.0, 160.0]);
+        assert!(!clock.is_steady);
     }
 }

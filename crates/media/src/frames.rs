@@ -62,6 +62,10 @@ pub trait SeekFrames: Frames {
     /// # Errors
     /// As [`Decoder::seek`].
     fn seek(&mut self, time_s: f64) -> Result<(), MediaError>;
+
+    /// Whether every frame so far had a timestamp after the one before. Otherwise, as in MPEG-TS files glued together, times were made up,
+    /// and seeking to one may find another frame.
+    fn is_steady(&self) -> bool;
 }
 
 impl Frames for Decoder {
@@ -109,5 +113,9 @@ impl Frames for Decoder {
 impl SeekFrames for Decoder {
     fn seek(&mut self, time_s: f64) -> Result<(), MediaError> {
         self.seek(time_s)
+    }
+
+    fn is_steady(&self) -> bool {
+        self.clock.is_steady
     }
 }

@@ -15,7 +15,7 @@ use crate::probe::Limits;
 use crate::source::{codec_max_pixels, ffmpeg_error, start_ffmpeg};
 use crate::view::{Scaler, View};
 
-/// The JPEG and PNG pictures of a folder in the order of their names, at a constant rate.
+/// The JPEG and PNG pictures of a folder in the order of their names, the numbers in them as numbers, at a constant rate.
 ///
 /// A picture is decoded only when its pixels are asked for.
 pub struct Pictures {
@@ -47,7 +47,7 @@ impl Pictures {
                     files.push(file);
                 }
             }
-            files.sort();
+            files.sort_by_cached_key(|file| by_numbers(file));
         } else {
             files.push(path.to_path_buf());
         }
@@ -56,6 +56,11 @@ impl Pictures {
         let picture_size = (first.width(), first.height());
         let scaler = Scaler::new(&name, View::Full, picture_size, 0)?;
         Ok(Pictures { name, files, fps, limits: *limits, picture_size, scaler, next: 0, decoded: Some((0, first)) })
+    }
+
+    /// Its pictures, in their order.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// The picture that [`Frames::advance`] moved to.
@@ -134,6 +139,28 @@ impl SeekFrames for Pictures {
         self.next = (index as usize).min(self.files.len());
         Ok(())
     }
+
+    fn is_steady(&self) -> bool {
+        true
+    }
+}
+
+/// A name such that 2 comes before 10: numbers are filled up with zeros. Of equal ones the name itself decides.
+fn by_numbers(path: &Path) -> (String, PathBuf) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let (mut key, mut number) = (String::new(), String::new());
+    for letter in name.chars().chain(['\0']) {
+        if letter.is_ascii_digit() {
+            number.push(letter);
+            continue;
+        }
+        if !number.is_empty() {
+            key += &format!("{:0>20}", number.trim_start_matches('0'));
+            number.clear();
+        }
+        key.push(letter);
+    }
+    (key, path.to_path_buf())
 }
 
 /// Whether a file's name is that of a picture that is read.

@@ -17,7 +17,8 @@ impl Decoder {
     /// Moves so that the next frame is the one on screen at `time_s`, counted as in [`FrameTime`]. Decodes from the key
     /// frame before it, and gives the same frames as reading from the start. After the end, there is no next frame.
     ///
-    /// A file without an index, or one whose timestamps jump backwards, is read from its start.
+    /// A file without an index is read from its start. Where timestamps do not rise ([`SeekFrames::is_steady`](crate::SeekFrames::is_steady))
+    /// times are not those of reading from the start.
     ///
     /// # Errors
     /// As [`Decoder::next_frame`].

@@ -79,7 +79,8 @@ impl View {
     /// Width and height of the frames that this view of a `width x height` picture gives.
     pub(crate) fn output_size(&self, name: &str, width: u32, height: u32) -> Result<(u32, u32), MediaError> {
         // Larger than any frame a model takes, and small enough that sizes in bytes fit 32 bits.
-        const LARGEST: u32 = 16_384;
+        const LONGEST: u32 = 65_536;
+        const LARGEST: u64 = 16_384 * 16_384;
         let (w, h) = match *self {
             View::Full => (width, height),
             View::Resize { width, height } => (width, height),
@@ -114,10 +115,12 @@ impl View {
                 (w, h)
             }
         };
-        if w == 0 || h == 0 || w > LARGEST || h > LARGEST {
+        if w == 0 || h == 0 || w.max(h) > LONGEST || u64::from(w) * u64::from(h) > LARGEST {
             return Err(MediaError::View {
                 name: name.to_string(),
-                detail: format!("a view of {w} x {h} pixels cannot be made; sides must be from 1 to {LARGEST}"),
+                detail: format!(
+                    "a view of {w} x {h} pixels cannot be made; sides must be from 1 to {LONGEST}, and their product at most {LARGEST}"
+                ),
             });
         }
         Ok((w, h))
@@ -361,4 +364,21 @@ fn is_full_range(input: &Input) -> bool {
     let full_by_format =
         matches!(input.format, Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P | Pixel::YUVJ440P | Pixel::YUVJ411P);
     full_by_format || input.range == color::Range::JPEG
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_may_be_long_and_not_larger_than_bytes_can_be_counted() {
+        let size = |width, height| View::Full.output_size("a.png", width, height);
+        for (width, height) in [(1, 1), (20_000, 400), (16_384, 16_384), (400, 65_536)] {
+            assert_eq!(size(width, height).unwrap(), (width, height));
+        }
+        for (width, height) in [(0, 4), (65_537, 1), (16_385, 16_384)] {
+            let message = size(width, height).unwrap_err().to_string();
+            assert!(message.contains(&format!("a view of {width} x {height} pixels cannot be made")), "{message}");
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub enum Arch {
     R3d(R3dArch),
     /// VGG-16 in the form of SSD, for detection.
     Vgg16Ssd {
-        /// Whether each convolution up to conv5_3 is followed by BatchNorm, which learns from little data and from random weights.
+        /// Whether each convolution up to conv5_3 is followed by BatchNorm, with which narrow networks learn from random weights.
         batch_norm: bool,
     },
 }

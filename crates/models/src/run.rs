@@ -204,7 +204,9 @@ pub struct RunFolder {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The file is missing or cannot be read.
-    #[error("{path}: {source}; a run folder is made by `unscene init` or `unscene import`")]
+    #[error(
+        "{path}: {source}; a run folder is made by `unscene pretrain`, `finetune`, `init` or `import`; a training that was stopped goes on with --resume"
+    )]
     Read {
         /// The file.
         path: PathBuf,

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use unscene_graph::{ConvOptions, Graph, GraphBuilder, GraphError, Node, ParamInit};
-use unscene_vision::{DetectRule, PriorMap, TubeRule, prior_maps};
+use unscene_vision::{DetectRule, PRIOR_SCALES, PriorMap, TubeRule, prior_maps};
 
 use crate::r3d::{ModelError, check_width};
 
@@ -24,6 +24,11 @@ pub struct SsdConfig {
     /// Whether each convolution of VGG-16 up to conv5_3 is followed by BatchNorm.
     #[serde(default)]
     pub batch_norm: bool,
+    /// Of each map, the finest first, the share of the frame's side that its small square priors have, from 0.01 to 2 and rising; and the
+    /// next, as the side of large squares is the mean, by multiplication, of two. More numbers than that, as SSD's own have for small frames,
+    /// are not used. For actors that are all of about one size, closer together than SSD's.
+    #[serde(default = "scales")]
+    pub prior_scales: Vec<f64>,
     /// Number of classes, without the background.
     pub classes: usize,
 }
@@ -36,6 +41,10 @@ fn size() -> usize {
     SIZE
 }
 
+fn scales() -> Vec<f64> {
+    PRIOR_SCALES.to_vec()
+}
+
 /// Height and width of a frame in pixels as SSD300 takes it.
 pub const SIZE: usize = 300;
 
@@ -44,7 +53,7 @@ pub const SIZE: usize = 300;
 const EXTRAS: [(usize, usize, usize, usize); 4] =
     [(256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0), (128, 256, 1, 0)];
 
-/// The scale of conv4_3 after it is normalised.
+/// The length of conv4_3's 512 channels after they are normalised. Fewer have less between them, such that each is as large.
 const SCALE: f64 = 20.0;
 
 /// Names of the graph's input and outputs.
@@ -72,7 +81,7 @@ pub struct DetectInfo {
 impl SsdConfig {
     /// SSD300.
     pub fn new(classes: usize) -> Self {
-        Self { width: one(), size: size(), batch_norm: false, classes }
+        Self { width: one(), size: size(), batch_norm: false, prior_scales: scales(), classes }
     }
 
     /// The maps, the finest first, as priors follow each other in the outputs: map by map, row by row, cell by cell. SSD300 has
@@ -85,11 +94,22 @@ impl SsdConfig {
         self.check()?;
         let mut g = GraphBuilder::new();
         let maps = self.record_maps(&mut g)?;
-        Ok(self.prior_maps(&g, &maps))
+        self.prior_maps(&g, &maps)
     }
 
-    fn prior_maps(&self, g: &GraphBuilder, maps: &[Node]) -> Vec<PriorMap> {
-        prior_maps(self.size, &maps.iter().map(|&map| g.shape(map)[1]).collect::<Vec<_>>())
+    fn prior_maps(&self, g: &GraphBuilder, maps: &[Node]) -> Result<Vec<PriorMap>, ModelError> {
+        let (cells, scales): (Vec<usize>, _) = (maps.iter().map(|&map| g.shape(map)[1]).collect(), &self.prior_scales);
+        let rising = scales.windows(2).all(|pair| pair[0] < pair[1]);
+        let bounded = scales.iter().all(|scale| (0.01..=2.0).contains(scale));
+        if scales.len() <= cells.len() || !rising || !bounded {
+            let maps = cells.len();
+            let expected = format!(
+                "{} rising numbers or more, from 0.01 to 2: one of each of {maps} maps, and the next",
+                maps + 1
+            );
+            return Err(ModelError::Setting { name: "prior_scales", found: format!("{scales:?}"), expected });
+        }
+        Ok(prior_maps(self.size, &cells, scales))
     }
 
     /// The priors, and the rules of ssd.pytorch's test and of ROAD.
@@ -108,7 +128,7 @@ impl SsdConfig {
         self.check()?;
         let mut g = GraphBuilder::new();
         let maps = self.record_maps(&mut g)?;
-        let priors: Vec<usize> = self.prior_maps(&g, &maps).iter().map(PriorMap::per_cell).collect();
+        let priors: Vec<usize> = self.prior_maps(&g, &maps)?.iter().map(PriorMap::per_cell).collect();
         let offsets = head(&mut g, "loc", &maps, &priors, 4)?;
         let scores = head(&mut g, "conf", &maps, &priors, 1 + self.classes)?;
         Ok(g.finish(&[(names::OFFSETS, offsets), (names::CLASS_SCORES, scores)]))
@@ -117,7 +137,7 @@ impl SsdConfig {
     fn record_maps(&self, g: &mut GraphBuilder) -> Result<Vec<Node>, GraphError> {
         let clip = g.input(names::CLIP, &[3, 1, self.size, self.size])?;
         let [conv4_3, fc7] = vgg16(g, self.width, self.batch_norm, clip)?;
-        let mut maps = vec![g.l2_norm("L2Norm", conv4_3, SCALE)?, fc7];
+        let mut maps = vec![g.l2_norm("L2Norm", conv4_3, SCALE * self.width.sqrt())?, fc7];
         g.scoped("extras", |g| {
             let mut x = fc7;
             for (pair, (narrow, wide, stride, padding)) in EXTRAS.into_iter().enumerate() {
@@ -323,6 +343,15 @@ mod tests {
     }
 
     #[test]
+    fn priors_have_the_scales_that_are_set() {
+        let prior_scales = vec![0.15, 0.3, 0.5, 0.7, 0.9];
+        let config = SsdConfig { size: 128, width: 0.05, prior_scales, ..SsdConfig::new(3) };
+        let sides: Vec<_> = config.maps().unwrap().iter().map(|map| (map.min_px / 128.0, map.max_px / 128.0)).collect();
+        let expected = [(0.15, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9)];
+        assert!(sides.iter().zip(expected).all(|(a, b)| (a.0 - b.0).abs() + (a.1 - b.1).abs() < 1e-9), "{sides:?}");
+    }
+
+    #[test]
     fn new_layers_start_as_in_ssd_pytorch_and_the_backbone_keeps_its_scale() {
         let graph = SsdConfig::new(20).graph().unwrap();
         let init = |name: &str| graph.params.iter().find(|param| param.name == name).unwrap().init;
@@ -340,7 +369,13 @@ mod tests {
             (SsdConfig { classes: 0, ..base.clone() }, "classes is 0"),
             (SsdConfig { size: 24, ..base.clone() }, "size is 24, expected 32 to 300"),
             (SsdConfig { size: 512, ..base.clone() }, "size is 512"),
-            (SsdConfig { width: 9.0, ..base }, "width 9"),
+            (SsdConfig { width: 9.0, ..base.clone() }, "width 9"),
+            (
+                SsdConfig { prior_scales: vec![0.1, 0.2, 0.3], ..base.clone() },
+                "prior_scales is [0.1, 0.2, 0.3], expected 7 rising",
+            ),
+            (SsdConfig { prior_scales: vec![0.1, 0.3, 0.2, 0.4, 0.5, 0.6, 0.7], ..base.clone() }, "expected 7 rising"),
+            (SsdConfig { prior_scales: vec![f64::NAN; 7], ..base }, "prior_scales is [NaN"),
         ] {
             let message = config.graph().unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");

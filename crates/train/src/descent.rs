@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tch::Tensor;
-use unscene_data::Failure;
+use unscene_data::{DataError, Failure};
 
 use crate::fit::Metrics;
 use crate::gradients::Gradients;
@@ -72,6 +72,14 @@ pub(crate) fn mean_losses<B, const N: usize>(
     }
     metrics.values_mut().for_each(|sum| *sum /= count);
     Ok((count > 0.0).then_some((metrics, count)))
+}
+
+/// Batches of which something could be read.
+pub(crate) fn there<B>(
+    batches: impl Iterator<Item = Result<B, DataError>>,
+    is_empty: impl Fn(&B) -> bool,
+) -> impl Iterator<Item = Result<B, TrainError>> {
+    batches.filter(move |batch| !batch.as_ref().is_ok_and(&is_empty)).map(|batch| Ok(batch?))
 }
 
 /// That nothing of a part can be validated on.

@@ -8,7 +8,7 @@ mod losses;
 
 use tch::{Device, Tensor};
 use unscene_data::actors::{ActorBox, Actors, FrameAugmentation, FrameBatch, FrameEpoch, FrameLoader, FrameOptions};
-use unscene_data::{ClipForm, DataError, Failure};
+use unscene_data::{ClipForm, Failure};
 use unscene_models::run::RunConfig;
 use unscene_models::vgg_ssd::names;
 use unscene_vision::{Prior, encode_box, match_priors, priors};
@@ -16,7 +16,7 @@ use unscene_vision::{Prior, encode_box, match_priors, priors};
 pub use config::DetectConfig;
 pub use losses::{PriorTargets, multibox_losses};
 
-use crate::descent::{descend, mean_losses, nothing_read};
+use crate::descent::{descend, mean_losses, nothing_read, there};
 use crate::fit::{Metrics, Task, Training};
 use crate::pretrain::{colours_of, form_of_start};
 use crate::run::trained_run;
@@ -218,7 +218,7 @@ impl Task for Detecting {
 
     fn step(&mut self, sgd: &mut Sgd) -> Result<Metrics, TrainError> {
         let mut epochs = self.epochs.take().ok_or_else(|| TrainError::Data("a step before its epoch".into()))?;
-        let batches = there(epochs.by_ref().take(self.config.fit.accumulate));
+        let batches = there(epochs.by_ref().take(self.config.fit.accumulate), FrameBatch::is_empty);
         let losses = |batch: &FrameBatch| self.losses(batch, Mode::Train);
         let metrics = descend(&self.model, sgd, LOSSES, batches, losses);
         self.failures.extend(epochs.take_failures());
@@ -229,7 +229,7 @@ impl Task for Detecting {
     fn validate(&mut self) -> Result<Metrics, TrainError> {
         let mut epoch = self.val.epoch(0, 0);
         let losses = |batch: &FrameBatch| self.losses(batch, Mode::Eval);
-        let found = mean_losses(LOSSES, there(epoch.by_ref()), losses)?;
+        let found = mean_losses(LOSSES, there(epoch.by_ref(), FrameBatch::is_empty), losses)?;
         self.failures.extend(epoch.take_failures());
         let (metrics, _) = found.ok_or_else(|| nothing_read(&self.config.val_part, &self.failures))?;
         Ok(metrics)
@@ -238,11 +238,4 @@ impl Task for Detecting {
     fn take_failures(&mut self) -> Vec<Failure> {
         std::mem::take(&mut self.failures)
     }
-}
-
-/// Batches of which something could be read.
-fn there(
-    batches: impl Iterator<Item = Result<FrameBatch, DataError>>,
-) -> impl Iterator<Item = Result<FrameBatch, TrainError>> {
-    batches.filter(|batch| !batch.as_ref().is_ok_and(|batch| batch.boxes.is_empty())).map(|batch| Ok(batch?))
 }

@@ -10,7 +10,7 @@ mod pool;
 
 use tch::{Device, Tensor};
 use unscene_data::untrimmed::{Buffer, Untrimmed, buffer_items, buffers};
-use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, DataError, Epoch, Failure, Loader, LoaderOptions};
+use unscene_data::{Augmentation, Batch as DataBatch, ClipForm, Epoch, Failure, Loader, LoaderOptions};
 use unscene_models::rc3d::names;
 use unscene_models::run::RunConfig;
 use unscene_vision::{Segment, anchors as anchors_of, match_anchors, propose, sample_anchors, sample_regions};
@@ -19,7 +19,7 @@ pub use config::{BatchNorm, LocalizeConfig, TargetConfig};
 pub use losses::{anchor_losses, region_losses};
 pub use pool::pool_segments;
 
-use crate::descent::{descend, mean_losses, nothing_read};
+use crate::descent::{descend, mean_losses, nothing_read, there};
 use crate::fit::{Metrics, Task, Training};
 use crate::pretrain::{clips, colours_of, form_of_start};
 use crate::random::Random;
@@ -263,7 +263,7 @@ impl Task for Localizing {
 
     fn step(&mut self, sgd: &mut Sgd) -> Result<Metrics, TrainError> {
         let mut epochs = self.epochs.take().ok_or_else(|| TrainError::Data("a step before its epoch".into()))?;
-        let batches = there(epochs.by_ref().take(self.config.fit.accumulate));
+        let batches = there(epochs.by_ref().take(self.config.fit.accumulate), DataBatch::is_empty);
         let chance = mix(self.config.seed, self.epoch as u64);
         let losses = |batch: &DataBatch| self.losses(&self.train, batch, chance, Mode::Train);
         let metrics = descend(&self.model, sgd, LOSSES, batches, losses);
@@ -275,7 +275,7 @@ impl Task for Localizing {
     fn validate(&mut self) -> Result<Metrics, TrainError> {
         let mut epoch = self.val.loader.epoch(0, 0);
         let losses = |batch: &DataBatch| self.losses(&self.val, batch, 0, Mode::Eval);
-        let found = mean_losses(LOSSES, there(epoch.by_ref()), losses)?;
+        let found = mean_losses(LOSSES, there(epoch.by_ref(), DataBatch::is_empty), losses)?;
         self.failures.extend(epoch.take_failures());
         let (mut metrics, buffers) = found.ok_or_else(|| nothing_read(&self.config.val_part, &self.failures))?;
         metrics.insert("buffers".into(), buffers);
@@ -308,11 +308,4 @@ fn mix(a: u64, b: u64) -> u64 {
     let mut z = a.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(b);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z ^ (z >> 27)
-}
-
-/// Batches of which something could be read.
-fn there(
-    batches: impl Iterator<Item = Result<DataBatch, DataError>>,
-) -> impl Iterator<Item = Result<DataBatch, TrainError>> {
-    batches.filter(|batch| !batch.as_ref().is_ok_and(|batch| batch.is_empty())).map(|batch| Ok(batch?))
 }

@@ -144,7 +144,8 @@ fn a_backbone_also_begins_a_detector() {
     // One scale, and weights and biases: of 64 pixels, four layers behind fc7 and four maps are left.
     assert_eq!(report.new.len(), 1 + 2 * (2 * 2 + 4 + 4), "{:?}", report.new);
     assert_eq!(config.input.range, 1.0);
-    assert_eq!(net.values("L2Norm.weight").unwrap(), [20.0; 16]);
+    // A sixteenth of the 512 channels: each as large as there, where together they have 20.
+    assert_eq!(net.values("L2Norm.weight").unwrap(), [20.0 / 32f32.sqrt(); 16]);
     assert!(net.values("conf.0.weight").unwrap().iter().any(|value| *value != 0.0));
 }
 

@@ -40,8 +40,9 @@ fn matches_pytorch(arch: &str) {
             let gradient = parameter.grad().abs();
             let found = [gradient.max().double_value(&[]), gradient.sum(tch::Kind::Double).double_value(&[])];
             for (found, expected) in found.into_iter().zip(floats(expected)) {
-                // Sums over many signs of rounding: looser than the logits.
-                assert!((found - expected).abs() <= 1e-3 * expected.abs(), "{arch} {}: {found} {expected}", spec.name);
+                // Looser than the logits: where rounding decides which side of a ReLU a value is on, a gradient jumps. Libraries choose
+                // their kernels by the CPU, and between four sets of them r3d18 differed by up to 1.4e-3.
+                assert!((found - expected).abs() <= 5e-3 * expected.abs(), "{arch} {}: {found} {expected}", spec.name);
             }
             gradients += 1;
         } else {

@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::boxes::{Detection, nms};
-    use crate::priors::{prior_maps, priors};
+    use crate::priors::{PRIOR_SCALES, prior_maps, priors};
 
     #[test]
     fn a_prior_that_is_sure_becomes_a_box_in_pixels() {
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn random_outputs_give_what_the_slow_way_gives() {
         let mut rng = Pcg64::seed_from_u64(9);
-        let priors = priors(96, &prior_maps(96, &[12, 6, 3, 2]));
+        let priors = priors(96, &prior_maps(96, &[12, 6, 3, 2], &PRIOR_SCALES));
         for (min_score, before_nms) in [(0.01, 10_000), (0.2, 10_000), (0.4, 10_000), (0.01, 30)] {
             let classes = 5;
             let mut random = |count: usize, most: f32| -> Vec<f32> {

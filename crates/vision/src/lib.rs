@@ -25,7 +25,7 @@ pub use detectors::{DetectorError, DetectorForm, Output, YoloLayout};
 pub use linking::{DetectedTube, TubeLinker, TubeRule};
 pub use normalize::{ClipDims, Normalization, ShapeError, normalize_clip};
 pub use picture::{Channels, Fit, Placement};
-pub use priors::{Prior, PriorMap, decode_box, encode_box, match_priors, prior_maps, priors};
+pub use priors::{PRIOR_SCALES, Prior, PriorMap, decode_box, encode_box, match_priors, prior_maps, priors};
 pub use proposals::{
     LabelledSegment, Proposal, ProposalRule, anchors, label_segments, pool_segments, propose, temporal_bins,
 };

@@ -23,23 +23,26 @@ pub struct PriorMap {
     pub ratios: Vec<f64>,
 }
 
-/// Shares of the input's side that the small squares of the six maps have, and the next after the last, as in ssd.pytorch's
-/// configuration for VOC.
-const SHARES: [f64; 7] = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05];
+/// Scales of SSD300's priors, as in ssd.pytorch's configuration for VOC: the share of the input's side that the small squares of
+/// each of the six maps have, and the next after the last.
+pub const PRIOR_SCALES: [f64; 7] = [0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05];
 /// Shapes of the six maps.
 const RATIOS: [&[f64]; 6] = [&[2.0], &[2.0, 3.0], &[2.0, 3.0], &[2.0, 3.0], &[2.0], &[2.0]];
 /// Maps whose cells are that many times 8 pixels apart; later ones divide the input evenly.
 const STRIDED: usize = 4;
 
-/// The maps of an SSD whose input has a side of `size` pixels and whose maps have so many cells, the largest first. For 300 pixels
-/// and 38, 19, 10, 5, 3 and 1 cells these are the numbers of ssd.pytorch; for other sizes they follow by the same rules.
-pub fn prior_maps(size: usize, cells: &[usize]) -> Vec<PriorMap> {
+/// The maps of an SSD whose input has a side of `size` pixels and whose maps have so many cells, the largest first. For 300
+/// pixels, 38, 19, 10, 5, 3 and 1 cells, and [`PRIOR_SCALES`], these are the numbers of ssd.pytorch; for other sizes they follow by the same rules.
+///
+/// # Panics
+/// When there is not a scale for each map, and one more.
+pub fn prior_maps(size: usize, cells: &[usize], scales: &[f64]) -> Vec<PriorMap> {
     let side = size as f64;
     let map = |(at, &cells): (usize, &usize)| PriorMap {
         cells,
         step_px: if at < STRIDED { f64::from(8 << at) } else { side / cells as f64 },
-        min_px: SHARES[at] * side,
-        max_px: SHARES[at + 1] * side,
+        min_px: scales[at] * side,
+        max_px: scales[at + 1] * side,
         ratios: RATIOS[at].to_vec(),
     };
     cells.iter().take(RATIOS.len()).enumerate().map(map).collect()
@@ -138,7 +141,7 @@ mod tests {
     fn priors_are_those_of_ssd_pytorch() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/ssd/priors.json");
         let fixture: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        let maps = prior_maps(300, &CELLS);
+        let maps = prior_maps(300, &CELLS, &PRIOR_SCALES);
         for (map, expected) in maps.iter().zip(fixture["maps"].as_array().unwrap()) {
             let numbers = [map.step_px, map.min_px, map.max_px];
             let expected = ["step", "min", "max"].map(|key| expected[key].as_f64().unwrap());
@@ -160,7 +163,7 @@ mod tests {
 
     #[test]
     fn smaller_inputs_follow_the_same_rules() {
-        let maps = prior_maps(96, &[12, 6, 3, 2]);
+        let maps = prior_maps(96, &[12, 6, 3, 2], &PRIOR_SCALES);
         assert_eq!(maps.iter().map(|map| map.step_px).collect::<Vec<_>>(), [8.0, 16.0, 32.0, 64.0]);
         assert!((maps[1].min_px - 19.2).abs() < 1e-12);
         assert_eq!(priors(96, &maps).len(), 144 * 4 + 36 * 6 + 9 * 6 + 4 * 6);
@@ -198,7 +201,7 @@ mod tests {
     #[test]
     fn every_truth_is_matched_and_good_priors_with_their_best() {
         let mut rng = Pcg64::seed_from_u64(3);
-        let priors = priors(96, &prior_maps(96, &[12, 6, 3, 2]));
+        let priors = priors(96, &prior_maps(96, &[12, 6, 3, 2], &PRIOR_SCALES));
         for _ in 0..100 {
             let truths: Vec<[f32; 4]> = (0..rng.random_range(1..6))
                 .map(|_| {

@@ -59,10 +59,12 @@ impl Params for PredictParams {
 fn tasks(value: &str) -> Result<Vec<Task>, ApiError> {
     let known = [Task::Classify, Task::Localize, Task::Detect];
     let named = |name: &str| known.into_iter().find(|task| task.to_string() == name.trim());
-    value.split(',').map(named).collect::<Option<_>>().ok_or_else(|| {
+    let tasks: Option<Vec<Task>> = value.split(',').map(named).collect();
+    let each_once = |tasks: &Vec<Task>| (1..tasks.len()).all(|at| !tasks[..at].contains(&tasks[at]));
+    tasks.filter(each_once).ok_or_else(|| {
         let value = shorten(value);
         ApiError::BadParameter(format!(
-            "`tasks` is `{value}`; give classify, localize and detect, or some of them, with commas"
+            "`tasks` is `{value}`; give classify, localize and detect, or some of them, each once, with commas"
         ))
     })
 }
@@ -100,6 +102,7 @@ mod tests {
         for (query, words) in [
             ("tasks=", "`tasks` is ``; give classify, localize and detect"),
             ("tasks=classify,dance", "`tasks` is `classify,dance`"),
+            ("tasks=detect,classify,detect", "or some of them, each once"),
             ("tasks=detect&tasks=detect", "`tasks` is given more than once"),
             ("threshold=1", "unknown parameter `threshold`; known are tasks, classify.model"),
             ("dance.threshold=1", "unknown parameter `dance.threshold`"),

@@ -8,7 +8,7 @@ use unscene_engine::{Classification, ClassifyOptions, Explanation, Model, Predic
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
 
-use super::video::{Look, Video, asks_for, take};
+use super::video::{Body, Look, Video, asks_for, take};
 use crate::error::ApiError;
 use crate::loaded::Loaded;
 use crate::params::{ClassifyParams, Explain};
@@ -21,12 +21,14 @@ pub async fn classify(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let wants_picture = asks_for(&request, "image/png");
-    let mut answer = take::<ClassifyParams>(state, request, payload).await?;
-    let best = answer.explanations.iter_mut().flatten().next();
-    match best.filter(|_| wants_picture) {
-        Some(best) => Ok(HttpResponse::Ok().content_type("image/png").body(std::mem::take(&mut best.picture))),
-        None => Ok(HttpResponse::Ok().json(answer)),
-    }
+    let body = move |mut answer: Answer| {
+        let best = answer.explanations.iter_mut().flatten().next();
+        match best.filter(|_| wants_picture) {
+            Some(best) => Body::png(std::mem::take(&mut best.picture)),
+            None => Body::json(answer),
+        }
+    };
+    take::<ClassifyParams>(state, request, payload, body).await
 }
 
 /// What was found, and where.
@@ -93,7 +95,6 @@ impl Look for ClassifyParams {
             top_k: self.top_k.unwrap_or(defaults.top_k),
             stride_frames: self.stride_frames,
             clips: self.clips.unwrap_or(false),
-            limits: video.limits,
             ..defaults
         };
         let mut control = video.control();

@@ -12,10 +12,10 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::mpsc::{self, Sender, error::TrySendError};
 use unscene_engine::{DetectOptions, DetectSummary, Detection, Detector, Seen, Timing, VideoSummary};
-use unscene_media::{Frames, Limits};
+use unscene_media::Frames;
 use unscene_models::manifest::Task;
 
-use super::video::{Look, Video, Waiting, asks_for, start, take};
+use super::video::{Body, Look, Video, Waiting, Wanted, asks_for, start, take};
 use crate::error::{ApiError, Problem};
 use crate::loaded::Loaded;
 use crate::params::DetectParams;
@@ -23,8 +23,8 @@ use crate::state::State;
 
 /// Media type of an answer in lines.
 const LINES_JSON: &str = "application/x-ndjson";
-/// Boxes in one answer at most, those of tubes among them: about 200 MB with the text that is made of them.
-const MAX_BOXES: usize = 1_000_000;
+/// Boxes in one answer at most, those of tubes among them: about 50 MB with the text that is made of them.
+const MAX_BOXES: usize = 250_000;
 /// Lines that wait for a client at most, before the work waits too.
 const MAX_LINES: usize = 16;
 /// How often work that waits for the client looks whether it is still wanted.
@@ -39,7 +39,7 @@ pub async fn detect(
     if asks_for(&request, LINES_JSON) {
         return in_lines(state, request, payload).await;
     }
-    Ok(HttpResponse::Ok().json(take::<DetectParams>(state, request, payload).await?))
+    take::<DetectParams>(state, request, payload, Body::json).await
 }
 
 /// A line of an answer.
@@ -100,34 +100,40 @@ async fn in_lines(
 }
 
 impl DetectParams {
-    fn options(&self, limits: Limits) -> DetectOptions {
+    fn options(&self) -> DetectOptions {
         let defaults = DetectOptions::default();
         DetectOptions {
             every: self.every.unwrap_or(defaults.every),
             threshold: self.threshold.unwrap_or(defaults.threshold),
             tubes: self.tubes.unwrap_or(defaults.tubes),
-            limits,
+            ..defaults
         }
     }
 
     /// Tells of everything as soon as it is seen.
     fn tell(self, detector: &Detector, video: &Video, lines: &Sender<Bytes>) -> Result<DetectSummary, ApiError> {
-        let mut tell = |seen| send(Line::Seen(seen).bytes(), lines, video);
+        let mut all_sent = true;
+        let mut tell = |seen| all_sent &= send(Line::Seen(seen).bytes(), lines, &video.wanted);
         let frames = video.decoder()?;
-        let summary = detector.detect_frames(frames, &self.options(video.limits), &mut tell, &mut video.control())?;
+        let summary = detector.detect_frames(frames, &self.options(), &mut tell, &mut video.control())?;
+        // The last tubes are told after the last frame, when nothing asks any more whether somebody waits.
+        if !all_sent {
+            return Err(ApiError::Cancelled);
+        }
         video.metrics.count(&summary.model, &summary.video, &summary.timing);
         Ok(summary)
     }
 }
 
-/// Sends a line; while too many wait for the client, waits too, as long as anybody wants them.
-fn send(mut line: Bytes, lines: &Sender<Bytes>, video: &Video) {
-    while let Err(TrySendError::Full(back)) = lines.try_send(line) {
-        if !video.is_wanted() {
-            return;
+/// Sends a line; while too many wait for the client, waits too, as long as anybody wants them. Whether it was sent.
+fn send(mut line: Bytes, lines: &Sender<Bytes>, wanted: &Wanted) -> bool {
+    loop {
+        match lines.try_send(line) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(back)) if wanted.still() => line = back,
+            Err(_) => return false,
         }
         thread::sleep(POLL);
-        line = back;
     }
 }
 
@@ -140,7 +146,7 @@ impl Look for DetectParams {
     }
 
     fn look(self, detector: &Detector, frames: impl Frames + Send, video: &Video) -> Result<Detection, ApiError> {
-        let options = self.options(video.limits);
+        let options = self.options();
         let (mut found, mut tubes) = (vec![], vec![]);
         let boxes = Cell::new(0);
         let is_full = || boxes.get() > MAX_BOXES;
@@ -171,5 +177,28 @@ fn count(seen: &Seen) -> usize {
     match seen {
         Seen::Frame(frame) => frame.boxes.len(),
         Seen::Tube(tube) => tube.boxes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_waits_for_room_as_long_as_somebody_wants_it() {
+        let line = || Bytes::from_static(b"{}\n");
+        let (sender, mut lines) = mpsc::channel(1);
+        let (long, over) = (Wanted::within(Duration::from_secs(600)), Wanted::within(Duration::ZERO));
+        // What there is room for is sent, however late.
+        assert!(send(line(), &sender, &over));
+        assert!(!send(line(), &sender, &over));
+        let reader = thread::spawn(move || {
+            thread::sleep(4 * POLL);
+            [lines.blocking_recv(), lines.blocking_recv()]
+        });
+        assert!(send(line(), &sender, &long));
+        assert_eq!(reader.join().unwrap(), [Some(line()), Some(line())]);
+        // The reader is gone.
+        assert!(!send(line(), &sender, &long));
     }
 }

@@ -5,7 +5,7 @@ use unscene_engine::{Localization, LocalizeOptions, Localizer, SegmentNms, Timin
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
 
-use super::video::{Look, Video, take};
+use super::video::{Body, Look, Video, take};
 use crate::error::ApiError;
 use crate::loaded::Loaded;
 use crate::params::LocalizeParams;
@@ -20,7 +20,7 @@ pub async fn localize(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(take::<LocalizeParams>(state, request, payload).await?))
+    take::<LocalizeParams>(state, request, payload, Body::json).await
 }
 
 impl Look for LocalizeParams {
@@ -37,7 +37,6 @@ impl Look for LocalizeParams {
             threshold: self.threshold,
             nms: self.tiou_nms.map_or(SegmentNms::Rule, SegmentNms::Above),
             max_segments: Some(self.max_segments.unwrap_or(SEGMENTS)),
-            limits: video.limits,
             ..LocalizeOptions::default()
         };
         Ok(localizer.localize_frames(frames, &options, &mut video.control())?)

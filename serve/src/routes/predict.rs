@@ -11,7 +11,7 @@ use unscene_media::SharedDecoder;
 use unscene_models::manifest::Task;
 
 use super::classify;
-use super::video::{Look, Video, Work, take};
+use super::video::{Body, Look, Video, Work, take};
 use crate::error::ApiError;
 use crate::params::PredictParams;
 use crate::state::State;
@@ -22,7 +22,7 @@ pub async fn predict(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(take::<PredictParams>(state, request, payload).await?))
+    take::<PredictParams>(state, request, payload, Body::json).await
 }
 
 /// The models of the tasks that are asked for.
@@ -93,7 +93,7 @@ impl Work for PredictParams {
             let answers = Answers { classify: classify.map(end), localize: localize.map(end), detect: detect.map(end) };
             // What is wrong with the video is not the fault of a task, and neither is that nobody waits.
             decoded?;
-            if video.is_wanted() { answers.check() } else { Err(ApiError::Cancelled) }
+            if video.wanted.still() { answers.check() } else { Err(ApiError::Cancelled) }
         })
     }
 }

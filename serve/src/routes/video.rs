@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
 use unscene_engine::{Progress, Timing, VideoSummary};
 use unscene_media::{DecodeOptions, Decoder, Frames, Limits, Source};
 
@@ -102,7 +103,8 @@ pub struct Video {
     pub limits: Limits,
     /// Where it is counted.
     pub metrics: Metrics,
-    wanted: Wanted,
+    /// Until when somebody waits for it.
+    pub wanted: Wanted,
     _ticket: Ticket,
     _slot: Slot,
 }
@@ -123,14 +125,9 @@ impl Video {
         Ok(Decoder::open(&self.source(), &options)?)
     }
 
-    /// Whether somebody still waits for what is found.
-    pub fn is_wanted(&self) -> bool {
-        !self.wanted.cancelled.load(Ordering::Acquire) && Instant::now() < self.wanted.deadline
-    }
-
     /// Ends work that nobody waits for.
     pub fn control(&self) -> impl FnMut(Progress) -> ControlFlow<()> {
-        |_| if self.is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        |_| if self.wanted.still() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     /// An error as the client is told of it.
@@ -151,6 +148,16 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// For so long from now.
+    pub fn within(timeout: Duration) -> Self {
+        Self { cancelled: Arc::new(AtomicBool::new(false)), timeout, deadline: Instant::now() + timeout }
+    }
+
+    /// Whether somebody still waits.
+    pub fn still(&self) -> bool {
+        !self.cancelled.load(Ordering::Acquire) && Instant::now() < self.deadline
+    }
+
     fn too_late(&self) -> ApiError {
         ApiError::Timeout(self.timeout.as_secs_f64())
     }
@@ -168,8 +175,7 @@ pub struct Waiting {
 impl Waiting {
     /// From now on, as long as a request may take.
     pub fn new(state: &State) -> Self {
-        let (timeout, cancelled) = (state.options.request_timeout(), Arc::new(AtomicBool::new(false)));
-        let wanted = Wanted { cancelled, timeout, deadline: Instant::now() + timeout };
+        let wanted = Wanted::within(state.options.request_timeout());
         Self { wanted, metrics: state.metrics.clone(), settled: false }
     }
 
@@ -203,7 +209,8 @@ impl Drop for Waiting {
     }
 }
 
-/// Takes the video as the body or as the multipart field `video`; parameters from the query or the form.
+/// Takes the video as the body or as the multipart field `video`; parameters from the query or the form. Answers with what `body`
+/// makes of what came of the work.
 ///
 /// # Errors
 ///
@@ -212,11 +219,33 @@ pub async fn take<W: Work>(
     state: web::Data<State>,
     request: HttpRequest,
     payload: web::Payload,
-) -> Result<W::Answer, ApiError> {
+    body: impl FnOnce(W::Answer) -> Body + Send + 'static,
+) -> Result<HttpResponse, ApiError> {
     let mut waiting = Waiting::new(&state);
-    let work = start(state, request, payload, waiting.wanted.clone(), W::run);
+    let run = move |params: W, models: &W::Models, video: &Video| params.run(models, video).map(body);
+    let work = start(state, request, payload, waiting.wanted.clone(), run);
     let result = waiting.wait(async { work.await?.await }).await;
-    waiting.settle(result)
+    let Body { kind, bytes } = waiting.settle(result)?;
+    Ok(HttpResponse::Ok().content_type(kind).body(bytes))
+}
+
+/// An answer as it is sent. It is written where the work is done, within the request's slot: text may be long, and HTTP workers are few.
+pub struct Body {
+    kind: &'static str,
+    bytes: Vec<u8>,
+}
+
+impl Body {
+    /// The answer as JSON.
+    pub fn json(answer: impl Serialize) -> Self {
+        let bytes = serde_json::to_vec(&answer).expect("names and numbers can be written as JSON");
+        Self { kind: "application/json", bytes }
+    }
+
+    /// A picture instead of the answer.
+    pub fn png(bytes: Vec<u8>) -> Self {
+        Self { kind: "image/png", bytes }
+    }
 }
 
 /// Takes a video as [`take`] does, up to where `run` has begun on a blocking thread; gives what comes of that.

@@ -97,7 +97,7 @@ fn a_task_that_fails_leaves_the_others_alone() {
     assert_eq!(server.metric("unscene_decode_seconds_count{model=\"tiny\"}"), 1.0);
     assert_eq!(server.metric("unscene_decode_seconds_count{model=\"crowd\"}"), 0.0);
     // When nothing is left, the request has failed.
-    server.post("/v1/predict?tasks=detect&detect.threshold=0", &video).assert_problem(413, "more than 1000000 boxes");
+    server.post("/v1/predict?tasks=detect&detect.threshold=0", &video).assert_problem(413, "more than 250000 boxes");
     server.assert_unharmed();
 }
 

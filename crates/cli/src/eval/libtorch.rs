@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
-use unscene_engine::{DetectForm, DetectGraph, EngineError, LocalizeForm, LocalizeGraphs};
+use unscene_engine::{DetectForm, DetectGraph, EngineError, LocalizeForm, LocalizeGraphs, Runner};
 use unscene_models::rc3d::{POOLED, names};
 use unscene_models::run::{RunConfig, RunFolder};
 use unscene_models::vgg_ssd;
@@ -14,6 +14,8 @@ use unscene_train::{Net, read_weights};
 
 use crate::subject::EngineArgs;
 
+/// What computes a run.
+const ENGINE: &str = "libtorch";
 /// Frames that a detector's run computes at once: few enough for any memory, and enough for a GPU.
 const FRAMES: usize = 8;
 
@@ -86,7 +88,7 @@ impl RunNet {
         sides: [usize; 4],
         outputs: [&str; N],
     ) -> Result<[Vec<f32>; N], EngineError> {
-        let failed = |reason: String| EngineError::Inference { engine: "libtorch".into(), reason };
+        let failed = |reason: String| EngineError::Inference { engine: ENGINE.into(), reason };
         let (name, values) = input;
         let sides: Vec<usize> = std::iter::once(rows).chain(sides).collect();
         let found =
@@ -95,9 +97,9 @@ impl RunNet {
     }
 }
 
-impl LocalizeGraphs for RunLocalizer {
+impl Runner for RunLocalizer {
     fn engine_name(&self) -> &str {
-        "libtorch"
+        ENGINE
     }
 
     fn device_name(&self) -> &str {
@@ -107,7 +109,9 @@ impl LocalizeGraphs for RunLocalizer {
     fn batch(&self) -> usize {
         1
     }
+}
 
+impl LocalizeGraphs for RunLocalizer {
     fn propose(
         &mut self,
         buffers: &Arc<Vec<f32>>,
@@ -128,9 +132,9 @@ impl LocalizeGraphs for RunLocalizer {
     }
 }
 
-impl DetectGraph for RunDetector {
+impl Runner for RunDetector {
     fn engine_name(&self) -> &str {
-        "libtorch"
+        ENGINE
     }
 
     fn device_name(&self) -> &str {
@@ -140,7 +144,9 @@ impl DetectGraph for RunDetector {
     fn batch(&self) -> usize {
         FRAMES
     }
+}
 
+impl DetectGraph for RunDetector {
     fn score(
         &mut self,
         frames: &Arc<Vec<f32>>,

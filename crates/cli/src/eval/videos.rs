@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use unscene_data::{Failure, Media};
+use unscene_data::{DataError, Failure, Media};
 use unscene_engine::{Bundle, EngineError};
 
 use crate::failure::Interrupted;
@@ -35,7 +36,7 @@ impl PartVideos<'_> {
     ///
     /// # Errors
     /// When no video is on disk, more are missing or unreadable than may be, or `look` fails in another way.
-    pub fn look_at_all(&self, mut look: impl FnMut(usize, &Media) -> Result<(), EngineError>) -> Result<Looked> {
+    pub fn look_at_all(&self, mut look: impl FnMut(usize, &Media) -> Result<()>) -> Result<Looked> {
         let PartVideos { part, videos, max_failed, quiet } = self;
         let there: Vec<_> =
             videos.iter().enumerate().filter_map(|(at, (id, media))| Some((at, *id, (*media)?))).collect();
@@ -53,25 +54,34 @@ impl PartVideos<'_> {
         let (start, mut failures) = (Instant::now(), vec![]);
         for (done, &(at, id, media)) in there.iter().enumerate() {
             bar.set_message(id.to_string());
-            match look(at, media) {
-                Ok(()) => {}
-                Err(EngineError::Cancelled) => {
+            if let Err(error) = look(at, media) {
+                if matches!(error.downcast_ref(), Some(EngineError::Cancelled)) {
                     return Err(Interrupted { done, of: there.len(), what: "videos" }.into());
                 }
-                Err(error @ (EngineError::Media(_) | EngineError::NoFrames { .. })) => {
-                    failures.push(Failure { id: id.into(), reason: error.to_string() });
-                    let lost = missing + failures.len();
-                    if lost as f64 > max_failed * of as f64 {
-                        bail!("{lost} of {of} videos cannot be read, more than --max-failed allows; {id}: {error}");
-                    }
+                if !is_of_video(&error) {
+                    return Err(error);
                 }
-                Err(error) => return Err(error.into()),
+                failures.push(Failure { id: id.into(), reason: error.to_string() });
+                let lost = missing + failures.len();
+                if lost as f64 > max_failed * of as f64 {
+                    bail!("{lost} of {of} videos cannot be read, more than --max-failed allows; {id}: {error}");
+                }
             }
             bar.inc(1);
         }
         bar.finish_and_clear();
         Ok(Looked { failures, elapsed: start.elapsed() })
     }
+}
+
+/// Whether an error says that a video cannot be used, rather than that the evaluation cannot go on.
+fn is_of_video(error: &anyhow::Error) -> bool {
+    let by_engine = matches!(error.downcast_ref(), Some(EngineError::Media(_) | EngineError::NoFrames { .. }));
+    by_engine
+        || matches!(
+            error.downcast_ref(),
+            Some(DataError::Media(_) | DataError::Format { .. } | DataError::Span { .. } | DataError::Io { .. })
+        )
 }
 
 /// Of each label of a model its place among the dataset's, which may have them in another order.
@@ -89,7 +99,55 @@ pub fn places(model: &str, own: &[String], theirs: &[String]) -> Result<Vec<usiz
     }
 }
 
+/// The dataset that a run was trained for, as its config names it.
+pub fn trained_on<T: DeserializeOwned>(provenance: &Map<String, Value>) -> Option<T> {
+    let data = provenance.get("config")?.get("data")?;
+    serde_json::from_value(data.clone()).ok()
+}
+
 /// How the run that a bundle was made of was trained: `command` and `config`, as far as that is known.
 pub fn trained_by(bundle: &Bundle) -> Map<String, Value> {
     bundle.manifest.provenance.get("run").and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_a_video_is_laid_to_it() {
+        let (one, two) = (Media::Video("1.mp4".into()), Media::Video("2.mp4".into()));
+        let look = |max_failed: f64, error: &dyn Fn() -> anyhow::Error| {
+            let videos = vec![("one", Some(&one)), ("two", Some(&two)), ("gone", None)];
+            let all = PartVideos { part: "test", videos, max_failed, quiet: true };
+            all.look_at_all(|at, _| if at == 1 { Err(error()) } else { Ok(()) })
+        };
+        let format = || DataError::Format { path: "2.mp4".into(), line: None, problem: "too short".into() }.into();
+        let found = look(0.7, &format).unwrap().failures;
+        assert_eq!((found.len(), &*found[0].id, &*found[0].reason), (1, "two", "2.mp4: too short"));
+        let empty = || EngineError::NoFrames { name: "2.mp4".into() }.into();
+        assert_eq!(look(0.7, &empty).unwrap().failures.len(), 1);
+        let message =
+            |max_failed, error: &dyn Fn() -> anyhow::Error| look(max_failed, error).err().unwrap().to_string();
+        assert!(
+            message(0.5, &format).contains("2 of 3 videos cannot be read, more than --max-failed allows; two: 2.mp4")
+        );
+        assert!(message(0.3, &format).contains("1 of 3 videos are not on disk"));
+        // Of the program or of its settings, not of a video.
+        let fault = || DataError::Internal { problem: "a thread is gone".into() }.into();
+        assert!(message(0.7, &fault).contains("a thread is gone"));
+        let stopped = look(0.7, &|| EngineError::Cancelled.into()).err().unwrap();
+        assert!(stopped.is::<Interrupted>(), "{stopped}");
+    }
+
+    #[test]
+    fn labels_are_found_by_name() {
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let own = names(&["kick", "bow", "wave"]);
+        assert_eq!(places("m", &own, &names(&["wave", "kick", "bow"])).unwrap(), [1, 2, 0]);
+        let problem = |theirs: &[&str]| places("m", &own, &names(theirs)).unwrap_err().to_string();
+        assert_eq!(problem(&["wave", "kick"]), "m: the model knows \"bow\", which the annotations do not have");
+        let found = problem(&["wave", "kick", "bow", "march"]);
+        assert_eq!(found, "m: the annotations have \"march\", which the model does not know");
+    }
 }

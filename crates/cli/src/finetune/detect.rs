@@ -18,11 +18,11 @@ use crate::training::{TrainingArgs, train_run};
 #[derive(Args)]
 #[command(after_help = "\
 Trains SSD on VGG-16: the run's VGG-16, pretrained on single frames, gives maps of a frame; new layers behind it say for each of many prior boxes what is in it and how far to move it. The run's classifier and adversaries are dropped; its width and colours are kept. Without --from it begins with random weights.
-[model] has width, batch_norm (as the run, or false) and size, the side of the square that frames are stretched to: 300 for SSD300, less for laptops.
+[model] has width, batch_norm (as the run, or false), size, the side of the square that frames are stretched to (300 for SSD300, less for laptops), and prior_scales, the sizes of priors as shares of it.
 
 Examples:
   unscene finetune detect --from runs/debiased-frames --preset ucf24 --set data.annotations=ucf24 --set data.videos=UCF101 --out runs/ucf24
-  unscene stage --crowded --preset demo --bias 0.1 --out crowded
+  unscene stage --crowded --preset demo --bias 0.1 --train 3000 --out crowded
   unscene finetune detect --config examples/detect_stage.toml --out runs/detect")]
 pub struct DetectArgs {
     /// Run to begin with, from `unscene pretrain` or `import` with the arch vgg16-ssd or vgg16bn-ssd [default: random weights]

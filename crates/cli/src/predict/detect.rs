@@ -22,7 +22,7 @@ pub struct DetectArgs {
     #[arg(long, value_name = "K")]
     every: Option<NonZero<usize>>,
     /// Also draw what was found over the video, to this MP4 file, without its sound, for one video; small pictures are enlarged,
-    /// and an odd side gets a pixel more. Tubes have a colour and a number each, boxes of no tube are grey
+    /// an odd side gets a pixel more, and pixels are taken as square. Tubes have a colour and a number each, boxes of no tube are grey
     #[arg(long, value_name = "FILE")]
     overlay: Option<PathBuf>,
 }
@@ -62,12 +62,11 @@ pub fn predict(detector: &Detector, path: &Path, args: &PredictArgs) -> Result<(
     })?;
     drop(bar);
     warn_of_damage(path, &found.summary.video);
-    print(path, &found, args.json)?;
+    print(&mut std::io::stdout().lock(), path, &found, args.json)?;
     args.detect.overlay.as_ref().map_or(Ok(()), |file| overlay::draw(&source, &found, file, &interrupt::control))
 }
 
-fn print(path: &Path, found: &Detection, json: bool) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+fn print(out: &mut impl Write, path: &Path, found: &Detection, json: bool) -> Result<()> {
     if json {
         writeln!(out, "{}", with_file(path, found)?)?;
         return Ok(());
@@ -114,4 +113,87 @@ fn print(path: &Path, found: &Detection, json: bool) -> Result<()> {
         writeln!(out, "\n{rows}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use unscene_engine::{DetectSummary, FoundBox, FoundFrame, FoundTube, Timing, VideoSummary};
+    use unscene_models::manifest::Task;
+
+    use super::*;
+
+    fn found() -> Detection {
+        let label = |index: usize| ["kick", "wave"][index].to_owned();
+        let one = |index, score| FoundBox { label: label(index), index, score, corners: [1.0, 2.0, 3.0, 4.0] };
+        let frame = |frame: usize, boxes| FoundFrame { frame, time_s: frame as f64 / 10.0, boxes };
+        let tube = |id: usize| FoundTube {
+            id,
+            label: label(1),
+            index: 1,
+            score: 0.9 - id as f32 / 100.0,
+            start_s: id as f64,
+            end_s: id as f64 + 0.25,
+            start_frame: 10 * id,
+            boxes: vec![[1.0, 2.0, 3.0, 4.0]; 2],
+            scores: vec![0.9; 2],
+        };
+        let video = VideoSummary {
+            duration_s: 25.0,
+            width: 64,
+            height: 48,
+            fps: 10.0,
+            frames: 250,
+            clips: 3,
+            damaged_packets: 0,
+        };
+        let summary = DetectSummary {
+            model: "ssd".into(),
+            task: Task::Detect,
+            engine: "tract".into(),
+            device: "CPU".into(),
+            video,
+            timing: Timing::default(),
+        };
+        let frames =
+            vec![frame(0, vec![one(1, 0.9), one(1, 0.8), one(0, 0.5)]), frame(1, vec![]), frame(2, vec![one(1, 0.7)])];
+        Detection { summary, frames, tubes: Some((0..22).map(tube).collect()) }
+    }
+
+    fn printed(found: &Detection, json: bool) -> String {
+        let mut out = vec![];
+        print(&mut out, Path::new("a.mp4"), found, json).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// The cells of each row of the tables in it.
+    fn rows(text: &str) -> Vec<Vec<&str>> {
+        text.lines().map(|line| line.split_whitespace().filter(|cell| *cell != "|").collect()).collect()
+    }
+
+    #[test]
+    fn people_see_the_best_tubes_and_how_much_of_each_action_there_is() {
+        let text = printed(&found(), false);
+        assert!(text.starts_with("a.mp4 (22 tubes in 25.0 s, looked at 3 of 250 frames, tract on CPU)\n"), "{text}");
+        let rows = rows(&text);
+        let has = |row: &[&str]| rows.iter().any(|found| found == row);
+        assert!(has(&["wave", "0", "90.0", "0.0", "0.2"]) && has(&["wave", "19", "71.0", "19.0", "19.2"]), "{text}");
+        assert!(!rows.iter().any(|row| row.get(1) == Some(&"20")), "{text}");
+        assert!(text.contains("and 2 tubes more (--json has all)"), "{text}");
+        // Two boxes of a frame are of one action.
+        assert!(has(&["wave", "2", "3"]) && has(&["kick", "1", "1"]), "{text}");
+    }
+
+    #[test]
+    fn a_video_without_actors_has_no_tables() {
+        let found = Detection { frames: vec![], tubes: Some(vec![]), ..found() };
+        assert_eq!(printed(&found, false), "a.mp4 (0 tubes in 25.0 s, looked at 0 of 250 frames, tract on CPU)\n");
+    }
+
+    #[test]
+    fn json_has_everything() {
+        let value: serde_json::Value = serde_json::from_str(&printed(&found(), true)).unwrap();
+        assert_eq!(value["file"], "a.mp4");
+        assert_eq!(value["tubes"].as_array().unwrap().len(), 22);
+        assert_eq!(value["frames"][0]["boxes"].as_array().unwrap().len(), 3);
+    }
 }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 use unscene_media::Frames;
 
-use super::numbered::{advance_to, check_pictures};
+use super::numbered::{advance_to, open_actors};
 use super::{ActorPart, ActorVideo, Actors};
 use crate::check::CheckControl;
-use crate::clip::{ClipForm, Opened, open};
+use crate::clip::Opened;
 use crate::dataset::Media;
 use crate::error::Result;
 use crate::loader::{Failure, guarded};
@@ -99,7 +99,7 @@ fn check_part(
         if control(done.load(Ordering::Relaxed)).is_break() {
             return None;
         }
-        let read = guarded(|| match open(media, &ClipForm::default())? {
+        let read = guarded(|| match open_actors(media, video, 1)? {
             Opened::Video(frames) => read(*frames, video),
             Opened::Pictures(frames) => read(*frames, video),
         });
@@ -133,7 +133,6 @@ fn sampled<'a>(part: &'a ActorPart, options: &ActorCheck) -> impl Iterator<Item 
 
 /// Reads the last frame with an actor.
 fn read(mut frames: impl Frames, video: &ActorVideo) -> Result<()> {
-    check_pictures(&frames, video)?;
     let last_frame = video.tubes.iter().map(|tube| tube.end_frame()).max().unwrap_or(1).saturating_sub(1);
     advance_to(&mut frames, last_frame)?;
     let mut rgb = vec![0; frames.frame_bytes()];

@@ -40,22 +40,28 @@ impl Collected {
     }
 
     /// Adds a video to a part, with what is right of its tubes. `file` is looked for below the folder of videos.
-    pub fn add(&mut self, part: &str, file: &str, mut video: ActorVideo) {
+    pub fn add(&mut self, part: &str, file: &str, video: ActorVideo) {
+        let numbers: Vec<usize> = (1..=video.tubes.len()).collect();
+        self.add_numbered(part, file, video, &numbers);
+    }
+
+    /// As [`add`](Self::add), for tubes that have these numbers in the file, from 1, as some are left out already.
+    pub fn add_numbered(&mut self, part: &str, file: &str, mut video: ActorVideo, numbers: &[usize]) {
         let Collected { path, labels, doubts, .. } = self;
         let mut doubt = |problem| {
             doubts.push(Doubt { path: path.clone(), line: None, video: video.id.clone(), problem });
         };
         let tubes = std::mem::take(&mut video.tubes);
-        let right = |(at, tube): (usize, Tube)| {
+        let right = |(tube, number): (Tube, &usize)| {
             let Some(label) = labels.get(tube.label) else {
                 let (found, expected) = (tube.label, labels.len());
-                doubt(format!("actor {}: found the class {found}, expected one below {expected}", at + 1));
+                doubt(format!("actor {number}: found the class {found}, expected one below {expected}"));
                 return vec![];
             };
-            let name = format!("actor {} ({label})", at + 1);
+            let name = format!("actor {number} ({label})");
             usable(tube, video.frames, video.size, |problem| doubt(format!("{name}: {problem}")))
         };
-        video.tubes = tubes.into_iter().enumerate().flat_map(right).collect();
+        video.tubes = tubes.into_iter().zip(numbers).flat_map(right).collect();
         let videos = self.parts.entry(part.to_string()).or_default();
         if videos.contains_key(&video.id) {
             let problem = format!("{part} has it twice, expected every video once");

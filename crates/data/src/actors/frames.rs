@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use unscene_media::{Frames, Region, View};
+use unscene_media::{Frames, Region, SeekFrames, View};
 use unscene_vision::{ClipDims, Normalization, normalize_clip};
 
 use super::augment::{FrameAugmentation, FrameDraw};
-use super::numbered::{advance_to, check_pictures};
+use super::numbered::{FrameTimes, open_actors};
 use super::{ActorPart, ActorVideo};
 use crate::augment::{random, shuffled};
-use crate::clip::{ClipForm, Opened, open};
+use crate::clip::Opened;
 use crate::dataset::Media;
 use crate::error::{DataError, Result};
 use crate::loader::{Ahead, Failure};
@@ -55,6 +55,13 @@ pub struct FrameBatch {
     pub boxes: Vec<Vec<ActorBox>>,
 }
 
+impl FrameBatch {
+    /// Whether there is no frame in it.
+    pub fn is_empty(&self) -> bool {
+        self.boxes.is_empty()
+    }
+}
+
 /// Reads frames with actors of the videos of a part that are on disk.
 #[derive(Clone)]
 pub struct FrameLoader {
@@ -67,6 +74,7 @@ struct Acted {
     video: ActorVideo,
     media: Media,
     frames: Vec<usize>,
+    times: FrameTimes,
 }
 
 impl FrameLoader {
@@ -87,7 +95,7 @@ impl FrameLoader {
         }
         let acted = |video: &ActorVideo| {
             let (media, frames) = (video.media.clone()?, video.acted());
-            (!frames.is_empty()).then(|| Acted { video: video.clone(), media, frames })
+            (!frames.is_empty()).then(|| Acted { video: video.clone(), media, frames, times: FrameTimes::default() })
         };
         let videos: Vec<Acted> = part.videos.iter().filter_map(acted).collect();
         if videos.is_empty() {
@@ -160,45 +168,46 @@ impl Iterator for FrameEpoch {
 }
 
 fn read_frame(
-    Acted { video, media, frames }: &Acted,
+    acted: &Acted,
     number: usize,
     rng: &mut Pcg64,
     options: &FrameOptions,
 ) -> Result<(Vec<f32>, Vec<ActorBox>)> {
+    let frames = &acted.frames;
     let at = match options.augmentation {
         Some(_) => rng.random_range(0..frames.len()),
         // The middles of equal parts.
         None => (2 * number + 1) * frames.len() / (2 * options.per_video),
     };
-    match open(media, &ClipForm::default())? {
-        Opened::Video(mut source) => sample(&mut *source, video, frames[at], rng, options),
-        Opened::Pictures(mut source) => sample(&mut *source, video, frames[at], rng, options),
+    match open_actors(&acted.media, &acted.video, 1)? {
+        Opened::Video(mut source) => sample(&mut *source, acted, frames[at], rng, options),
+        Opened::Pictures(mut source) => sample(&mut *source, acted, frames[at], rng, options),
     }
 }
 
 fn sample(
-    source: &mut impl Frames,
-    video: &ActorVideo,
+    source: &mut impl SeekFrames,
+    Acted { video, frames, times, .. }: &Acted,
     frame: usize,
     rng: &mut Pcg64,
     options: &FrameOptions,
 ) -> Result<(Vec<f32>, Vec<ActorBox>)> {
-    check_pictures(source, video)?;
     let there = video.tubes.iter().filter_map(|tube| Some((tube.label, *tube.at(frame)?)));
     let (labels, corners): (Vec<usize>, Vec<[f32; 4]>) = there.unzip();
     let draw = match &options.augmentation {
         Some(augmentation) => augmentation.draw(source.picture_size(), &corners, rng),
         None => FrameAugmentation::none().draw(source.picture_size(), &corners, rng),
     };
-    let input = look(source, frame, &draw, options)?;
+    times.go_to(source, frame, frames.last().copied().unwrap_or(frame))?;
+    let input = look(source, &draw, options)?;
     let placed = labels.into_iter().zip(&corners);
     let boxes = placed.filter_map(|(label, corners)| Some(ActorBox { label, corners: draw.place(corners)? }));
     Ok((input, boxes.collect()))
 }
 
-/// What is seen of a frame, 3 x 1 x size x size. The part of it that lies in the frame is scaled in the one conversion to RGB; around
+/// What is seen of the current frame, 3 x 1 x size x size. The part of it that lies in the frame is scaled in the one conversion to RGB; around
 /// it is the mean colour.
-fn look(source: &mut impl Frames, frame: usize, draw: &FrameDraw, options: &FrameOptions) -> Result<Vec<f32>> {
+fn look(source: &mut impl Frames, draw: &FrameDraw, options: &FrameOptions) -> Result<Vec<f32>> {
     let (width, height) = source.picture_size();
     let [left, top, right, bottom] = draw.region;
     let size = options.size as i64;
@@ -215,7 +224,6 @@ fn look(source: &mut impl Frames, frame: usize, draw: &FrameDraw, options: &Fram
     let [x, y] = [inside[0] as u32, inside[1] as u32];
     let part = Region { x, y, width: (inside[2] - inside[0]) as u32, height: (inside[3] - inside[1]) as u32 };
     source.set_view(View::Part { part, width: part_width, height: part_height, mirror: draw.mirror })?;
-    advance_to(source, frame)?;
     let mut seen = vec![0; source.frame_bytes()];
     source.write_current(&mut seen)?;
 

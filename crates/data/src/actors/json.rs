@@ -43,10 +43,13 @@ pub fn read(path: &Path) -> Result<Collected> {
     let File { labels, videos } = read_json(path, expected)?;
     let mut collected = Collected::new(path, labels)?;
     for (id, Video { file, part, frames, width, height, tubes: actors }) in videos.0 {
-        let mut tubes = vec![];
+        let (mut tubes, mut numbers) = (vec![], vec![]);
         for (at, Actor { label, start_frame, boxes }) in actors.into_iter().enumerate() {
             match collected.labels().iter().position(|name| *name == label) {
-                Some(label) => tubes.push(Tube { label, start_frame, boxes }),
+                Some(label) => {
+                    tubes.push(Tube { label, start_frame, boxes });
+                    numbers.push(at + 1);
+                }
                 None => {
                     let expected = collected.labels().join(", ");
                     collected
@@ -55,7 +58,8 @@ pub fn read(path: &Path) -> Result<Collected> {
             }
         }
         let file = file.unwrap_or_else(|| id.clone());
-        collected.add(&part, &file, ActorVideo { id, media: None, frames, size: width.zip(height), tubes });
+        let video = ActorVideo { id, media: None, frames, size: width.zip(height), tubes };
+        collected.add_numbered(&part, &file, video, &numbers);
     }
     Ok(collected)
 }
@@ -105,6 +109,9 @@ mod tests {
         assert!(error.contains("a: actor 1: found the label \"Wave\", expected one of Bow (and 1 more"), "{error}");
         let found = load(text, true).unwrap();
         assert_eq!((found.skipped.len(), found.parts[0].videos[0].tubes.len()), (2, 1));
+        // By its number in the file.
+        let second = &found.skipped[1].problem;
+        assert!(second.starts_with("actor 2 (Bow): "), "{second}");
         assert_eq!(found.parts[0].videos[0].tubes[0].boxes.len(), 2);
         let error = load(r#"{"labels": ["Bow"], "videos": {"a": {"tubes": []}}}"#, false).unwrap_err().to_string();
         assert!(error.contains("missing field `part`") && error.contains("expected {\"labels\""), "{error}");

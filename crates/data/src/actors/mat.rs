@@ -44,8 +44,11 @@ pub fn read(bytes: &[u8], name: &str) -> Result<Array, String> {
         let (mut kind, mut content) = element(&mut rest)?;
         let mut inflated = vec![];
         if kind == COMPRESSED {
-            let read = ZlibDecoder::new(content).take(MOST_BYTES).read_to_end(&mut inflated);
-            read.map_err(|error| format!("a compressed element cannot be read: {error}"))?;
+            let read = ZlibDecoder::new(content).take(MOST_BYTES + 1).read_to_end(&mut inflated);
+            let size = read.map_err(|error| format!("a compressed element cannot be read: {error}"))?;
+            if size as u64 > MOST_BYTES {
+                return Err(format!("a compressed element has more than {MOST_BYTES} bytes, which no masks need"));
+            }
             (kind, content) = element(&mut &inflated[..])?;
         }
         if kind != MATRIX {

@@ -42,7 +42,7 @@ fn duration_s(media: &Media) -> Result<f64> {
         }
         Ok(end_s)
     }
-    guarded(|| match open(media, &ClipForm::default())? {
+    guarded(|| match open(media, &ClipForm::default(), 1)? {
         Opened::Video(mut frames) => of(&mut *frames),
         Opened::Pictures(mut frames) => of(&mut *frames),
     })

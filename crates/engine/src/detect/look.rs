@@ -1,7 +1,6 @@
 //! One thread decodes frames, the calling thread runs the graph and makes boxes and tubes of what it says. Nothing is kept of a
 //! frame but when it is shown, and of tubes the boxes of the stretches that go on.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,19 +12,11 @@ use super::batches::{Batch, Batches};
 use super::result::{DetectForm, DetectOptions, DetectSummary, FoundBox, FoundFrame, FoundTube, Seen};
 use crate::error::{EngineError, Result};
 use crate::overlap::overlap;
-use crate::result::{Progress, Timing, VideoSummary};
+use crate::result::{Control, Progress, Timing, VideoSummary};
+use crate::runner::{Runner, check_finite};
 
 /// The graph of an SSD on whatever runs it. Shapes and order are those of `unscene_models::vgg_ssd`.
-pub trait DetectGraph {
-    /// Name and version of what runs it.
-    fn engine_name(&self) -> &str;
-
-    /// The device that it runs on.
-    fn device_name(&self) -> &str;
-
-    /// Frames per run that suit it.
-    fn batch(&self) -> usize;
-
+pub trait DetectGraph: Runner {
     /// Offsets and class scores of the priors of so many frames.
     ///
     /// `keep_waiting` is there for what shares its graph with other callers: to be asked now and then, and to be obeyed.
@@ -39,9 +30,6 @@ pub trait DetectGraph {
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<[Vec<f32>; 2]>;
 }
-
-/// Asked between batches, and while the graph is busy, whether to go on.
-type Control<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 /// Gets what was seen as soon as it was.
 type Tell<'a> = dyn FnMut(Seen) + 'a;
@@ -76,18 +64,12 @@ pub fn detect_with(
         progress: Progress { clips: 0, time_s: 0.0, duration_s },
         inference: Duration::ZERO,
     };
-    let decode = overlap(
-        |buffer, keep_on| batches.fill(buffer, keep_on),
-        |batch, give_back| {
-            if let Some(batch) = batch {
-                run.take(graph, batch, give_back, control)?;
-            }
-            match control(run.progress).is_break() {
-                true => Err(EngineError::Cancelled),
-                false => Ok(()),
-            }
-        },
-    )?;
+    let begun = run.progress;
+    let take = |batch, give_back: &dyn Fn(Arc<Vec<f32>>), control: &mut Control<'_>| {
+        run.take(graph, batch, give_back, control)?;
+        Ok(run.progress)
+    };
+    let decode = overlap(begun, |buffer, keep_on| batches.fill(buffer, keep_on), take, control)?;
     if run.passed == 0 {
         return Err(EngineError::NoFrames { name });
     }
@@ -159,12 +141,7 @@ impl Run<'_> {
         let [offsets, scores] = graph.score(&buffer, looked.len(), &mut keep_waiting)?;
         self.inference += start.elapsed();
         give_back(buffer);
-        let is_finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
-        if !is_finite(&offsets) || !is_finite(&scores) {
-            let engine = format!("{} on {}", graph.engine_name(), graph.device_name());
-            let reason = "scores or offsets are not finite; check the weights, or export without --fp16".into();
-            return Err(EngineError::Inference { engine, reason });
-        }
+        check_finite(graph, &[&offsets, &scores])?;
         let rows = [&offsets, &scores].map(|values| values.len() / looked.len());
         for ((at, offsets), scores) in looked.iter().zip(offsets.chunks(rows[0])).zip(scores.chunks(rows[1])) {
             let boxes = find_boxes(offsets, scores, &self.form.priors, self.picture, &self.form.rule);

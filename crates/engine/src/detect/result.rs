@@ -59,7 +59,7 @@ pub struct DetectOptions {
     pub threshold: f32,
     /// Whether to link boxes to tubes.
     pub tubes: bool,
-    /// What a video may be at most.
+    /// What a video may be at most that is opened here; frames that are given are bounded by their decoder.
     pub limits: Limits,
 }
 

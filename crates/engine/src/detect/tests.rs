@@ -12,6 +12,7 @@ use super::*;
 use crate::error::EngineError;
 use crate::reel::Reel;
 use crate::result::Progress;
+use crate::runner::Runner;
 
 /// A detector of two classes with two priors: the left half of the frame, and the right one.
 fn form() -> DetectForm {
@@ -39,7 +40,7 @@ struct Halves {
     broken: bool,
 }
 
-impl DetectGraph for Halves {
+impl Runner for Halves {
     fn engine_name(&self) -> &str {
         "none"
     }
@@ -51,7 +52,9 @@ impl DetectGraph for Halves {
     fn batch(&self) -> usize {
         self.batch
     }
+}
 
+impl DetectGraph for Halves {
     fn score(
         &mut self,
         frames: &Arc<Vec<f32>>,
@@ -161,7 +164,7 @@ fn a_tube_is_told_while_the_video_goes_on() {
 #[test]
 fn decoding_goes_on_while_the_graph_runs_and_no_further_than_both_buffers() {
     struct Slow(Halves, Arc<std::sync::atomic::AtomicUsize>, Vec<usize>);
-    impl DetectGraph for Slow {
+    impl Runner for Slow {
         fn engine_name(&self) -> &str {
             "none"
         }
@@ -171,6 +174,8 @@ fn decoding_goes_on_while_the_graph_runs_and_no_further_than_both_buffers() {
         fn batch(&self) -> usize {
             4
         }
+    }
+    impl DetectGraph for Slow {
         fn score(
             &mut self,
             frames: &Arc<Vec<f32>>,

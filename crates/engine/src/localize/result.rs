@@ -72,7 +72,7 @@ pub struct LocalizeOptions {
     pub max_segments: Option<usize>,
     /// Proposals to return, best first; none by default. They say where something happens, and not what.
     pub proposals: usize,
-    /// What a video may be at most.
+    /// What a video may be at most that is opened here; frames that are given are bounded by their decoder.
     pub limits: Limits,
 }
 

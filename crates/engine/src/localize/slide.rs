@@ -1,7 +1,6 @@
 //! Windows over a video of any length: one thread decodes, the calling thread runs the graphs and makes segments of what they
 //! say. Of a window that was run, nothing is kept but its segments.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,23 +15,15 @@ use super::windows::{Batch, Window, Windows};
 use crate::crops::center;
 use crate::error::{EngineError, Result};
 use crate::overlap::overlap;
-use crate::result::{Progress, Timing, VideoSummary};
+use crate::result::{Control, Progress, Timing, VideoSummary};
+use crate::runner::{Runner, check_finite};
 
 /// Segments that an answer with `max_segments` is chosen from, the best ones: a few megabytes. Others could only be in it if
 /// nearly all of these said the same.
 const HELD: usize = 100_000;
 
 /// The two graphs of R-C3D on whatever runs them. Shapes and order are those of `unscene_models::rc3d`.
-pub trait LocalizeGraphs {
-    /// Name and version of what runs them.
-    fn engine_name(&self) -> &str;
-
-    /// The device that they run on.
-    fn device_name(&self) -> &str;
-
-    /// Windows per run that suit it.
-    fn batch(&self) -> usize;
-
+pub trait LocalizeGraphs: Runner {
     /// Scores of anchors, offsets of anchors and features of `windows` windows.
     ///
     /// `keep_waiting` is there for what shares its graphs with other callers: to be asked now and then, and to be obeyed.
@@ -57,9 +48,6 @@ pub trait LocalizeGraphs {
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<[Vec<f32>; 2]>;
 }
-
-/// Asked between batches, and while the graphs are busy, whether to go on.
-type Control<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 /// Finds the actions in frames, of a video or a folder of pictures, with graphs that run anywhere; see
 /// [`Localizer::localize`](super::Localizer::localize).
@@ -105,18 +93,12 @@ pub(super) fn slide<F: Frames + Send>(
     run: &mut Run<'_>,
     control: &mut Control<'_>,
 ) -> Result<Duration> {
-    overlap(
-        |buffer, keep_on| windows.fill(buffer, keep_on),
-        |batch, give_back| {
-            if let Some(batch) = batch {
-                run.take(batch, give_back, control)?;
-            }
-            match control(run.progress).is_break() {
-                true => Err(EngineError::Cancelled),
-                false => Ok(()),
-            }
-        },
-    )
+    let begun = run.progress;
+    let take = |batch, give_back: &dyn Fn(Arc<Vec<f32>>), control: &mut Control<'_>| {
+        run.take(batch, give_back, control)?;
+        Ok(run.progress)
+    };
+    overlap(begun, |buffer, keep_on| windows.fill(buffer, keep_on), take, control)
 }
 
 /// One video's way through the graphs.
@@ -173,7 +155,7 @@ impl<'a> Run<'a> {
         let [scores, offsets, features] = self.graphs.propose(&buffers, windows.len(), &mut keep_waiting)?;
         self.inference += start.elapsed();
         give_back(buffers);
-        self.check_finite(&[&scores, &offsets])?;
+        check_finite(self.graphs, &[&scores, &offsets])?;
 
         let (steps, step_frames) = (self.steps(), self.form.info.step_frames);
         let cells = POOLED[1] * POOLED[2];
@@ -195,7 +177,7 @@ impl<'a> Run<'a> {
             let start = Instant::now();
             let [scores, offsets] = self.graphs.label(regions, count, &mut keep_waiting)?;
             self.inference += start.elapsed();
-            self.check_finite(&[&scores, &offsets])?;
+            check_finite(self.graphs, &[&scores, &offsets])?;
             self.note_segments(&windows, &all, &scores, &offsets);
         }
         self.progress.clips += windows.len();
@@ -207,15 +189,6 @@ impl<'a> Run<'a> {
 
     fn steps(&self) -> usize {
         self.form.input.frames / self.form.info.step_frames
-    }
-
-    fn check_finite(&self, outputs: &[&[f32]]) -> Result<()> {
-        if outputs.iter().all(|values| values.iter().all(|value| value.is_finite())) {
-            return Ok(());
-        }
-        let engine = format!("{} on {}", self.graphs.engine_name(), self.graphs.device_name());
-        let reason = "scores or offsets are not finite; check the weights, or export without --fp16".into();
-        Err(EngineError::Inference { engine, reason })
     }
 
     fn note_proposals(&mut self, window: &Window, found: &[Proposal]) {

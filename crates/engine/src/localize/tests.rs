@@ -14,6 +14,7 @@ use super::slide::{LocalizeGraphs, Run, slide};
 use super::windows::{Window, Windows};
 use crate::error::{EngineError, Result};
 use crate::reel::Reel;
+use crate::runner::Runner;
 
 const FRAMES: usize = 16;
 const STEP: usize = 4;
@@ -129,7 +130,7 @@ struct Bright {
     before: Option<Box<dyn FnMut(usize)>>,
 }
 
-impl LocalizeGraphs for Bright {
+impl Runner for Bright {
     fn engine_name(&self) -> &str {
         "bright 1"
     }
@@ -141,7 +142,9 @@ impl LocalizeGraphs for Bright {
     fn batch(&self) -> usize {
         self.batch
     }
+}
 
+impl LocalizeGraphs for Bright {
     fn propose(
         &mut self,
         buffers: &Arc<Vec<f32>>,

@@ -95,6 +95,7 @@ impl DetectConfig {
     pub fn problem(&self) -> Option<String> {
         let counts = [
             ("batch", self.batch),
+            ("fit.epochs", self.fit.epochs),
             ("fit.accumulate", self.fit.accumulate),
             ("frames_per_video", self.frames_per_video),
             ("val_frames_per_video", self.val_frames_per_video),

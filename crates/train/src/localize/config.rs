@@ -210,6 +210,7 @@ impl LocalizeConfig {
         }
         let counts = [
             ("batch", self.batch),
+            ("fit.epochs", self.fit.epochs),
             ("fit.accumulate", self.fit.accumulate),
             ("targets.anchors", targets.anchors),
             ("targets.regions", targets.regions),

@@ -9,13 +9,13 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use unscene_data::actors::{ActorPart, ActorSpec, check_pictures};
-use unscene_data::{ClipForm, Failure, Media};
+use unscene_data::actors::{ActorPart, ActorSpec, open_actors};
+use unscene_data::{Failure, Opened};
 use unscene_engine::{
     Bundle, DetectForm, DetectOptions, DetectSummary, Detector, EngineError, FoundFrame, FoundTube, Seen,
 };
 use unscene_eval::detect::{FrameDetection, TubeDetection};
-use unscene_media::{DecodeOptions, Decoder, Frames, MediaError, Pictures, Source};
+use unscene_media::Frames;
 use unscene_vision::Tube;
 
 #[cfg(feature = "train")]
@@ -25,7 +25,7 @@ use crate::files::whole_by;
 use crate::interrupt;
 use crate::subject::EngineArgs;
 #[cfg(feature = "train")]
-use unscene_engine::DetectGraph;
+use unscene_engine::Runner;
 
 /// The arguments that name what finds actors: files of what was found, or models; of several splits one of each.
 #[derive(Args)]
@@ -121,8 +121,7 @@ impl Model {
 
     /// The dataset that it was trained for, as its config names it.
     pub fn trained_on(&self) -> Option<ActorSpec> {
-        let data = self.provenance.get("config")?.get("data")?;
-        serde_json::from_value(data.clone()).ok()
+        videos::trained_on(&self.provenance)
     }
 
     /// Finds the actors in every video of a part that is on disk: every box that the model's rule keeps, in every frame.
@@ -152,7 +151,10 @@ impl Model {
                     }
                 }
             };
-            let summary = self.one(media, |source| check_pictures(source, video), &mut keep)?;
+            let summary = match open_actors(media, video, 0)? {
+                Opened::Video(frames) => self.within(*frames, &mut keep)?,
+                Opened::Pictures(frames) => self.within(*frames, &mut keep)?,
+            };
             found.frames.extend(frames);
             found.tubes.extend(tubes);
             found.behind += behind;
@@ -163,42 +165,8 @@ impl Model {
         Ok(found)
     }
 
-    fn one(
-        &mut self,
-        media: &Media,
-        check: impl Fn(&dyn Frames) -> unscene_data::Result<()>,
-        keep: &mut dyn FnMut(Seen),
-    ) -> Result<DetectSummary, EngineError> {
-        let options = DetectOptions { threshold: 0.0, tubes: true, ..DetectOptions::default() };
-        // Boxes of pictures of another size would all be wrong.
-        let fits = |source: &dyn Frames| {
-            let wrong = |error: unscene_data::DataError| MediaError::View {
-                name: source.name().into(),
-                detail: error.to_string(),
-            };
-            check(source).map_err(wrong)
-        };
-        match media {
-            Media::Video(path) => {
-                let decode = DecodeOptions { threads: 0, limits: options.limits, ..DecodeOptions::default() };
-                let source = Decoder::open(&Source::from(path.as_path()), &decode)?;
-                fits(&source)?;
-                self.within(source, &options, keep)
-            }
-            Media::Frames(path) => {
-                let source = Pictures::open(path, ClipForm::default().pictures_fps, &options.limits)?;
-                fits(&source)?;
-                self.within(source, &options, keep)
-            }
-        }
-    }
-
-    fn within(
-        &mut self,
-        frames: impl Frames + Send,
-        options: &DetectOptions,
-        keep: &mut dyn FnMut(Seen),
-    ) -> Result<DetectSummary, EngineError> {
+    fn within(&mut self, frames: impl Frames + Send, keep: &mut dyn FnMut(Seen)) -> Result<DetectSummary, EngineError> {
+        let options = &DetectOptions { threshold: 0.0, tubes: true, ..DetectOptions::default() };
         let mut control = |_| interrupt::control();
         match &mut self.graph {
             #[cfg(feature = "train")]

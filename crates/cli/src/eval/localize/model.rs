@@ -7,10 +7,10 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Map, Value};
 use unscene_data::untrimmed::{UntrimmedPart, UntrimmedSpec};
-use unscene_data::{ClipForm, Failure, Media};
+use unscene_data::{ClipForm, Failure, Media, Opened, open};
 use unscene_engine::{Bundle, EngineError, Localization, LocalizeForm, LocalizeOptions, Localizer, SegmentNms};
 use unscene_eval::localize::{Proposal, SegmentDetection};
-use unscene_media::{DecodeOptions, Decoder, Frames, Pictures, Source};
+use unscene_media::Frames;
 
 #[cfg(feature = "train")]
 use crate::eval::libtorch::{self, RunLocalizer};
@@ -18,7 +18,7 @@ use crate::eval::videos::{self, Looked, PartVideos, trained_by};
 use crate::interrupt;
 use crate::subject::EngineArgs;
 #[cfg(feature = "train")]
-use unscene_engine::LocalizeGraphs;
+use unscene_engine::Runner;
 
 /// The arguments that name what finds actions: a file of what was found, or a model.
 #[derive(Args)]
@@ -90,8 +90,7 @@ impl FinderArgs {
 impl Finder {
     /// The dataset that the model was trained for, as its config names it.
     pub fn trained_on(&self) -> Option<UntrimmedSpec> {
-        let data = self.provenance.get("config")?.get("data")?;
-        serde_json::from_value(data.clone()).ok()
+        videos::trained_on(&self.provenance)
     }
 
     /// Of each label of the model its place among the dataset's.
@@ -136,18 +135,12 @@ impl Finder {
         Ok(FoundByModel { detections, proposals: all_proposals, failures, frames, elapsed })
     }
 
-    fn one(&mut self, media: &Media, options: &LocalizeOptions) -> Result<Localization, EngineError> {
-        let limits = options.limits;
-        match media {
-            Media::Video(path) => {
-                let decode = DecodeOptions { threads: 0, limits, ..DecodeOptions::default() };
-                self.within(Decoder::open(&Source::from(path.as_path()), &decode)?, options)
-            }
-            // As often as training has them.
-            Media::Frames(path) => {
-                self.within(Pictures::open(path, ClipForm::default().pictures_fps, &limits)?, options)
-            }
-        }
+    fn one(&mut self, media: &Media, options: &LocalizeOptions) -> Result<Localization> {
+        // Pictures as often as training has them.
+        Ok(match open(media, &ClipForm::default(), 0)? {
+            Opened::Video(frames) => self.within(*frames, options)?,
+            Opened::Pictures(frames) => self.within(*frames, options)?,
+        })
     }
 
     fn within(&mut self, frames: impl Frames + Send, options: &LocalizeOptions) -> Result<Localization, EngineError> {
