@@ -163,7 +163,7 @@ fn runs_that_are_none() {
         );
         assert!(!out.exists());
     };
-    export(&path("nowhere"), &["nowhere", "unscene init"]);
+    export(&path("nowhere"), &["nowhere", "unscene pretrain", "--resume"]);
     init(&path("run"));
     let config = std::fs::read_to_string(path("run").join("config.json")).unwrap();
     for (from, to, parts) in [
