@@ -142,7 +142,7 @@ fn check_numbers(pictures: &Pictures) -> Result<()> {
     if let Some(first) = numbers[0].filter(|first| *first > 1) {
         return wrong(format!("{} as its first picture, number {first}", name(&files[0])), "0 or 1");
     }
-    match numbers.windows(2).position(|pair| pair[1] != pair[0].map(|number| number + 1)) {
+    match numbers.windows(2).position(|pair| pair[1] != pair[0].and_then(|number| number.checked_add(1))) {
         Some(at) => wrong(format!("{} after {}", name(&files[at + 1]), name(&files[at])), "every number"),
         None => Ok(()),
     }
