@@ -1,13 +1,11 @@
 //! Files that are there whole or not at all.
 
 use std::ffi::OsStr;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use tempfile::{Builder, TempPath};
 
 /// Refuses a file that cannot be written after the work: one whose folder is not there, or whose name does not end as it should.
 pub fn can_be_written(flag: &str, path: &Path, extension: Option<&str>) -> Result<()> {
@@ -26,13 +24,14 @@ pub fn can_be_written(flag: &str, path: &Path, extension: Option<&str>) -> Resul
     }
 }
 
-/// Removes what programs that were killed left of a file: `begin`, the number of the process, a dash, and more up to `.partial`.
-fn sweep(folder: &Path, begin: &OsStr) {
+/// Removes `NAME.PROCESS.partial` of processes that are no more.
+fn sweep(path: &Path) {
     let of = |name: &OsStr| -> Option<u32> {
-        let rest = name.to_str()?.strip_prefix(begin.to_str()?)?.strip_suffix(".partial")?;
-        rest.split_once('-')?.0.parse().ok()
+        let rest = name.to_str()?.strip_prefix(path.file_name()?.to_str()?)?;
+        rest.strip_prefix('.')?.strip_suffix(".partial")?.parse().ok()
     };
     let is_over = |process: u32| !Path::new("/proc").join(process.to_string()).exists();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if of(&entry.file_name()).is_some_and(is_over) {
             // It is in nobody's way if it stays.
@@ -48,7 +47,7 @@ pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// As [`whole`], for what is written piece by piece.
 pub fn whole_by(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let partial = Partial::of(path)?;
+    let partial = Partial::of(path);
     let all = || -> Result<()> {
         let mut out = BufWriter::new(File::create(partial.path())?);
         write(&mut out)?;
@@ -60,23 +59,18 @@ pub fn whole_by(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -
 
 /// A file in the making, beside the one that it becomes, under a name that no other has. Unless it is kept, it goes.
 pub struct Partial {
-    path: TempPath,
+    path: PathBuf,
     becomes: PathBuf,
 }
 
 impl Partial {
-    /// Of a file that is to be.
-    pub fn of(path: &Path) -> Result<Self> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(".");
-        // As the umask has it, like any file: temporary ones are their owner's alone.
-        let everybodys = Permissions::from_mode(0o666);
-        sweep(folder, &name);
-        name.push(format!("{}-", std::process::id()));
-        let made = Builder::new().prefix(&name).suffix(".partial").permissions(everybodys).tempfile_in(folder);
-        let made = made.with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Partial { path: made.into_temp_path(), becomes: path.to_path_buf() })
+    /// Of a file that is to be. What programs that were killed left of it goes.
+    pub fn of(path: &Path) -> Self {
+        sweep(path);
+        Partial {
+            path: path.with_added_extension(format!("{}.partial", std::process::id())),
+            becomes: path.to_path_buf(),
+        }
     }
 
     /// Where to write.
@@ -86,10 +80,15 @@ impl Partial {
 
     /// Renames it, now that it is whole.
     pub fn keep(self) -> Result<()> {
-        let Partial { path, becomes } = self;
-        // Not the whole error, which would keep the file as long as it lasts.
-        let kept = path.persist(&becomes).map_err(|failed| failed.error);
-        kept.with_context(|| format!("cannot write {}", becomes.display()))
+        let Partial { path, becomes } = &self;
+        std::fs::rename(path, becomes).with_context(|| format!("cannot write {}", becomes.display()))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Not there once it is renamed.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -107,13 +106,12 @@ mod tests {
             names
         };
         let path = folder.path().join("a.json");
-        // No process has so large a number; this one is at work.
-        std::fs::write(folder.path().join("a.json.4194999-x1.partial"), "{").unwrap();
-        std::fs::write(folder.path().join("b.json.4194999-x1.partial"), "{").unwrap();
-        let mine = format!("a.json.{}-x1.partial", std::process::id());
-        std::fs::write(folder.path().join(&mine), "{").unwrap();
+        // No process has so large a number; the first one is always at work.
+        for name in ["a.json.4194999.partial", "a.json.1.partial", "b.json.4194999.partial"] {
+            std::fs::write(folder.path().join(name), "{").unwrap();
+        }
         whole(&path, b"{}").unwrap();
-        assert_eq!(names(), ["a.json".to_owned(), mine.clone(), "b.json.4194999-x1.partial".to_owned()]);
+        assert_eq!(names(), ["a.json", "a.json.1.partial", "b.json.4194999.partial"]);
         whole_by(&path, |_| bail!("no")).unwrap_err();
         assert_eq!((names().len(), std::fs::read(&path).unwrap()), (3, b"{}".to_vec()));
         let error = whole(&folder.path().join("none/a.json"), b"").unwrap_err();

@@ -245,7 +245,8 @@ impl Net {
             return Err(TrainError::Input { node: node.name.clone(), found: by(&found), expected });
         }
         let input = input.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
-        // On a CPU narrow networks are faster with pictures that lie so (a sixth at an eighth of VGG-16's width), and none is slower.
+        // On a CPU, too, training on pictures is faster so in narrow networks: by a sixth at an eighth of VGG-16's width, by nothing at
+        // a quarter and at the whole.
         let is_picture = node.shape.len() == 4 && node.shape[1] == 1;
         if self.device.is_cuda() || is_picture { channels_last(&input) } else { Ok(input) }
     }

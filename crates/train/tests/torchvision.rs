@@ -13,7 +13,8 @@ fn floats(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
 }
 
-fn matches_pytorch(arch: &str) {
+/// `within`: how far the largest value of a parameter's gradient, and the sum of them all, may be off.
+fn matches_pytorch(arch: &str, within: f64) {
     let recorded: Value = serde_json::from_slice(&std::fs::read(fixture("logits.json")).unwrap()).unwrap();
     let recorded = &recorded[arch];
     let shape: Vec<i64> = floats(&recorded["shape"]).iter().map(|&size| size as i64).collect();
@@ -34,15 +35,15 @@ fn matches_pytorch(arch: &str) {
     assert!(worst <= 1e-5, "{arch} in train mode differs by {worst:e}");
 
     logits[0].cross_entropy_for_logits(&Tensor::from_slice(&[0i64, 1])).backward();
-    let mut gradients = 0;
+    let (mut gradients, mut rough) = (0, 0);
     for (spec, parameter) in net.params() {
         if let Some(expected) = recorded["gradients"].get(&spec.name) {
             let gradient = parameter.grad().abs();
             let found = [gradient.max().double_value(&[]), gradient.sum(tch::Kind::Double).double_value(&[])];
             for (found, expected) in found.into_iter().zip(floats(expected)) {
-                // Looser than the logits: where rounding decides which side of a ReLU a value is on, a gradient jumps. Libraries choose
-                // their kernels by the CPU, and between four sets of them r3d18 differed by up to 1.4e-3.
-                assert!((found - expected).abs() <= 5e-3 * expected.abs(), "{arch} {}: {found} {expected}", spec.name);
+                let off = (found - expected).abs() / expected.abs();
+                assert!(off <= within, "{arch} {}: {found} {expected}", spec.name);
+                rough += usize::from(off > 1e-3);
             }
             gradients += 1;
         } else {
@@ -52,19 +53,22 @@ fn matches_pytorch(arch: &str) {
         }
     }
     assert_eq!(gradients, recorded["gradients"].as_object().unwrap().len());
+    assert!(rough <= gradients / 5, "{arch}: {rough} figures of {gradients} gradients are off by more than 1e-3");
 }
 
 #[test]
 fn r3d18_is_torchvisions() {
-    matches_pytorch("r3d18-torchvision");
+    // Where rounding decides on which side of a ReLU a value is, gradients jump, and libraries choose their kernels by the CPU. On some
+    // all are within 1e-3; with kernels for AVX2, AVX, SSE4.1 or none of these up to 7 of 124 figures are not, by up to 1.84e-3.
+    matches_pytorch("r3d18-torchvision", 2e-3);
 }
 
 #[test]
 fn hara_with_shortcut_a_is_kenshoharas() {
-    matches_pytorch("r3d10-hara");
+    matches_pytorch("r3d10-hara", 1e-4);
 }
 
 #[test]
 fn hara_with_shortcut_b_is_kenshoharas() {
-    matches_pytorch("r3d10-hara-b");
+    matches_pytorch("r3d10-hara-b", 1e-4);
 }

@@ -36,7 +36,7 @@ pub fn draw(
     let enlarge = (CELL / form.width).max(1);
     let (cell_px, picture_px) = ((form.width * enlarge) as u32, (form.height * enlarge) as u32);
     let size = (cell_px * (1 + looks.len() as u32), picture_px + TEXT);
-    let video = Partial::of(&dir.join("clips.mp4"))?;
+    let video = Partial::of(&dir.join("clips.mp4"));
     let mut writer: Option<Encoder> = None;
     let (mut number, mut failed) = (0, None);
     let mut draw_clip = |sample: &Sample, number: usize| -> Result<()> {

@@ -30,7 +30,7 @@ const CRF: u8 = 18;
 /// The picture is that which is displayed, turned upright; a small one is enlarged, and an odd side gets a pixel more, which
 /// repeats the last.
 pub fn draw(source: &Source, found: &Detection, file: &Path, control: &dyn Fn() -> ControlFlow<()>) -> Result<()> {
-    let partial = Partial::of(file)?;
+    let partial = Partial::of(file);
     let mut decoder = Decoder::open(source, &DecodeOptions::default())?;
     let enlarge = enlarging(decoder.frame_size());
     let (width, height) = (decoder.info().width * enlarge, decoder.info().height * enlarge);
