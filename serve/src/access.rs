@@ -1,16 +1,22 @@
-//! One log line and one count for each request, and its time, which ends when its answer does.
+//! Who a request is from and whether it may be; and one log line and one count for each, and its time, which ends when its answer
+//! does.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use actix_web::Error;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Bytes};
+use actix_web::{Error, HttpMessage, ResponseError};
+use tracing::Instrument;
+use uuid::Uuid;
 
+use crate::error::{ApiError, Reason};
+use crate::keys::Scope;
 use crate::state::State;
 
 /// A request from its head to the end of its answer. Dropped early when the client leaves: Actix drops the handler's
@@ -20,7 +26,10 @@ struct Watched {
     start: Instant,
     method: Method,
     path: String,
+    id: String,
     peer: Option<String>,
+    /// The name of the API key.
+    key: Option<String>,
     /// The route's pattern and the status, once the answer has begun.
     answer: Option<(String, StatusCode)>,
     complete: bool,
@@ -56,6 +65,8 @@ impl Drop for Watched {
             status = self.answer.as_ref().map(|(_, status)| status.as_u16()),
             seconds,
             peer = self.peer,
+            key = self.key,
+            id = self.id,
             "{what}"
         );
     }
@@ -81,6 +92,50 @@ impl MessageBody for WatchedBody {
     }
 }
 
+/// The header that a request may bring its name in, and that the answer has it in.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest name of a request that is taken over.
+const MAX_ID: usize = 128;
+
+/// The request's own name, if it has one that can stand in a log, or a new one.
+fn id_of(request: &ServiceRequest) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let is_fit = |id: &&str| (1..=MAX_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    given.filter(is_fit).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// The name of the API key that a request came with.
+struct KeyName(String);
+
+/// What a request needs a key for; probes need none.
+fn scope_of(path: &str) -> Option<Scope> {
+    match path {
+        "/livez" | "/readyz" | "/startupz" => None,
+        "/metrics" => Some(Scope::Admin),
+        path if path.starts_with("/v1/models/") && path.ends_with("/reload") => Some(Scope::Admin),
+        _ => Some(Scope::Predict),
+    }
+}
+
+/// Lets in what comes with a key that may do this, where the service has keys.
+pub async fn guard(
+    state: web::Data<State>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if let (Some(keys), Some(scope)) = (&state.keys, scope_of(request.path())) {
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        match keys.check(header, scope) {
+            Ok(name) => drop(request.extensions_mut().insert(KeyName(name))),
+            Err(denied) => {
+                let answer = ApiError::from(denied).error_response();
+                return Ok(request.into_response(answer).map_into_right_body());
+            }
+        }
+    }
+    next.call(request).await.map(ServiceResponse::map_into_left_body)
+}
+
 /// Counts, times and logs a request.
 pub async fn log(
     state: web::Data<State>,
@@ -88,20 +143,31 @@ pub async fn log(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     state.metrics.in_flight.inc();
+    let id = id_of(&request);
+    let span = tracing::info_span!("request", id);
     let mut watched = Watched {
         state,
         start: Instant::now(),
         method: request.method().clone(),
         path: crate::error::shorten(request.path()),
+        id,
         peer: request.peer_addr().map(|peer| peer.to_string()),
+        key: None,
         answer: None,
         complete: false,
     };
-    let response = next.call(request).await.inspect_err(|error| {
+    let mut response = next.call(request).instrument(span).await.inspect_err(|error| {
         watched.answered(None, error.as_response_error().status_code());
         watched.complete = true;
     })?;
     watched.answered(response.request().match_pattern(), response.status());
+    watched.key = response.request().extensions().get().map(|KeyName(name)| name.clone());
+    if let Ok(id) = HeaderValue::from_str(&watched.id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if let Some(Reason(reason)) = response.response().extensions().get() {
+        watched.state.metrics.rejected.with_label_values(&[*reason]).inc();
+    }
     Ok(response.map_body(|_, body| {
         let body = body.boxed();
         // A body of nothing is not asked for.

@@ -1,70 +1,249 @@
-//! How many requests the service holds, and how many of those decode.
+//! What the service has taken on, in clips, how fast it works that off, and how many videos are open.
 //!
-//! A [`Ticket`] is a place in the service and is taken before a body is read, so that a full service costs a client
-//! nothing but the request line. A slot is the right to decode and is taken when the upload is complete, so that a slow
-//! client never keeps a decoder waiting.
+//! A [`Place`] is taken before a body is read, so that a full service costs a client nothing but the request line. It counts as one
+//! clip until the video is open and its clips are known, and as those that are left while they are worked off. A [`Slot`] is the
+//! right to have a video open; it is taken when the upload is complete, so that a slow client never keeps a decoder from working.
+//!
+//! Requests take turns clip by clip, so that what a request waits for is not all that others have left: of a longer one, only as many
+//! clips as it has itself. That is the queue before it, and what is bounded.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A place in the service; dropping it gives the place back.
-#[derive(Debug)]
-pub struct Ticket {
-    _place: OwnedSemaphorePermit,
+/// How far back the rate is measured.
+const RATE_OVER: Duration = Duration::from_secs(10);
+/// Longest time after which a client is told to come back.
+const LONGEST_RETRY_S: f64 = 600.0;
+
+/// How much the service takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Clips that may be before a request.
+    pub clips: usize,
+    /// Videos that may be open.
+    pub videos: usize,
+    /// Requests beyond those that may upload, or wait with their upload.
+    pub waiting: usize,
 }
 
-/// The right to decode one video; dropping it lets the next one start.
+/// Why a request is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum Busy {
+    /// There are as many requests as may be.
+    #[error("the service is full: {found} requests are in progress or waiting; try again in {retry_after_s} s")]
+    Requests {
+        /// So many.
+        found: usize,
+        /// When to try again.
+        retry_after_s: u64,
+    },
+    /// There are more clips before it than may be.
+    #[error(
+        "{found} clips of other requests come before this one, and at most {most} may; try again in {retry_after_s} s, or send a \
+         shorter video"
+    )]
+    Clips {
+        /// So many.
+        found: usize,
+        /// The most.
+        most: usize,
+        /// When to try again.
+        retry_after_s: u64,
+    },
+}
+
+impl Busy {
+    /// Seconds after which there should be room.
+    pub fn retry_after_s(&self) -> u64 {
+        match self {
+            Self::Requests { retry_after_s, .. } | Self::Clips { retry_after_s, .. } => *retry_after_s,
+        }
+    }
+}
+
+/// The places and slots of a service. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Admission(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    room: Room,
+    slots: Arc<Semaphore>,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    /// Clips that are left of each request.
+    left: HashMap<u64, usize>,
+    next: u64,
+    rate: Rate,
+}
+
+/// A place in the service; dropping it gives it back.
+#[derive(Debug)]
+pub struct Place {
+    number: u64,
+    service: Arc<Inner>,
+}
+
+/// The right to have one video open; dropping it lets the next one open.
 #[derive(Debug)]
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The two counts: places (slots plus queue) and decoding slots.
-#[derive(Clone, Debug)]
-pub struct Admission {
-    places: Arc<Semaphore>,
-    slots: Arc<Semaphore>,
-    capacity: usize,
-    decodes: usize,
-}
-
 impl Admission {
-    /// Room for `decodes` videos being decoded and `queue` more that upload or wait.
-    pub fn new(decodes: usize, queue: usize) -> Self {
-        let decodes = decodes.clamp(1, Semaphore::MAX_PERMITS / 2);
-        let capacity = decodes.saturating_add(queue).min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(capacity)), slots: Arc::new(Semaphore::new(decodes)), capacity, decodes }
+    /// An empty service. One video may be open in any case.
+    pub fn new(room: Room) -> Self {
+        let videos = room.videos.clamp(1, Semaphore::MAX_PERMITS);
+        let room = Room { videos, clips: room.clips.max(1), ..room };
+        Self(Arc::new(Inner { room, slots: Arc::new(Semaphore::new(videos)), taken: Mutex::default() }))
     }
 
-    /// Takes a place, or `None` when the service is full.
-    pub fn enter(&self) -> Option<Ticket> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(Ticket { _place: place })
+    /// Takes a place.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] when the service is full.
+    pub fn enter(&self) -> Result<Place, Busy> {
+        let (room, mut taken) = (self.0.room, self.0.taken());
+        let requests = taken.left.len();
+        if requests >= room.videos.saturating_add(room.waiting) {
+            // One of those before it has to go.
+            let shortest = taken.left.values().min().copied().unwrap_or(1);
+            return Err(Busy::Requests { found: requests, retry_after_s: taken.retry_after_s(shortest) });
+        }
+        taken.check(room.clips, 1, None)?;
+        if requests == 0 {
+            taken.rate.resume(Instant::now());
+        }
+        let number = taken.next;
+        taken.next += 1;
+        taken.left.insert(number, 1);
+        Ok(Place { number, service: self.0.clone() })
     }
 
-    /// Waits for a decoding slot, in order of arrival.
+    /// Waits for a video's slot, in order of arrival.
     pub async fn slot(&self) -> Slot {
-        let permit = Arc::clone(&self.slots)
+        let permit = Arc::clone(&self.0.slots)
             .acquire_owned()
             .await
             .expect("the semaphore lives as long as the service and is never closed");
         Slot { _permit: permit }
     }
 
-    /// Places in the service, taken or free.
-    pub fn capacity(&self) -> usize {
-        self.capacity
+    /// Requests that have a place.
+    pub fn requests(&self) -> usize {
+        self.0.taken().left.len()
     }
 
-    /// Requests that hold a place now.
-    pub fn entered(&self) -> usize {
-        self.capacity - self.places.available_permits()
+    /// Clips that are left of all requests.
+    pub fn clips(&self) -> usize {
+        self.0.taken().left.values().sum()
     }
 
-    /// Videos being decoded now.
-    pub fn decoding(&self) -> usize {
-        self.decodes - self.slots.available_permits()
+    /// Clips a second, while there were any; 0 when there have been none.
+    pub fn clips_per_s(&self) -> f64 {
+        self.0.taken().rate.per_s()
+    }
+
+    /// Videos that are open.
+    pub fn open(&self) -> usize {
+        self.0.room.videos - self.0.slots.available_permits()
+    }
+}
+
+impl Inner {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Says how many clips there are to do.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] when there are too many before them.
+    pub fn expect(&self, clips: usize) -> Result<(), Busy> {
+        let clips = clips.max(1);
+        let mut taken = self.service.taken();
+        taken.check(self.service.room.clips, clips, Some(self.number))?;
+        taken.left.insert(self.number, clips);
+        Ok(())
+    }
+
+    /// Whether nobody else has one.
+    pub fn is_alone(&self) -> bool {
+        self.service.taken().left.len() == 1
+    }
+
+    /// Notes that so many clips were done.
+    pub fn done(&self, clips: usize) {
+        if clips == 0 {
+            return;
+        }
+        let mut taken = self.service.taken();
+        taken.rate.add(clips, Instant::now());
+        if let Some(left) = taken.left.get_mut(&self.number) {
+            *left = left.saturating_sub(clips).max(1);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.service.taken().left.remove(&self.number);
+    }
+}
+
+impl Taken {
+    /// That no more than so many clips are before a request of so many.
+    fn check(&self, most: usize, own: usize, number: Option<u64>) -> Result<(), Busy> {
+        let others = self.left.iter().filter(|(other, _)| Some(**other) != number);
+        let found: usize = others.map(|(_, &left)| left.min(own)).sum();
+        if found <= most {
+            return Ok(());
+        }
+        Err(Busy::Clips { found, most, retry_after_s: self.retry_after_s(found - most) })
+    }
+
+    /// Whole seconds in which so many clips are done.
+    fn retry_after_s(&self, clips: usize) -> u64 {
+        let rate = self.rate.per_s();
+        let seconds = if rate > 0.0 { clips as f64 / rate } else { 1.0 };
+        seconds.clamp(1.0, LONGEST_RETRY_S).ceil() as u64
+    }
+}
+
+/// Clips a second, of which the latest count most. Time in which there is nothing to do does not count.
+#[derive(Debug, Default)]
+struct Rate {
+    clips: f64,
+    seconds: f64,
+    last: Option<Instant>,
+}
+
+impl Rate {
+    fn resume(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
+
+    fn add(&mut self, clips: usize, now: Instant) {
+        let passed = self.last.map_or(0.0, |last| now.saturating_duration_since(last).as_secs_f64());
+        let kept = (-passed / RATE_OVER.as_secs_f64()).exp();
+        self.clips = self.clips * kept + clips as f64;
+        self.seconds = self.seconds * kept + passed;
+        self.last = Some(now);
+    }
+
+    fn per_s(&self) -> f64 {
+        // In the first moments there is no telling.
+        if self.seconds < 0.1 { 0.0 } else { self.clips / self.seconds }
     }
 }
 
@@ -72,27 +251,76 @@ impl Admission {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_full_service_refuses_and_a_dropped_ticket_makes_room() {
-        let admission = Admission::new(1, 1);
-        let first = admission.enter().expect("first place");
-        let _second = admission.enter().expect("second place");
-        assert!(admission.enter().is_none());
-        drop(first);
-        assert!(admission.enter().is_some());
+    fn service(clips: usize, videos: usize, waiting: usize) -> Admission {
+        Admission::new(Room { clips, videos, waiting })
     }
 
     #[test]
-    fn a_zero_for_decodes_still_leaves_one_slot() {
-        assert_eq!(Admission::new(0, 0).capacity(), 1);
+    fn a_full_service_refuses_and_a_dropped_place_makes_room() {
+        let service = service(100, 1, 1);
+        let first = service.enter().expect("first place");
+        let _second = service.enter().expect("second place");
+        assert_eq!(service.enter().unwrap_err(), Busy::Requests { found: 2, retry_after_s: 1 });
+        drop(first);
+        assert!(service.enter().is_ok());
+    }
+
+    #[test]
+    fn a_zero_for_everything_still_takes_one_request() {
+        let service = service(0, 0, 0);
+        let place = service.enter().expect("a place");
+        assert_eq!(place.expect(1000), Ok(()));
+        assert!(service.enter().is_err());
+    }
+
+    #[test]
+    fn what_is_before_a_request_is_of_no_longer_one_more_than_its_own_clips() {
+        let service = service(10, 8, 8);
+        let long = service.enter().unwrap();
+        long.expect(1000).expect("nothing is before it");
+        let short = service.enter().unwrap();
+        short.expect(8).expect("8 of the long one are before it");
+        let other = service.enter().unwrap();
+        assert_eq!(other.expect(9), Err(Busy::Clips { found: 9 + 8, most: 10, retry_after_s: 1 }));
+        // It still counts as one clip, and may go on as a shorter one.
+        assert_eq!(service.clips(), 1000 + 8 + 1);
+        other.expect(5).expect("5 and 5 are before it");
+        short.done(6);
+        assert_eq!(service.clips(), 1000 + 2 + 5);
+        short.done(6);
+        assert_eq!(service.clips(), 1000 + 1 + 5, "a request that is there is at least a clip");
+        drop((long, short, other));
+        assert_eq!((service.clips(), service.requests()), (0, 0));
+    }
+
+    #[test]
+    fn who_is_refused_is_told_when_there_will_be_room() {
+        let start = Instant::now();
+        let mut taken = Taken::default();
+        taken.rate.resume(start);
+        for second in 1..=60 {
+            taken.rate.add(5, start + Duration::from_secs(second));
+        }
+        assert!((taken.rate.per_s() - 5.0).abs() < 1e-9);
+        taken.left.insert(0, 49);
+        assert_eq!(taken.check(10, 60, None), Err(Busy::Clips { found: 49, most: 10, retry_after_s: 8 }));
+        // An hour without work is not slow work.
+        taken.rate.resume(start + Duration::from_secs(3600));
+        taken.rate.add(5, start + Duration::from_secs(3601));
+        assert!((taken.rate.per_s() - 5.0).abs() < 1e-9);
+        // What is fast of late counts more.
+        for second in 3602..3640 {
+            taken.rate.add(20, start + Duration::from_secs(second));
+        }
+        assert!((19.0..20.0).contains(&taken.rate.per_s()), "{}", taken.rate.per_s());
     }
 
     #[tokio::test]
     async fn slots_are_counted_apart_from_places() {
-        let admission = Admission::new(2, 3);
-        let slot = admission.slot().await;
-        assert_eq!((admission.entered(), admission.decoding()), (0, 1));
+        let service = service(1, 2, 3);
+        let slot = service.slot().await;
+        assert_eq!((service.requests(), service.open()), (0, 1));
         drop(slot);
-        assert_eq!(admission.decoding(), 0);
+        assert_eq!(service.open(), 0);
     }
 }

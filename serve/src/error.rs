@@ -3,12 +3,15 @@
 //! This file is the only one that chooses a status.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use unscene_engine::EngineError;
 use unscene_media::MediaError;
 use unscene_models::manifest::Task;
+
+use crate::admission::Busy;
+use crate::keys::Denied;
 
 /// Media type of an RFC 9457 document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -74,15 +77,27 @@ pub enum ApiError {
     /// The body is a media file, and no prediction can be made from it.
     #[error("{0}")]
     Unprocessable(String),
-    /// Every place in the service is taken.
-    #[error("the service is full: {0} requests are in progress or waiting; try again shortly")]
-    Busy(usize),
+    /// There is too much before the request.
+    #[error("{0}")]
+    Busy(#[from] Busy),
+    /// The request has no key, or one that may not do this now.
+    #[error("{0}")]
+    Denied(#[from] Denied),
+    /// The service has just started.
+    #[error("the service is still loading its models; try again in a moment")]
+    Loading,
+    /// None of the models can answer.
+    #[error("no model can answer: {0}")]
+    NotReady(String),
+    /// A bundle was to be loaded again and cannot be.
+    #[error("the model was not exchanged, and what was served before is served still: {0}")]
+    BrokenBundle(String),
     /// The service is shutting down.
     #[error("the service is shutting down and takes no new work; send the request to another instance")]
     Draining,
     /// The request took longer than the service allows.
     #[error(
-        "the request was not answered within {0} s and was cancelled; send a shorter video or raise --request-timeout-s"
+        "the request was not answered within {0} s and was cancelled; send a shorter video, or raise the header X-Request-Timeout-S or the service's --request-timeout-s"
     )]
     Timeout(f64),
     /// The work was cancelled because nobody waits for it.
@@ -92,6 +107,9 @@ pub enum ApiError {
     #[error("{0}")]
     Internal(String),
 }
+
+/// The short name of a problem, beside the response that tells it.
+pub struct Reason(pub &'static str);
 
 /// The RFC 9457 document.
 #[derive(Serialize)]
@@ -122,7 +140,22 @@ impl ApiError {
             Self::Unprocessable(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable-video", "The video cannot be used")
             }
-            Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The service is busy"),
+            Self::Busy(Busy::Requests { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "The service is full")
+            }
+            Self::Busy(Busy::Clips { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-clips", "The service has too much to do")
+            }
+            Self::Denied(Denied::NoKey | Denied::UnknownKey) => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed")
+            }
+            Self::Denied(Denied::Scope(_)) => (StatusCode::FORBIDDEN, "forbidden", "The API key is for something else"),
+            Self::Denied(Denied::Rate { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "key-rate", "The API key is used too often")
+            }
+            Self::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading", "The service is starting"),
+            Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The service has no model"),
+            Self::BrokenBundle(_) => (StatusCode::UNPROCESSABLE_ENTITY, "broken-bundle", "The bundle cannot be loaded"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "The service is shutting down"),
             Self::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, "timeout", "The request took too long"),
             Self::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "cancelled", "The request was cancelled"),
@@ -143,17 +176,6 @@ impl ApiError {
         };
         Problem { r#type: format!("urn:unscene:problem:{name}"), title, status: status.as_u16(), detail }
     }
-
-    /// The same error with its text passed through `map`, where the text came from below the service.
-    pub fn map_detail(self, map: impl FnOnce(String) -> String) -> Self {
-        match self {
-            Self::TooLarge(text) => Self::TooLarge(map(text)),
-            Self::NotAVideo(text) => Self::NotAVideo(map(text)),
-            Self::Unprocessable(text) => Self::Unprocessable(map(text)),
-            Self::Internal(text) => Self::Internal(map(text)),
-            other => other,
-        }
-    }
 }
 
 impl ResponseError for ApiError {
@@ -168,11 +190,22 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { allowed, .. } => {
                 response.insert_header((ALLOW, *allowed));
             }
-            Self::Busy(_) | Self::Draining => {
-                response.insert_header((RETRY_AFTER, "1"));
+            Self::Busy(busy) => {
+                response.insert_header((RETRY_AFTER, busy.retry_after_s()));
+            }
+            Self::Denied(Denied::Rate { retry_after_s, .. }) => {
+                response.insert_header((RETRY_AFTER, *retry_after_s));
+            }
+            Self::Denied(Denied::NoKey | Denied::UnknownKey) => {
+                response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::Draining | Self::Loading => {
+                response.insert_header((RETRY_AFTER, 1_u64));
             }
             _ => {}
         }
+        // For whoever counts answers.
+        response.extensions_mut().insert(Reason(self.kind().1));
         response.content_type(PROBLEM_JSON).json(self.problem())
     }
 }
@@ -200,6 +233,7 @@ impl From<MediaError> for ApiError {
             MediaError::NoVideoStream { .. }
             | MediaError::Truncated { .. }
             | MediaError::Corrupt { .. }
+            | MediaError::Crashed { .. }
             | MediaError::View { .. } => Self::Unprocessable(detail),
             _ => Self::Internal(detail),
         }
@@ -235,9 +269,10 @@ mod tests {
 
     #[test]
     fn a_full_service_says_when_to_try_again() {
-        let response = ApiError::Busy(3).error_response();
-        assert_eq!(response.status(), 503);
-        assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "1");
+        let busy = Busy::Clips { found: 30, most: 20, retry_after_s: 7 };
+        let response = ApiError::Busy(busy).error_response();
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "7");
         assert_eq!(response.headers().get("content-type").unwrap(), PROBLEM_JSON);
     }
 

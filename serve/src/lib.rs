@@ -5,11 +5,12 @@
 //!
 //! A request goes through these stations, and each holds only a bounded number of requests:
 //!
-//! 1. **Admission** ([`admission`]): a place in the service, or `503` with `Retry-After`.
+//! 1. **Admission** ([`admission`]): a place in the service, or `429` with `Retry-After`.
 //! 2. **Upload** ([`upload`]): the body within its limit, in memory when small and in an unlinked temporary file when not.
-//! 3. **Decoding**: one of `--max-decodes` slots, on a blocking thread, never on an HTTP worker.
-//! 4. **Inference**: the model's own thread, behind the model's own bounded queue.
-//! 5. **Answer**: at once, or line by line; work that is ahead of a slow client waits for it, and keeps its slot.
+//! 3. **Its clips**: the header says how many there are. If too many are before them, `429`; otherwise a slot to open the video.
+//! 4. **Decoding**: on a blocking thread, never on an HTTP worker, frame by frame in turn with the other open videos.
+//! 5. **Inference**: the model's own thread. Videos share its batches and take turns; each has two batches waiting at most.
+//! 6. **Answer**: at once, or line by line; work that is ahead of a slow client waits for it, and keeps its slot.
 //!
 //! Every failure is an RFC 9457 `application/problem+json` document; [`error`] is the one place that maps kinds of
 //! failure to HTTP statuses.
@@ -17,14 +18,20 @@
 pub mod access;
 pub mod admission;
 pub mod error;
+mod keys;
 mod loaded;
 pub mod metrics;
 mod options;
 mod params;
+mod registry;
 mod routes;
 mod service;
 mod state;
+mod tls;
 pub mod upload;
 
 pub use options::{LogFormat, ServeOptions};
+/// To be called first in `main`: the service starts its own program to decode in.
+pub use unscene_media::run_if_worker;
+
 pub use service::{Service, StartError, StopHandle, init_tracing, run};

@@ -3,7 +3,8 @@
 use unscene_engine::{Bundle, Detector, EngineError, EngineOptions, Graphs, Localizer, Model};
 use unscene_models::manifest::Task;
 
-/// A model and what it does.
+/// A model and what it does. Clones share it.
+#[derive(Clone)]
 pub enum Loaded {
     /// Names the action of a video.
     Classifier(Model),

@@ -1,14 +1,17 @@
 //! What the service counts, in a registry of its own, as `GET /metrics` shows it.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
-use unscene_engine::{Timing, VideoSummary};
+use unscene_engine::{BatchRun, Timing, VideoSummary};
 
 /// Bounds in seconds: from a health check to a ten-minute video on a small machine.
 const SECONDS: &[f64] =
     &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// Bounds in clips: a batch of one, and what fills a GPU.
+const CLIPS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// The instruments. Cheap to clone: each is shared.
 #[derive(Clone)]
@@ -23,7 +26,7 @@ pub struct Metrics {
     pub decode_seconds: HistogramVec,
     /// Seconds that a video's inference took, by `model`.
     pub inference_seconds: HistogramVec,
-    /// Seconds that an uploaded video waited for a decoding slot.
+    /// Seconds that an uploaded video waited until it could be opened.
     pub wait_seconds: Histogram,
     /// Clips classified, windows localized, or frames looked at for actors, by `model`.
     pub clips: IntCounterVec,
@@ -35,10 +38,26 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// Places taken in the service: uploads, waiting and decoding.
     pub admitted: IntGauge,
-    /// Videos being decoded now.
-    pub decoding: IntGauge,
-    /// Clip batches waiting for a model's inference thread, by `model`.
+    /// Requests answered with a problem document, by `reason`: the end of the problem's `type`.
+    pub rejected: IntCounterVec,
+    /// Bundles loaded or found broken, by `model` and `result`.
+    pub model_loads: IntCounterVec,
+    /// Processes that decoded and died, or took too long; each is replaced.
+    pub worker_deaths: IntCounter,
+    /// Videos that are open now.
+    pub open_videos: IntGauge,
+    /// Clips left of all requests.
+    pub clips_left: IntGauge,
+    /// Clips a second while there were any, of late.
+    pub clips_per_second: Gauge,
+    /// Clips waiting for a model's inference thread, by `model`.
     pub queue_depth: IntGaugeVec,
+    /// Clips in a batch, by `model`.
+    pub batch_clips: HistogramVec,
+    /// Seconds that the first clips of a batch waited for it, by `model`.
+    pub queue_seconds: HistogramVec,
+    /// Seconds that a batch took, by `model`.
+    pub batch_seconds: HistogramVec,
 }
 
 impl Metrics {
@@ -70,12 +89,20 @@ impl Metrics {
             Ok(made)
         };
         let wait_seconds = Histogram::with_opts(
-            HistogramOpts::new("wait_seconds", "Time that an uploaded video waited for a decoding slot.")
+            HistogramOpts::new("wait_seconds", "Time that an uploaded video waited until it could be opened.")
                 .buckets(SECONDS.to_vec()),
         )?;
         registry.register(Box::new(wait_seconds.clone()))?;
+        let batch_clips = HistogramVec::new(
+            HistogramOpts::new("batch_clips", "Clips in a batch; of a localizer, windows, and proposals.")
+                .buckets(CLIPS.to_vec()),
+            &["model"],
+        )?;
+        registry.register(Box::new(batch_clips.clone()))?;
+        let clips_per_second = Gauge::new("clips_per_second", "Clips a second while there were any, of late.")?;
+        registry.register(Box::new(clips_per_second.clone()))?;
         let queue_depth =
-            IntGaugeVec::new(Opts::new("queue_depth", "Work waiting for a model's inference thread."), &["model"])?;
+            IntGaugeVec::new(Opts::new("queue_depth", "Clips waiting for a model's inference thread."), &["model"])?;
         registry.register(Box::new(queue_depth.clone()))?;
         let build = IntGaugeVec::new(Opts::new("build_info", "Always 1; its labels say what runs."), &["version"])?;
         registry.register(Box::new(build.clone()))?;
@@ -100,7 +127,22 @@ impl Metrics {
             cancelled: counter("cancelled_total", "Requests cancelled: the client left or the time ran out.")?,
             in_flight: gauge("in_flight_requests", "Requests being handled now.")?,
             admitted: gauge("admitted_requests", "Videos being uploaded, waiting or being decoded now.")?,
-            decoding: gauge("decoding_videos", "Videos being decoded now.")?,
+            open_videos: gauge("open_videos", "Videos that are open now.")?,
+            clips_left: gauge("clips_left", "Clips, windows and frames left of all requests.")?,
+            rejected: counters(
+                "rejected_total",
+                "Requests answered with a problem document, by the end of its type.",
+                &["reason"],
+            )?,
+            worker_deaths: counter(
+                "worker_deaths_total",
+                "Processes that decoded and died, or took too long. Each is replaced.",
+            )?,
+            model_loads: counters("model_loads_total", "Bundles loaded, or found broken.", &["model", "result"])?,
+            queue_seconds: seconds("queue_seconds", "Time that the first clips of a batch waited for it.", "model")?,
+            batch_seconds: seconds("batch_seconds", "Time that a batch took.", "model")?,
+            batch_clips,
+            clips_per_second,
             queue_depth,
             registry,
         })
@@ -111,6 +153,13 @@ impl Metrics {
         self.decode_seconds.with_label_values(&[model]).observe(timing.decode_s);
         self.inference_seconds.with_label_values(&[model]).observe(timing.inference_s);
         self.clips.with_label_values(&[model]).inc_by(video.clips as u64);
+    }
+
+    /// Counts a batch that a model has run.
+    pub fn count_batch(&self, model: &str, run: BatchRun) {
+        self.batch_clips.with_label_values(&[model]).observe(run.rows as f64);
+        self.queue_seconds.with_label_values(&[model]).observe(run.waited.as_secs_f64());
+        self.batch_seconds.with_label_values(&[model]).observe(run.inference.as_secs_f64());
     }
 
     /// The Prometheus text format, and its media type.

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use actix_web::http::Uri;
 use clap::{Args, ValueEnum};
 use unscene_engine::{DeviceChoice, EngineChoice};
+use unscene_media::WorkerOptions;
+
+use crate::admission::Room;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -21,8 +25,27 @@ pub enum LogFormat {
 pub struct ServeOptions {
     /// Folder of an exported model (a bundle, as `unscene export` writes it). Give the flag once for each model; the
     /// first one of a task answers requests that name no model.
-    #[arg(long = "bundle", env = "UNSCENE_BUNDLE", value_name = "DIR", value_delimiter = ',', required = true)]
+    #[arg(
+        long = "bundle",
+        env = "UNSCENE_BUNDLE",
+        value_name = "DIR",
+        value_delimiter = ',',
+        required_unless_present = "models"
+    )]
     pub bundles: Vec<PathBuf>,
+
+    /// Folder of bundles: each is a model. What is added, changed or removed there is loaded, exchanged or dropped while the
+    /// service runs; put a bundle there by renaming, as `unscene export` does.
+    #[arg(long, env = "UNSCENE_MODELS", value_name = "DIR")]
+    pub models: Option<PathBuf>,
+
+    /// Name of the model that answers requests of its task which name none, instead of the first. Once for each task.
+    #[arg(long = "default", env = "UNSCENE_DEFAULT", value_name = "MODEL", value_delimiter = ',')]
+    pub defaults: Vec<String>,
+
+    /// Seconds from one look for changed bundles to the next; 0 never looks, and `POST /v1/models/MODEL/reload` remains.
+    #[arg(long, env = "UNSCENE_RELOAD_EVERY_S", value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds_or_zero)]
+    pub reload_every_s: f64,
 
     /// Address and port to listen on. Port 0 takes any free port and logs which.
     #[arg(long, env = "UNSCENE_ADDR", value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
@@ -42,14 +65,48 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_THREADS", value_name = "N", default_value_t = 0)]
     pub threads: usize,
 
-    /// Requests that may wait for a decoding slot. When they are all taken, a request is answered with 503 and a
-    /// Retry-After header before its video is read.
+    /// Clips (windows, frames) in a batch at most, of one video or several. 0 leaves it to the engine: one on a CPU with ONNX
+    /// Runtime, where a larger batch is no faster; one for each thread with tract; on a GPU as many as fill it.
+    #[arg(long, env = "UNSCENE_MAX_BATCH", value_name = "CLIPS", default_value_t = 0)]
+    pub max_batch: usize,
+
+    /// Milliseconds that a batch with room waits for clips of other videos that are being worked on. 0 waits for none: what
+    /// comes while one batch runs is the next.
+    #[arg(long, env = "UNSCENE_MAX_WAIT_MS", value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10_000))]
+    pub max_wait_ms: u64,
+
+    /// Clips that may come before those of a request. Videos take turns clip by clip, so that of a longer one only as many
+    /// count as the request has itself. When there are more, the request is answered with 429 and a Retry-After header. At
+    /// R clips per second an answer waits for about CLIPS / R seconds at most.
+    #[arg(long, env = "UNSCENE_QUEUE_CLIPS", value_name = "CLIPS", default_value_t = 1024)]
+    pub queue_clips: usize,
+
+    /// Requests that may upload or wait beside those whose video is open. When they are all taken, a request is answered with
+    /// 429 and a Retry-After header before its video is read.
     #[arg(long, env = "UNSCENE_QUEUE", value_name = "N", default_value_t = 32)]
     pub queue: usize,
 
-    /// Videos that are decoded at the same time. 0 means one for each core.
+    /// Videos that are open at the same time; they take turns. 0 means four for each that is decoded at the same time.
+    #[arg(long, env = "UNSCENE_MAX_VIDEOS", value_name = "N", default_value_t = 0)]
+    pub max_videos: usize,
+
+    /// Videos of which a frame is decoded at the same time. 0 means one for each core.
     #[arg(long, env = "UNSCENE_MAX_DECODES", value_name = "N", default_value_t = 0)]
     pub max_decodes: usize,
+
+    /// Memory in mebibytes that decoding one video may take. It is done in processes of their own; one that takes more fails, and
+    /// its request is answered with 422.
+    #[arg(long, env = "UNSCENE_DECODE_MEMORY_MIB", value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
+    pub decode_memory_mib: u64,
+
+    /// Longest time in seconds to open a video, or to decode until its next frame. After it the process is ended, and the
+    /// request is answered with 422.
+    #[arg(long, env = "UNSCENE_DECODE_TIMEOUT_S", value_name = "SECONDS", default_value_t = 10.0, value_parser = positive_seconds)]
+    pub decode_timeout_s: f64,
+
+    /// Program whose `main` calls `run_if_worker` first: this one, unless the service runs within another.
+    #[arg(long, hide = true, default_value = "/proc/self/exe")]
+    pub decode_program: PathBuf,
 
     /// Largest request body in mebibytes. A larger one is answered with 413.
     #[arg(long, env = "UNSCENE_MAX_BODY_MIB", value_name = "MIB", default_value_t = 256)]
@@ -69,7 +126,8 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_MAX_FRAMES", value_name = "FRAMES", default_value_t = 72_000)]
     pub max_frames: u64,
 
-    /// Longest time in seconds from the first byte of a request to the end of its work. After it the work is cancelled and the
+    /// Longest time in seconds from the first byte of a request to the end of its work; a request may ask for less with the
+    /// header X-Request-Timeout-S. After it the work is cancelled and the
     /// request is answered with 504, or with an error as its last line where lines were sent already.
     #[arg(long, env = "UNSCENE_REQUEST_TIMEOUT_S", value_name = "SECONDS", default_value_t = 300.0, value_parser = positive_seconds)]
     pub request_timeout_s: f64,
@@ -77,6 +135,23 @@ pub struct ServeOptions {
     /// Longest time in seconds that a shutdown waits for requests in flight before it drops them.
     #[arg(long, env = "UNSCENE_SHUTDOWN_TIMEOUT_S", value_name = "SECONDS", default_value_t = 60.0, value_parser = positive_seconds)]
     pub shutdown_timeout_s: f64,
+
+    /// File of API keys (TOML; docs/operations.md). Without it everybody may do everything. It is read again when it changes.
+    #[arg(long, env = "UNSCENE_API_KEYS", value_name = "FILE")]
+    pub api_keys: Option<PathBuf>,
+
+    /// Origin whose pages may call the service from a browser, such as `https://example.org`, or `*` for every one. Once
+    /// for each.
+    #[arg(long = "cors-origin", env = "UNSCENE_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
+    pub cors_origins: Vec<String>,
+
+    /// Certificate chain (PEM) to serve HTTPS with, instead of HTTP.
+    #[arg(long, env = "UNSCENE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key (PEM) of the certificate.
+    #[arg(long, env = "UNSCENE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
 
     /// Folder for uploads too large to hold in memory. The files have no name and vanish with the request. The
     /// default is the system's folder for temporary files.
@@ -89,7 +164,7 @@ pub struct ServeOptions {
 }
 
 /// Parses a flag in seconds that must be above zero and at most a year, so that it always fits a [`Duration`].
-fn positive_seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn positive_seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
     if seconds > 0.0 && seconds <= 365.0 * 86_400.0 {
         Ok(seconds)
@@ -98,13 +173,57 @@ fn positive_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// An origin as browsers send it: scheme, host and port, and nothing after.
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '*']) && text.parse::<Uri>().is_ok();
+    if text == "*" || host.is_some_and(is_host) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no origin: give a scheme and a host, such as https://example.org, or `*`"))
+    }
+}
+
+/// As [`positive_seconds`], and 0 too.
+fn seconds_or_zero(text: &str) -> Result<f64, String> {
+    if text.parse() == Ok(0.0) { Ok(0.0) } else { positive_seconds(text) }
+}
+
 impl ServeOptions {
+    /// Time from one look for changed bundles to the next, if there is one.
+    pub fn reload_every(&self) -> Option<Duration> {
+        (self.reload_every_s > 0.0).then(|| Duration::from_secs_f64(self.reload_every_s))
+    }
+
     /// Number of videos decoded at once, with "one per core" resolved.
     pub fn decodes(&self) -> usize {
         match self.max_decodes {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
         }
+    }
+
+    /// Number of videos open at once, with "four for each that is decoded" resolved.
+    pub fn videos(&self) -> usize {
+        match self.max_videos {
+            0 => self.decodes().saturating_mul(4),
+            n => n,
+        }
+    }
+
+    /// The processes that decode: one for each video that is open, and one that looks at headers.
+    pub fn workers(&self) -> WorkerOptions {
+        WorkerOptions {
+            program: self.decode_program.clone(),
+            workers: self.videos().saturating_add(1),
+            memory_mib: self.decode_memory_mib,
+            patience: Duration::from_secs_f64(self.decode_timeout_s),
+        }
+    }
+
+    /// How much is taken on.
+    pub fn room(&self) -> Room {
+        Room { clips: self.queue_clips, videos: self.videos(), waiting: self.queue }
     }
 
     /// Largest body in bytes.

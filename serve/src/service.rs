@@ -3,20 +3,25 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use actix_cors::Cors;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, middleware, web};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use unscene_engine::{Bundle, EngineError, EngineOptions};
+use unscene_engine::EngineError;
+use unscene_media::{DecodeWorkers, Turns};
 
 use crate::admission::Admission;
-use crate::loaded::Loaded;
+use crate::keys::{KeyFileError, Keys};
 use crate::metrics::Metrics;
 use crate::options::{LogFormat, ServeOptions};
+use crate::registry::Registry;
 use crate::state::State;
+use crate::tls::TlsError;
 
 /// Most HTTP workers. They only move bytes, so that more would take memory and give nothing.
 const MAX_WORKERS: usize = 4;
@@ -28,9 +33,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Why the service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is nothing to serve.
-    #[error("no bundle is given; give at least one with --bundle DIR")]
-    NoBundle,
     /// A bundle cannot be read or run.
     #[error("{}: {source}", folder.display())]
     Bundle {
@@ -46,6 +48,22 @@ pub enum StartError {
         folder: PathBuf,
         /// The name of both.
         name: String,
+    },
+    /// The folder of bundles cannot be read.
+    #[error("{}: the folder of bundles cannot be read: {source}; choose another with --models DIR", folder.display())]
+    Models {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A default names no bundle.
+    #[error("--default {name}: there is no bundle of that name; there are {loaded}")]
+    NoDefault {
+        /// The name.
+        name: String,
+        /// What there is, as a list for people.
+        loaded: String,
     },
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {source}; choose another with --addr HOST:PORT")]
@@ -63,6 +81,15 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The processes that decode cannot be started.
+    #[error("a process to decode in cannot be started: {0}")]
+    Workers(std::io::Error),
+    /// The file of API keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// There can be no HTTPS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The metrics cannot be registered.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -71,7 +98,7 @@ pub enum StartError {
     Server(#[from] std::io::Error),
 }
 
-/// A service that has loaded its models and listens.
+/// A service that listens.
 pub struct Service {
     server: Server,
     addr: SocketAddr,
@@ -86,18 +113,22 @@ pub struct StopHandle {
 }
 
 impl Service {
-    /// Loads every bundle, then listens. Connections are answered once [`serve`](Self::serve) is awaited. Call it on an
-    /// Actix system, as [`run`] does.
+    /// Listens. Connections are answered, and models loaded, once [`serve`](Self::serve) is awaited. Call it on an Actix
+    /// system, as [`run`] does.
     ///
     /// # Errors
     ///
-    /// [`StartError`], which names the bundle, folder or address.
+    /// [`StartError`], which names the folder or address.
     pub fn start(options: ServeOptions) -> Result<Self, StartError> {
         check_spool_dir(&options)?;
+        let metrics = Metrics::new()?;
         let state = web::Data::new(State {
-            models: load_models(&options)?,
-            admission: Admission::new(options.decodes(), options.queue),
-            metrics: Metrics::new()?,
+            registry: Registry::new(&options, metrics.clone()),
+            admission: Admission::new(options.room()),
+            workers: DecodeWorkers::start(options.workers()).map_err(StartError::Workers)?,
+            turns: Turns::new(options.decodes()),
+            metrics,
+            keys: options.api_keys.as_deref().map(Keys::read).transpose()?,
             draining: Arc::new(AtomicBool::new(false)),
             options,
         });
@@ -107,12 +138,16 @@ impl Service {
         let http = HttpServer::new(move || {
             App::new()
                 .app_data(shared.clone())
+                // The last is asked first.
+                .wrap(middleware::from_fn(crate::access::guard))
+                .wrap(middleware::Compress::default())
+                .wrap(cors(&shared.options.cors_origins))
                 .wrap(middleware::from_fn(crate::access::log))
                 .configure(crate::routes::configure)
         })
         .workers(workers)
         // A worker's share of the blocking threads must allow every slot to land on one worker.
-        .worker_max_blocking_threads(options.decodes() + 8)
+        .worker_max_blocking_threads(options.videos() + 8)
         .keep_alive(KEEP_ALIVE)
         // A client that closes has left: its request is dropped, which cancels the work.
         .h1_allow_half_closed(false)
@@ -123,7 +158,11 @@ impl Service {
         .shutdown_timeout(options.shutdown_timeout().as_secs().max(1))
         .disable_signals();
         let bind_error = |source| StartError::Bind { addr: options.addr.clone(), source };
-        let http = http.bind(&options.addr).map_err(bind_error)?;
+        let bound = match (&options.tls_cert, &options.tls_key) {
+            (Some(cert), Some(key)) => http.bind_rustls_0_23(&options.addr, crate::tls::config(cert, key)?),
+            _ => http.bind(&options.addr),
+        };
+        let http = bound.map_err(bind_error)?;
         let addr = http.addrs().first().copied().ok_or_else(|| bind_error(std::io::Error::other("no address")))?;
         Ok(Self { server: http.run(), addr, state })
     }
@@ -138,13 +177,28 @@ impl Service {
         StopHandle { handle: self.server.handle(), state: self.state.clone() }
     }
 
-    /// Answers requests until a [`StopHandle`] stops it.
+    /// Loads the models, and answers requests until a [`StopHandle`] stops it; until they are loaded, all that takes a video with
+    /// 503. Looks for changed bundles and keys now and then.
     ///
     /// # Errors
     ///
-    /// When the listening socket fails.
+    /// When a bundle cannot be loaded, or the listening socket fails.
     pub async fn serve(self) -> Result<(), StartError> {
-        Ok(self.server.await?)
+        let Self { server, addr, state } = self;
+        let (handle, mut server) = (server.handle(), pin!(server));
+        let loaded = tokio::select! {
+            ended = server.as_mut() => return Ok(ended?),
+            loaded = state.load_models() => loaded,
+        };
+        if let Err(error) = loaded {
+            // Ends when it is told to, whatever it was doing.
+            let _ = tokio::join!(handle.stop(false), server);
+            return Err(error);
+        }
+        let scheme = if state.options.tls_cert.is_some() { "https" } else { "http" };
+        tracing::info!(%addr, "ready: listening on {scheme}://{addr}");
+        actix_web::rt::spawn(async move { state.follow_changes().await });
+        Ok(server.await?)
     }
 }
 
@@ -154,7 +208,7 @@ impl StopHandle {
     pub async fn stop(&self) {
         self.state.draining.store(true, Ordering::Release);
         let deadline = Instant::now() + self.state.options.shutdown_timeout();
-        while self.state.admission.entered() > 0 && Instant::now() < deadline {
+        while self.state.admission.requests() > 0 && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
         }
         self.close().await;
@@ -162,7 +216,7 @@ impl StopHandle {
 
     /// Closes; drops the requests in flight, if there are any.
     async fn close(&self) {
-        let left = self.state.admission.entered();
+        let left = self.state.admission.requests();
         if left > 0 {
             tracing::warn!(requests = left, "shutting down: requests in flight are dropped");
         }
@@ -181,10 +235,10 @@ pub fn run(options: ServeOptions) -> Result<(), StartError> {
         let mut signals = Signals::listen()?;
         let service = Service::start(options)?;
         let stop = service.stop_handle();
-        tracing::info!(addr = %service.addr(), "ready: listening on http://{}", service.addr());
+        tracing::info!(addr = %service.addr(), "loading the models");
         actix_web::rt::spawn(async move {
             let signal = signals.next().await;
-            let (requests, seconds) = (stop.state.admission.entered(), stop.state.options.shutdown_timeout_s);
+            let (requests, seconds) = (stop.state.admission.requests(), stop.state.options.shutdown_timeout_s);
             tracing::info!(
                 signal,
                 requests,
@@ -234,42 +288,23 @@ impl Signals {
     }
 }
 
+/// Lets pages of these origins call the service from a browser; does nothing when there are none.
+fn cors(origins: &[String]) -> middleware::Condition<Cors> {
+    let any = origins.iter().any(|origin| origin == "*");
+    let cors = Cors::default()
+        .allowed_methods(["GET", "POST"])
+        .allow_any_header()
+        .expose_headers(["retry-after", "x-request-id"])
+        .max_age(3600);
+    let cors = if any { cors.allow_any_origin().send_wildcard() } else { cors };
+    let named = origins.iter().filter(|_| !any).fold(cors, |cors, origin| cors.allowed_origin(origin));
+    middleware::Condition::new(!origins.is_empty(), named)
+}
+
 fn check_spool_dir(options: &ServeOptions) -> Result<(), StartError> {
     let folder = options.spool_dir.clone().unwrap_or_else(std::env::temp_dir);
     match tempfile::tempfile_in(&folder) {
         Ok(_) => Ok(()),
         Err(source) => Err(StartError::SpoolDir { folder, source }),
     }
-}
-
-fn load_models(options: &ServeOptions) -> Result<Vec<Loaded>, StartError> {
-    if options.bundles.is_empty() {
-        return Err(StartError::NoBundle);
-    }
-    let engine = EngineOptions {
-        engine: options.engine,
-        device: options.device,
-        threads: options.threads,
-        ..EngineOptions::default()
-    };
-    let mut models: Vec<Loaded> = Vec::new();
-    for folder in &options.bundles {
-        let bundle_error = |source| StartError::Bundle { folder: folder.clone(), source: Box::new(source) };
-        let started = Instant::now();
-        let bundle = Bundle::open(folder).map_err(bundle_error)?;
-        let model = Loaded::load(&bundle, &engine).map_err(bundle_error)?;
-        if models.iter().any(|other| other.name() == model.name()) {
-            return Err(StartError::DuplicateName { folder: folder.clone(), name: model.name().to_owned() });
-        }
-        tracing::info!(
-            model = model.name(),
-            task = %model.task(),
-            engine = model.graphs().engine_name(),
-            device = model.graphs().device_name(),
-            seconds = started.elapsed().as_secs_f64(),
-            "model loaded"
-        );
-        models.push(model);
-    }
-    Ok(models)
 }

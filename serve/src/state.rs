@@ -3,57 +3,109 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use actix_web::web;
+use unscene_media::{DecodeWorkers, Turns};
 use unscene_models::manifest::Task;
 
 use crate::ServeOptions;
 use crate::admission::Admission;
 use crate::error::{ApiError, shorten};
+use crate::keys::Keys;
 use crate::loaded::Loaded;
 use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::service::StartError;
 
 /// The loaded models, the limits, and the counts.
 pub struct State {
     /// The settings that the service started with.
     pub options: ServeOptions,
-    /// The models in the order of the command line; never empty.
-    pub models: Vec<Loaded>,
-    /// Places and decoding slots.
+    /// The models.
+    pub registry: Registry,
+    /// Places, and slots for open videos.
     pub admission: Admission,
+    /// Processes that videos are decoded in.
+    pub workers: DecodeWorkers,
+    /// Turns in which frames are decoded.
+    pub turns: Turns,
     /// What is counted.
     pub metrics: Metrics,
+    /// API keys, where there are any.
+    pub keys: Option<Keys>,
     /// Set when a shutdown has begun.
     pub draining: Arc<AtomicBool>,
 }
 
 impl State {
-    /// The model of that name, or the first of the task. `of` gives a model's own kind where it is of the task.
+    /// The model of that name, or the default of the task. `of` gives a model's own kind where it is of the task.
     ///
     /// # Errors
     ///
-    /// [`ApiError::UnknownModel`], [`ApiError::NoModel`], and [`ApiError::WrongModel`] for a model of another task.
-    pub fn model<'a, T>(
-        &'a self,
+    /// [`ApiError::Loading`], [`ApiError::UnknownModel`], [`ApiError::NoModel`], and [`ApiError::WrongModel`] for a model of
+    /// another task.
+    pub fn model<T: Clone>(
+        &self,
         name: Option<&str>,
         task: Task,
-        of: impl Fn(&'a Loaded) -> Option<&'a T>,
-    ) -> Result<&'a T, ApiError> {
+        of: impl Fn(&Loaded) -> Option<&T>,
+    ) -> Result<T, ApiError> {
+        if !self.registry.is_loaded() {
+            return Err(ApiError::Loading);
+        }
         let Some(name) = name else {
-            return self.models.iter().find_map(of).ok_or_else(|| ApiError::NoModel { task, loaded: self.loaded() });
+            let default = self.registry.default_of(task);
+            let model = default.as_ref().and_then(|served| of(&served.model)).cloned();
+            return model.ok_or_else(|| ApiError::NoModel { task, loaded: self.loaded() });
         };
-        let named = self.models.iter().find(|model| model.name() == name);
-        let named = named.ok_or_else(|| ApiError::UnknownModel { name: shorten(name), loaded: self.loaded() })?;
-        of(named).ok_or_else(|| ApiError::WrongModel { name: shorten(name), found: named.task() })
+        let serving = self.registry.serving();
+        let named = serving.iter().find(|served| served.model.name() == name);
+        let named = named.ok_or_else(|| self.unknown(name))?;
+        let model = of(&named.model).cloned();
+        model.ok_or_else(|| ApiError::WrongModel { name: shorten(name), found: named.model.task() })
+    }
+
+    /// The error of a name that no model has.
+    pub fn unknown(&self, name: &str) -> ApiError {
+        ApiError::UnknownModel { name: shorten(name), loaded: self.loaded() }
     }
 
     /// Whether a model of the task is loaded.
     pub fn has(&self, task: Task) -> bool {
-        self.models.iter().any(|model| model.task() == task)
+        self.registry.default_of(task).is_some()
     }
 
     /// The models as a list for people.
     fn loaded(&self) -> String {
-        let models = self.models.iter().map(|model| format!("`{}` ({})", model.name(), model.task()));
-        models.collect::<Vec<_>>().join(", ")
+        let serving = self.registry.serving();
+        let models = serving.iter().map(|served| format!("`{}` ({})", served.model.name(), served.model.task()));
+        let models = models.collect::<Vec<_>>().join(", ");
+        if models.is_empty() { "none".to_owned() } else { models }
+    }
+
+    /// Loads the models for the first time, on a blocking thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::load`].
+    pub async fn load_models(self: &Arc<Self>) -> Result<(), StartError> {
+        let state = self.clone();
+        let loaded = web::block(move || state.registry.load()).await;
+        loaded.unwrap_or_else(|error| Err(StartError::Server(std::io::Error::other(error))))
+    }
+
+    /// Looks for changed bundles and keys again and again, until a shutdown begins.
+    pub async fn follow_changes(self: &Arc<Self>) {
+        let Some(every) = self.options.reload_every() else { return };
+        while !self.is_draining() {
+            tokio::time::sleep(every).await;
+            let state = self.clone();
+            // A panic is in the log; the next look may go better.
+            let look = move || {
+                state.registry.refresh_all();
+                state.keys.iter().for_each(Keys::refresh);
+            };
+            let _ = web::block(look).await;
+        }
     }
 
     /// Whether a shutdown has begun.

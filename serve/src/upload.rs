@@ -1,9 +1,9 @@
-//! From a request body to a [`Source`]: small uploads stay in memory, larger ones go to an unlinked file.
+//! From a request body to a [`Source`]: an unlinked file, in memory when it is small.
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use actix_multipart::{Field, Multipart};
 use actix_web::HttpRequest;
@@ -11,6 +11,7 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{self, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use prometheus::IntCounter;
+use rustix::fs::{MemfdFlags, memfd_create};
 use unscene_media::Source;
 
 use crate::error::{ApiError, shorten};
@@ -27,38 +28,14 @@ const MAX_FIELDS: usize = 16;
 /// What the upload is called in messages, whatever the client called it.
 const NAME: &str = "the uploaded video";
 
-/// A complete upload.
+/// A complete upload: a file without a name, gone when this is dropped. A small one is in memory.
 #[derive(Debug)]
-pub enum Upload {
-    /// A small one.
-    Memory(Bytes),
-    /// A large one. The file has no name any more and is gone when this is dropped.
-    Spooled(File),
-}
+pub struct Upload(Arc<File>);
 
 impl Upload {
-    /// What the decoder opens. Keep `self` alive while the source is in use.
+    /// What the decoder opens.
     pub fn source(&self) -> Source {
-        match self {
-            Self::Memory(data) => Source::Bytes { name: NAME.to_owned(), data: data.clone() },
-            Self::Spooled(_) => Source::Path(self.path()),
-        }
-    }
-
-    /// A message about the source, with the upload's name in place of the path that the client never gave.
-    pub fn rename(&self, message: &str) -> String {
-        match self {
-            Self::Memory(_) => message.to_owned(),
-            Self::Spooled(_) => message.replace(&*self.path().to_string_lossy(), NAME),
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        match self {
-            // Opening this path opens the unlinked file anew, with a position of its own.
-            Self::Spooled(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
-            Self::Memory(_) => PathBuf::new(),
-        }
+        Source::File { name: NAME.to_owned(), file: self.0.clone() }
     }
 }
 
@@ -99,7 +76,7 @@ pub async fn receive(
         let body = counted.map_err(|error| body_error(&error, rules.max_bytes));
         spool(body, rules).await?
     };
-    if matches!(&upload, Upload::Memory(data) if data.is_empty()) {
+    if upload.0.metadata().is_ok_and(|file| file.len() == 0) {
         return Err(ApiError::BadUpload(
             "the upload is empty; send the video as the body or as the form field `video`".to_owned(),
         ));
@@ -178,10 +155,11 @@ async fn spool(
             file = Some(append(file, buffer.split().freeze(), rules.spool_dir.clone()).await?);
         }
     }
-    Ok(match file {
-        None => Upload::Memory(buffer.freeze()),
-        Some(file) => Upload::Spooled(append(Some(file), buffer.freeze(), None).await?),
-    })
+    let file = match file {
+        None => in_memory(&buffer).map_err(not_written)?,
+        Some(file) => append(Some(file), buffer.freeze(), None).await?,
+    };
+    Ok(Upload(Arc::new(file)))
 }
 
 /// Writes on a blocking thread, making the file first when there is none.
@@ -198,7 +176,18 @@ async fn append(file: Option<File>, data: Bytes, folder: Option<PathBuf>) -> Res
     web::block(write)
         .await
         .map_err(|error| ApiError::Internal(format!("the thread that writes an upload failed: {error}")))?
-        .map_err(|error| ApiError::Internal(format!("an upload cannot be written to the spool folder: {error}")))
+        .map_err(not_written)
+}
+
+/// A file in memory.
+fn in_memory(data: &[u8]) -> std::io::Result<File> {
+    let mut file = File::from(memfd_create("upload", MemfdFlags::CLOEXEC)?);
+    file.write_all(data)?;
+    Ok(file)
+}
+
+fn not_written(error: std::io::Error) -> ApiError {
+    ApiError::Internal(format!("an upload cannot be written: {error}"))
 }
 
 fn too_large(max_bytes: u64) -> ApiError {
@@ -223,7 +212,8 @@ fn multipart_error(error: &actix_multipart::MultipartError, max_bytes: u64) -> A
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::FileExt;
 
     use super::*;
 
@@ -236,20 +226,22 @@ mod tests {
         futures_util::stream::iter((0..count).map(|i| Ok(Bytes::from(vec![i as u8; 64 << 10]))))
     }
 
-    #[actix_web::test]
-    async fn a_small_upload_stays_in_memory() {
-        let upload = spool(chunks(3), &rules()).await.unwrap();
-        assert!(matches!(upload, Upload::Memory(data) if data.len() == 3 * (64 << 10)));
+    /// The bytes of an upload, and whether they are in memory.
+    fn bytes(upload: &Upload) -> (Vec<u8>, bool) {
+        let Source::File { file, .. } = upload.source() else { panic!("expected a file") };
+        let mut data = vec![0; file.metadata().unwrap().len() as usize];
+        file.read_exact_at(&mut data, 0).unwrap();
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+        (data, path.to_string_lossy().starts_with("/memfd:"))
     }
 
     #[actix_web::test]
-    async fn a_large_upload_is_a_file_that_can_be_opened_by_its_path() {
-        let upload = spool(chunks(100), &rules()).await.unwrap();
-        let Source::Path(path) = upload.source() else { panic!("expected a path") };
-        let mut data = Vec::new();
-        File::open(&path).unwrap().read_to_end(&mut data).unwrap();
-        assert_eq!(data.len(), 100 * (64 << 10));
-        assert!((0..100).all(|i| data[i * (64 << 10)] == i as u8));
-        assert_eq!(upload.rename(&format!("{}: broken", path.display())), "the uploaded video: broken");
+    async fn a_small_upload_stays_in_memory_and_a_large_one_does_not() {
+        for (count, expected) in [(3, true), (64, true), (100, false)] {
+            let upload = spool(chunks(count), &rules()).await.unwrap();
+            let (data, is_in_memory) = bytes(&upload);
+            assert_eq!((data.len(), is_in_memory), (count * (64 << 10), expected));
+            assert!((0..count).all(|i| data[i * (64 << 10)] == i as u8));
+        }
     }
 }

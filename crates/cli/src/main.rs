@@ -88,6 +88,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    unscene_serve::run_if_worker();
     let result = match Cli::parse().command {
         Command::Graph(args) => graph::run(args),
         #[cfg(feature = "train")]

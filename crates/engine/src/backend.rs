@@ -13,6 +13,12 @@ pub(crate) trait Backend {
     /// Runs one of the graphs on `rows` rows. `input` holds exactly that many; the answer is every output of the graph, each
     /// rows x its sides.
     fn run(&mut self, graph: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>, String>;
+
+    /// Numbers of rows of a graph whose first run takes longer, because the engine prepares for each; others are padded to
+    /// them.
+    fn buckets(&self, _graph: usize) -> Vec<usize> {
+        vec![]
+    }
 }
 
 /// A backend, and what it turned out to be.
@@ -22,8 +28,8 @@ pub(crate) struct Loaded {
     pub engine: String,
     /// Such as `cpu`, `cuda:0`.
     pub device: String,
-    /// Clips per run that suit it.
-    pub batch: usize,
+    /// Rows of each graph in a batch at most.
+    pub most_rows: Vec<usize>,
 }
 
 /// Sides of a graph's input and outputs, without the first, which counts rows.
@@ -59,8 +65,9 @@ impl GraphShape {
     }
 }
 
-/// Loads the bundle's graphs as the options say, and runs each once: a model that loads but cannot run, or whose outputs
-/// have other sizes than the manifest says, is refused here and not at the first request.
+/// Loads the bundle's graphs as the options say, and runs each once with every number of rows that it prepares for: a model
+/// that loads but cannot run, or whose outputs have other sizes than the manifest says, is refused here and not at the first
+/// request, and no request waits for a preparation.
 pub(crate) fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Loaded> {
     let mut loaded = choose(options, |device| ort(bundle, options, device), || tract(bundle, options))?;
     for (index, shape) in GraphShape::all(&bundle.manifest).iter().enumerate() {
@@ -74,6 +81,9 @@ pub(crate) fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Loaded> {
         let expected: Vec<usize> = shape.outputs.iter().map(|sides| sides.iter().product()).collect();
         if found != expected {
             return Err(failed(format!("one clip gives outputs of {found:?} values, expected {expected:?}")));
+        }
+        for rows in loaded.backend.buckets(index) {
+            loaded.backend.run(index, &vec![0.0; rows * shape.row_len()], rows).map_err(failed)?;
         }
     }
     Ok(loaded)
@@ -129,16 +139,52 @@ fn tract(bundle: &Bundle, options: &EngineOptions) -> Result<Loaded> {
         engine: format!("tract {}", backend_tract::VERSION),
         device: "cpu".into(),
         // A clip for each thread: the plan takes one at a time.
-        batch: threads,
+        most_rows: most_rows(&bundle.manifest, options, threads),
     })
 }
 
 fn ort(bundle: &Bundle, options: &EngineOptions, device: DeviceChoice) -> Result<Loaded> {
-    let backend = OrtBackend::load(bundle, options, device)?;
+    let gpu = matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_));
+    // As many as fill a GPU; on a CPU all cores already share one clip, and one clip at a time overlaps best with decoding.
+    let suits = if gpu { fills_a_gpu(bundle.manifest.input.len()) } else { 1 };
+    let most_rows = most_rows(&bundle.manifest, options, suits);
     Ok(Loaded {
-        batch: backend.default_batch(),
-        backend: Box::new(backend),
+        backend: Box::new(OrtBackend::load(bundle, options, device, gpu.then_some(&most_rows))?),
         engine: backend_ort::engine_name(),
         device: device.to_string(),
+        most_rows,
     })
+}
+
+/// Values in a batch at most: 2.6 GB.
+const MAX_BATCH_VALUES: usize = 1024 * 3 * 16 * 112 * 112;
+
+/// The largest batch that may be asked for, because it is allocated: 1024 clips of 16 x 112 x 112 are 2.5 GB, and so are 21
+/// windows of 768 frames.
+pub(crate) fn largest_batch(manifest: &Manifest) -> usize {
+    (MAX_BATCH_VALUES / manifest.input.len().max(1)).clamp(1, 1024)
+}
+
+/// Rows of each graph in a batch at most: as the options say, or as suits the engine.
+fn most_rows(manifest: &Manifest, options: &EngineOptions, suits: usize) -> Vec<usize> {
+    let batch = if options.batch == 0 { suits.min(largest_batch(manifest)) } else { options.batch };
+    // The head of a localizer sees all proposals of a batch at once.
+    let proposals = manifest.localize.as_ref().map_or(1, |localize| localize.rule.proposals.max(1));
+    (0..manifest.graphs.len()).map(|graph| if graph == 0 { batch } else { batch * proposals }).collect()
+}
+
+/// Clips of so many values that fill a GPU: 8 of 16 x 112 x 112 do, and a localizer's buffer of 768 frames does alone.
+fn fills_a_gpu(clip_len: usize) -> usize {
+    (8 * 3 * 16 * 112 * 112 / clip_len).clamp(1, 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fills_a_gpu;
+
+    #[test]
+    fn short_clips_are_batched_and_long_buffers_are_not() {
+        let len = |frames: usize, size: usize| 3 * frames * size * size;
+        assert_eq!([len(16, 112), len(8, 56), len(64, 56), len(768, 112)].map(fills_a_gpu), [8, 8, 8, 1]);
+    }
 }

@@ -122,7 +122,6 @@ pub(crate) fn open_session(path: &Path, options: &EngineOptions, device: DeviceC
 /// A session of ONNX Runtime for each graph.
 pub(crate) struct OrtBackend {
     graphs: Vec<OrtGraph>,
-    batch: usize,
 }
 
 struct OrtGraph {
@@ -130,38 +129,37 @@ struct OrtGraph {
     shape: GraphShape,
     /// On a GPU, the largest batch: smaller ones are padded to a power of two, because each new size costs a search for
     /// algorithms (CUDA) or a build of the engine (TensorRT).
-    buckets: Option<usize>,
+    largest: Option<usize>,
     padded: Vec<f32>,
 }
 
 impl OrtBackend {
-    pub fn load(bundle: &Bundle, options: &EngineOptions, device: DeviceChoice) -> Result<Self> {
-        let manifest = &bundle.manifest;
-        let fp16 = manifest.precision == Precision::Fp16;
-        let gpu = matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_));
-        let default = if gpu { fills_a_gpu(manifest.input.len()) } else { 1 };
-        let batch = if options.batch == 0 { default } else { options.batch };
-        // The head of a localizer sees all proposals of a batch at once.
-        let proposals = manifest.localize.as_ref().map_or(1, |localize| localize.rule.proposals);
+    /// `padded_up_to` is there for a device that prepares for each number of rows: the largest of each graph.
+    pub fn load(
+        bundle: &Bundle,
+        options: &EngineOptions,
+        device: DeviceChoice,
+        padded_up_to: Option<&Vec<usize>>,
+    ) -> Result<Self> {
+        let fp16 = bundle.manifest.precision == Precision::Fp16;
         let load = |(index, shape)| {
             let session = open_session(&bundle.graph_path(index), options, device, fp16)?;
-            let largest = if index == 0 { batch } else { batch * proposals };
-            Ok(OrtGraph { session, shape, buckets: gpu.then_some(largest), padded: Vec::new() })
+            Ok(OrtGraph { session, shape, largest: padded_up_to.map(|most| most[index]), padded: Vec::new() })
         };
-        let graphs = GraphShape::all(manifest).into_iter().enumerate().map(load).collect::<Result<_>>()?;
-        Ok(Self { graphs, batch: default })
-    }
-
-    /// Clips per run: as many as fill a GPU; on a CPU all cores already share one clip, and one clip at a time overlaps
-    /// best with decoding.
-    pub fn default_batch(&self) -> usize {
-        self.batch
+        let graphs = GraphShape::all(&bundle.manifest).into_iter().enumerate().map(load).collect::<Result<_>>()?;
+        Ok(Self { graphs })
     }
 }
 
-/// Clips of so many values that fill a GPU: 8 of 16 x 112 x 112 do, and a localizer's buffer of 768 frames does alone.
-fn fills_a_gpu(clip_len: usize) -> usize {
-    (8 * 3 * 16 * 112 * 112 / clip_len).clamp(1, 8)
+/// The number of rows that so many are padded to: a power of two, or the largest.
+fn bucket(rows: usize, largest: usize) -> usize {
+    rows.next_power_of_two().min(largest.max(rows))
+}
+
+/// All that [`bucket`] gives.
+fn buckets(largest: usize) -> Vec<usize> {
+    let powers = (0..usize::BITS).map(|bit| 1 << bit).take_while(|&rows| rows < largest);
+    powers.chain([largest]).collect()
 }
 
 /// Loads the CUDA libraries that lie beside ONNX Runtime, as `make deps GPU=1` puts them: its CUDA provider names no
@@ -208,13 +206,17 @@ impl Backend for OrtBackend {
     fn run(&mut self, graph: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>, String> {
         self.graphs[graph].run(input, rows).map_err(|error| error.to_string())
     }
+
+    fn buckets(&self, graph: usize) -> Vec<usize> {
+        self.graphs[graph].largest.map(buckets).unwrap_or_default()
+    }
 }
 
 impl OrtGraph {
     fn run(&mut self, input: &[f32], rows: usize) -> ort::Result<Vec<Vec<f32>>> {
         let (mut padded_rows, mut data) = (rows, input);
-        if let Some(largest) = self.buckets {
-            let bucket = rows.next_power_of_two().min(largest.max(rows));
+        if let Some(largest) = self.largest {
+            let bucket = bucket(rows, largest);
             if bucket != rows {
                 self.padded.clear();
                 self.padded.extend_from_slice(input);
@@ -235,11 +237,17 @@ impl OrtGraph {
 
 #[cfg(test)]
 mod tests {
-    use super::fills_a_gpu;
+    use super::{bucket, buckets};
 
     #[test]
-    fn short_clips_are_batched_and_long_buffers_are_not() {
-        let len = |frames: usize, size: usize| 3 * frames * size * size;
-        assert_eq!([len(16, 112), len(8, 56), len(64, 56), len(768, 112)].map(fills_a_gpu), [8, 8, 8, 1]);
+    fn every_number_of_rows_is_padded_to_one_that_was_warmed_up() {
+        assert_eq!(buckets(8), [1, 2, 4, 8]);
+        assert_eq!(buckets(6), [1, 2, 4, 6]);
+        for largest in 1..40 {
+            let warm = buckets(largest);
+            let padded: Vec<usize> = (1..=largest).map(|rows| bucket(rows, largest)).collect();
+            assert!(padded.iter().all(|rows| warm.contains(rows)), "{largest}: {padded:?}");
+            assert!(padded.iter().zip(1..).all(|(&padded, rows)| padded >= rows && padded <= largest));
+        }
     }
 }

@@ -25,13 +25,30 @@ impl Bundle {
     /// # Errors
     /// When a file is missing, the manifest is invalid, or a checksum differs.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
-        let dir = dir.as_ref().to_path_buf();
+        let dir = dir.as_ref();
+        Self::described(dir, &Self::read_manifest(dir)?)
+    }
+
+    /// The text of a folder's manifest, whatever it says. It has the hash of every file, so that a bundle with the same one is
+    /// the same.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn read_manifest(dir: &Path) -> Result<String> {
         let path = dir.join(MANIFEST_FILE);
         if !path.exists() && dir.join("config.json").is_file() {
-            return Err(EngineError::RunFolder { dir });
+            return Err(EngineError::RunFolder { dir: dir.to_path_buf() });
         }
-        let text = fs::read_to_string(&path).map_err(|source| EngineError::Read { path: path.clone(), source })?;
-        let manifest = Manifest::from_json(&text).map_err(|source| EngineError::Manifest { path, source })?;
+        fs::read_to_string(&path).map_err(|source| EngineError::Read { path, source })
+    }
+
+    /// As [`Bundle::open`], with the text of its manifest.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn described(dir: &Path, text: &str) -> Result<Self> {
+        let (dir, path) = (dir.to_path_buf(), dir.join(MANIFEST_FILE));
+        let manifest = Manifest::from_json(text).map_err(|source| EngineError::Manifest { path, source })?;
         let graphs = manifest.graphs.iter().map(|graph| (&graph.file, &graph.sha256));
         for (file, expected) in graphs.chain(manifest.classifier.iter().map(|info| (&info.file, &info.sha256))) {
             let path = dir.join(file);
@@ -45,8 +62,13 @@ impl Bundle {
 
     /// The folder's name, by which a service calls the model.
     pub fn name(&self) -> String {
+        Self::name_of(&self.dir)
+    }
+
+    /// The name of the bundle in a folder, whether or not there is one.
+    pub fn name_of(dir: &Path) -> String {
         // A path such as `.` has no last part until it is resolved.
-        let full = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
+        let full = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
         full.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned())
     }
 

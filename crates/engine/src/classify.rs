@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -12,8 +11,9 @@ use unscene_vision::{softmax, top_k};
 use crate::crops::{CropPlan, plan};
 use crate::error::{EngineError, Result};
 use crate::model::{CLASSIFIER, LOGITS, Model};
+use crate::queue::Caller;
 use crate::result::*;
-use crate::session::{Done, Job, Session};
+use crate::session::{Done, Session};
 
 /// Batches of one video that are queued or in work: one runs while the next is filled.
 const IN_FLIGHT: usize = 2;
@@ -68,7 +68,7 @@ impl Model {
             run.progress.time_s = clip.end_s;
             for crop in 0..plan.crops() {
                 plan.normalize(&clip.rgb, crop, run.next_row())?;
-                if run.batch_is_full() {
+                if run.batch_is_full() || run.caller.is_awaited() {
                     run.send(control)?;
                 }
             }
@@ -97,7 +97,8 @@ struct Run<'a> {
     free: Vec<Vec<f32>>,
     in_flight: usize,
     answers: (Sender<Done>, Receiver<Done>),
-    cancelled: Arc<AtomicBool>,
+    /// What still waits when this is dropped is not run.
+    caller: Caller,
     /// Probabilities of the current clip's crops, added up.
     clip_sum: Vec<f32>,
     clip_rows: usize,
@@ -123,7 +124,7 @@ impl<'a> Run<'a> {
             free: Vec::new(),
             in_flight: 0,
             answers: unbounded(),
-            cancelled: Arc::new(AtomicBool::new(false)),
+            caller: model.graphs().session().caller(),
             clip_sum: vec![0.0; classes],
             clip_rows: 0,
             sum: vec![0.0; classes],
@@ -165,17 +166,10 @@ impl<'a> Run<'a> {
         while self.in_flight >= IN_FLIGHT {
             self.receive(control)?;
         }
-        let clips = self.rows();
-        let job = Job {
-            graph: CLASSIFIER,
-            input: Arc::new(std::mem::take(&mut self.batch)),
-            rows: clips,
-            cancelled: self.cancelled.clone(),
-            reply: self.answers.0.clone(),
-        };
-        let (start, progress) = (Instant::now(), self.progress);
-        self.session().submit(job, || control(progress).is_continue())?;
-        self.waited += start.elapsed();
+        let (clips, input) = (self.rows(), Arc::new(std::mem::take(&mut self.batch)));
+        if !self.caller.submit(CLASSIFIER, input, clips, self.answers.0.clone()) {
+            return Err(self.session().gone());
+        }
         self.in_flight += 1;
         Ok(())
     }
@@ -264,12 +258,5 @@ impl<'a> Run<'a> {
                 total_s: total.as_secs_f64(),
             },
         })
-    }
-}
-
-impl Drop for Run<'_> {
-    /// Whatever is still queued has no one waiting for it.
-    fn drop(&mut self) {
-        self.cancelled.store(true, Ordering::Relaxed);
     }
 }

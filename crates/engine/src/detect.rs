@@ -27,7 +27,7 @@ pub use result::{DetectForm, DetectOptions, DetectSummary, Detection, FoundBox, 
 /// Position of a detector's graph in its bundle.
 const GRAPH: usize = 0;
 
-/// A loaded detector: its graph lives on a thread of its own, behind a bounded queue. Clones share both.
+/// A loaded detector: its graph lives on a thread of its own, which all clones share.
 ///
 /// The thread ends when the last clone is dropped.
 #[derive(Clone)]

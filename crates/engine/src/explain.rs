@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use unscene_media::{ClipReader, ClipSampling, DecodeOptions, Decoder, Limits, Source};
+use unscene_media::{ClipReader, ClipSampling, SeekFrames};
 
 use crate::crops::plan;
 use crate::error::{EngineError, Result};
+use crate::graphs::OnSession;
 use crate::model::{CLASSIFIER, Model};
 use crate::result::{Classification, Crops, Prediction, Progress};
 
@@ -32,7 +33,7 @@ pub struct Explanation {
 }
 
 impl Model {
-    /// Looks again at a video that this model has classified: for each prediction, at the clip that speaks most for it.
+    /// Looks again at a video that this model has classified, opened anew: for each prediction, at the clip that speaks most for it.
     ///
     /// Memory does not grow with the video: the clips are read a second time. Maps are those of the centre crop.
     ///
@@ -40,9 +41,8 @@ impl Model {
     /// As [`Model::classify`]; [`EngineError::Argument`] when the bundle was exported without `--maps`.
     pub fn explain(
         &self,
-        source: &Source,
+        mut video: impl SeekFrames,
         found: &Classification,
-        limits: Limits,
         control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Vec<Explanation>> {
         let Some((output, weights)) = self.maps() else {
@@ -53,22 +53,23 @@ impl Model {
             });
         };
         let manifest = self.graphs().manifest();
-        let mut decoder = Decoder::open(source, &DecodeOptions { threads: 0, limits, ..DecodeOptions::default() })?;
-        let plan = plan(&mut decoder, Crops::Center, &manifest.input)?;
-        let size = decoder.frame_size();
+        let name = video.name().to_string();
+        let plan = plan(&mut video, Crops::Center, &manifest.input)?;
+        let size = video.frame_size();
         let size = (size.0 as usize, size.1 as usize);
         let frames = manifest.input.frames;
         let sampling = ClipSampling { frames, stride_frames: frames, fps: manifest.fps };
-        let mut reader = ClipReader::new(decoder, sampling)?;
+        let mut reader = ClipReader::new(video, sampling)?;
 
         // Each clip is read once, in the order of time.
         let mut wanted: Vec<usize> = (0..found.predictions.len()).collect();
         wanted.sort_by(|&a, &b| found.strongest_s[a].total_cmp(&found.strongest_s[b]));
+        let mut on_session = OnSession::new(self.graphs());
         let mut explanations = Vec::new();
         for same in wanted.chunk_by(|&a, &b| found.strongest_s[a] == found.strongest_s[b]) {
             let start_s = found.strongest_s[same[0]];
             reader.seek(start_s, f64::INFINITY)?;
-            let clip = reader.next_clip()?.ok_or_else(|| EngineError::NoFrames { name: source.name() })?;
+            let clip = reader.next_clip()?.ok_or_else(|| EngineError::NoFrames { name: name.clone() })?;
             let progress =
                 Progress { clips: found.video.clips, time_s: start_s, duration_s: Some(found.video.duration_s) };
             if control(progress).is_break() {
@@ -77,7 +78,7 @@ impl Model {
             let mut input = vec![0.0; self.graphs().row_len(CLASSIFIER)];
             plan.normalize(&clip.rgb, 0, &mut input)?;
             let keep_waiting = &mut || control(progress).is_continue();
-            let (mut outputs, _) = self.graphs().run_shared(CLASSIFIER, Arc::new(input), 1, keep_waiting)?;
+            let mut outputs = on_session.run_rows(CLASSIFIER, Arc::new(input), 1, keep_waiting)?;
             let maps = outputs.swap_remove(*output);
             let (middle, bytes) = (frames / 2, size.0 * size.1 * 3);
             for &at in same {

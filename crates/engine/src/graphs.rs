@@ -1,7 +1,6 @@
 //! A bundle's graphs, loaded: what the models of every task stand on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
@@ -11,20 +10,17 @@ use crate::backend::{self, GraphShape};
 use crate::bundle::Bundle;
 use crate::error::{EngineError, Result};
 use crate::options::EngineOptions;
+use crate::queue::Caller;
 use crate::runner::Runner;
-use crate::session::{Job, Session};
+use crate::session::{BatchRun, Session};
 
-/// Values in a batch at most: 2.6 GB.
-const MAX_BATCH_VALUES: usize = 1024 * 3 * 16 * 112 * 112;
-
-/// The graphs of a bundle of any task, on a thread of their own behind a bounded queue.
+/// The graphs of a bundle of any task, on a thread of their own. Several videos share batches, and take turns.
 ///
 /// The thread ends when this is dropped.
 pub struct Graphs {
     name: String,
     manifest: Manifest,
     shapes: Vec<GraphShape>,
-    batch: usize,
     session: Session,
 }
 
@@ -34,8 +30,7 @@ impl Graphs {
     /// # Errors
     /// When the engine or device asked for cannot be had, or the engine refuses a graph.
     pub fn load(bundle: &Bundle, options: &EngineOptions) -> Result<Self> {
-        // Bounds, because a batch is allocated: 1024 clips of 16 x 112 x 112 are 2.5 GB, and so are 21 windows of 768 frames.
-        let most = (MAX_BATCH_VALUES / bundle.manifest.input.len().max(1)).clamp(1, 1024);
+        let most = backend::largest_batch(&bundle.manifest);
         for (what, found, automatic, most) in
             [("batch", options.batch, "automatic", most), ("threads", options.threads, "one per core", 1024)]
         {
@@ -49,10 +44,9 @@ impl Graphs {
             let (bundle, options) = (bundle.clone(), options.clone());
             move || backend::load(&bundle, &options)
         };
-        let session = Session::start(&name, options.queue.clamp(1, 65_536), load)?;
-        let batch = if options.batch == 0 { session.batch.min(most) } else { options.batch };
+        let session = Session::start(&name, Duration::from_millis(options.max_wait_ms), load)?;
         let manifest = bundle.manifest.clone();
-        Ok(Self { name, shapes: GraphShape::all(&manifest), manifest, batch, session })
+        Ok(Self { name, shapes: GraphShape::all(&manifest), manifest, session })
     }
 
     /// The bundle folder's name.
@@ -75,14 +69,24 @@ impl Graphs {
         &self.session.device
     }
 
-    /// Clips per run.
+    /// Clips per run at most.
     pub fn batch(&self) -> usize {
-        self.batch
+        self.session.batch
     }
 
-    /// Batches waiting for the thread.
+    /// Rows waiting for the thread: clips, windows or frames, and proposals of a localizer.
     pub fn queue_depth(&self) -> usize {
         self.session.depth()
+    }
+
+    /// Whether its thread still takes work. It has no reason to end, but for a crash of the engine.
+    pub fn is_alive(&self) -> bool {
+        self.session.is_alive()
+    }
+
+    /// Has every batch told to `observer`, on the graphs' thread. The first call counts.
+    pub fn observe(&self, observer: impl Fn(BatchRun) + Send + Sync + 'static) {
+        self.session.observe(Box::new(observer));
     }
 
     /// Runs a graph on rows that are ready, as one batch: for parity checks and benchmarks.
@@ -94,36 +98,7 @@ impl Graphs {
     /// # Errors
     /// When there is no such graph, `input` has another length, or the engine fails.
     pub fn run(&self, graph: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>> {
-        Ok(self.run_shared(graph, Arc::new(input.to_vec()), rows, &mut || true)?.0)
-    }
-
-    /// As [`Graphs::run`], without a copy; also says how long the graph took. `keep_waiting` is asked while it is busy.
-    pub(crate) fn run_shared(
-        &self,
-        graph: usize,
-        input: Arc<Vec<f32>>,
-        rows: usize,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<(Vec<Vec<f32>>, Duration)> {
-        let Some(shape) = self.shapes.get(graph) else {
-            let (found, expected) = (graph.to_string(), format!("below {}", self.shapes.len()));
-            return Err(EngineError::Argument { what: "graph", found, expected });
-        };
-        if rows == 0 || rows.checked_mul(shape.row_len()) != Some(input.len()) {
-            return Err(EngineError::Argument {
-                what: "input",
-                found: format!("{} values for {rows} clips", input.len()),
-                expected: format!("at least one clip, {} values each", shape.row_len()),
-            });
-        }
-        let (reply, answer) = bounded(1);
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let job = Job { graph, input, rows, cancelled: cancelled.clone(), reply };
-        self.session.submit(job, &mut *keep_waiting)?;
-        let done =
-            self.session.wait(&answer, keep_waiting).inspect_err(|_| cancelled.store(true, Ordering::Relaxed))?;
-        let outputs = done.outputs.map_err(|reason| self.session.error(reason))?;
-        Ok((outputs, done.inference))
+        OnSession::new(self).run_rows(graph, Arc::new(input.to_vec()), rows, &mut || true)
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -139,13 +114,14 @@ impl Graphs {
 /// One video's use of the graphs.
 pub(crate) struct OnSession<'a> {
     pub graphs: &'a Graphs,
+    caller: Caller,
     /// What running them took, without the time of other requests.
     pub inference: Duration,
 }
 
 impl<'a> OnSession<'a> {
     pub fn new(graphs: &'a Graphs) -> Self {
-        Self { graphs, inference: Duration::ZERO }
+        Self { graphs, caller: graphs.session.caller(), inference: Duration::ZERO }
     }
 
     /// The outputs of a graph for so many rows.
@@ -156,11 +132,39 @@ impl<'a> OnSession<'a> {
         rows: usize,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<[Vec<f32>; OUTPUTS]> {
-        let (outputs, inference) = self.graphs.run_shared(graph, input, rows, keep_waiting)?;
-        self.inference += inference;
+        let outputs = self.run_rows(graph, input, rows, keep_waiting)?;
         outputs.try_into().map_err(|outputs: Vec<_>| {
-            self.graphs.session().error(format!("the graph gave {} outputs, expected {OUTPUTS}", outputs.len()))
+            self.graphs.session.error(format!("the graph gave {} outputs, expected {OUTPUTS}", outputs.len()))
         })
+    }
+
+    /// As [`Graphs::run`], without a copy. `keep_waiting` is asked while the graph is busy.
+    pub fn run_rows(
+        &mut self,
+        graph: usize,
+        input: Arc<Vec<f32>>,
+        rows: usize,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Vec<f32>>> {
+        let Some(shape) = self.graphs.shapes.get(graph) else {
+            let (found, expected) = (graph.to_string(), format!("below {}", self.graphs.shapes.len()));
+            return Err(EngineError::Argument { what: "graph", found, expected });
+        };
+        if rows == 0 || rows.checked_mul(shape.row_len()) != Some(input.len()) {
+            return Err(EngineError::Argument {
+                what: "input",
+                found: format!("{} values for {rows} clips", input.len()),
+                expected: format!("at least one clip, {} values each", shape.row_len()),
+            });
+        }
+        let (reply, answer) = bounded(1);
+        let session = &self.graphs.session;
+        if !self.caller.submit(graph, input, rows, reply) {
+            return Err(session.gone());
+        }
+        let done = session.wait(&answer, keep_waiting)?;
+        self.inference += done.inference;
+        done.outputs.map_err(|reason| session.error(reason))
     }
 }
 

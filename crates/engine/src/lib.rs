@@ -20,6 +20,7 @@ mod model;
 mod network;
 mod options;
 mod overlap;
+mod queue;
 #[cfg(test)]
 mod reel;
 mod result;
@@ -43,3 +44,4 @@ pub use network::{Array, Network};
 pub use options::{DeviceChoice, EngineChoice, EngineOptions};
 pub use result::{Classification, ClassifyOptions, ClipPrediction, Crops, Prediction, Progress, Timing, VideoSummary};
 pub use runner::Runner;
+pub use session::BatchRun;

@@ -29,7 +29,7 @@ pub use slide::{LocalizeGraphs, localize_with};
 const PROPOSAL: usize = 0;
 const HEAD: usize = 1;
 
-/// A loaded localizer: its graphs live on a thread of their own, behind a bounded queue. Clones share both.
+/// A loaded localizer: its graphs live on a thread of their own, which all clones share.
 ///
 /// The thread ends when the last clone is dropped.
 #[derive(Clone)]

@@ -14,7 +14,7 @@ use crate::options::EngineOptions;
 pub(crate) const CLASSIFIER: usize = 0;
 pub(crate) const LOGITS: usize = 0;
 
-/// A loaded classifier: its graph lives on a thread of its own, behind a bounded queue. Clones share both.
+/// A loaded classifier: its graph lives on a thread of its own, which all clones share.
 ///
 /// The thread ends when the last clone is dropped.
 #[derive(Clone)]

@@ -127,16 +127,16 @@ pub struct EngineOptions {
     pub device: DeviceChoice,
     /// CPU threads for inference; 0 (the default) is one per core.
     pub threads: usize,
-    /// Clips per run; 0 (the default) is the engine's own choice.
+    /// Clips per run at most, of one video or several; 0 (the default) is the engine's own choice.
     pub batch: usize,
-    /// Batches that may wait for the session's thread before callers block. 16 by default: enough that it never runs
-    /// dry between eight callers, and at most 16 x batch x 2.4 MB of clips of 16 x 112 x 112.
-    pub queue: usize,
+    /// Milliseconds that a batch with room is held back for clips of other videos that are at work. 0 by default: what comes
+    /// while one batch is run is the next one.
+    pub max_wait_ms: u64,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { engine: EngineChoice::Auto, device: DeviceChoice::Auto, threads: 0, batch: 0, queue: 16 }
+        Self { engine: EngineChoice::Auto, device: DeviceChoice::Auto, threads: 0, batch: 0, max_wait_ms: 0 }
     }
 }
 

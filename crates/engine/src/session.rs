@@ -1,112 +1,119 @@
-//! One OS thread that owns a backend, and the bounded queue before it.
+//! One OS thread that owns a backend, and runs what waits in the [`Queue`] before it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::backend::{Backend, Loaded};
 use crate::error::{EngineError, Result};
+use crate::queue::{Caller, Job, Queue};
 
 /// How often callers that wait are asked whether they still do.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 
-/// A batch on its way to the backend.
-pub(crate) struct Job {
-    /// Index of the graph.
-    pub graph: usize,
-    /// rows x the sides of the graph's input. Shared, so that who fills the next buffer can still copy from it.
-    pub input: Arc<Vec<f32>>,
-    pub rows: usize,
-    /// Set by a caller that no longer waits: the job is dropped when its turn comes.
-    pub cancelled: Arc<AtomicBool>,
-    pub reply: Sender<Done>,
-}
-
-/// A batch that was run.
+/// Rows that were run.
 pub(crate) struct Done {
     /// Every output, rows x its sides, or the backend's message.
     pub outputs: Result<Vec<Vec<f32>>, String>,
     /// The job's buffer, to be filled again.
     pub input: Arc<Vec<f32>>,
+    /// These rows' share of the time that the batch took.
     pub inference: Duration,
 }
 
-/// The thread and the sending end of its queue. Dropping it closes the queue and waits for the batch in work.
+/// A batch that was run, as an observer is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchRun {
+    /// Its rows: clips, windows or frames; of a localizer's second graph, proposals.
+    pub rows: usize,
+    /// Videos that they are of.
+    pub videos: usize,
+    /// How long the first of them waited.
+    pub waited: Duration,
+    /// How long the graph took.
+    pub inference: Duration,
+}
+
+/// Told of every batch, on the session's thread.
+pub(crate) type Observer = Box<dyn Fn(BatchRun) + Send + Sync>;
+
+/// The thread and its queue. Dropping it closes the queue and waits for what is in it.
 pub(crate) struct Session {
-    queue: Option<Sender<Job>>,
+    queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
+    observer: Arc<OnceLock<Observer>>,
     /// Name and version of the engine that runs.
     pub engine: String,
     /// The device that it runs on.
     pub device: String,
-    /// Clips per run that suit it.
+    /// Clips per run.
     pub batch: usize,
 }
 
 impl Session {
-    /// Starts the thread, loads the backend on it, and returns when it is ready.
+    /// Starts the thread, loads the backend on it, and returns when it is ready. Batches wait for others as long as
+    /// [`Queue::take`] says.
     ///
     /// # Errors
     /// What `load` returns, or that it panicked.
-    pub fn start(name: &str, capacity: usize, load: impl FnOnce() -> Result<Loaded> + Send + 'static) -> Result<Self> {
-        let (queue, jobs) = bounded::<Job>(capacity);
+    pub fn start(
+        name: &str,
+        max_wait: Duration,
+        load: impl FnOnce() -> Result<Loaded> + Send + 'static,
+    ) -> Result<Self> {
         let (ready, loaded) = bounded(1);
         let failed = |reason: String| EngineError::Inference { engine: format!("loading {name}"), reason };
+        let observer = Arc::new(OnceLock::new());
+        let observing = observer.clone();
         let body = move || {
             let loaded = catch_unwind(AssertUnwindSafe(load));
-            let mut backend = match loaded.map_err(|panic| panic_text(&*panic)) {
-                Ok(Ok(Loaded { backend, engine, device, batch })) => {
-                    if ready.send(Ok(Ok((engine, device, batch)))).is_err() {
+            let (queue, mut backend) = match loaded.map_err(|panic| panic_text(&*panic)) {
+                Ok(Ok(Loaded { backend, engine, device, most_rows })) => {
+                    let batch = most_rows.first().copied().unwrap_or(1);
+                    let queue = Queue::new(most_rows);
+                    if ready.send(Ok(Ok((queue.clone(), engine, device, batch)))).is_err() {
                         return;
                     }
-                    backend
+                    (queue, backend)
                 }
                 Ok(Err(error)) => return drop(ready.send(Ok(Err(error)))),
                 Err(panic) => return drop(ready.send(Err(panic))),
             };
-            serve(&jobs, &mut *backend);
+            serve(&queue, max_wait, &mut *backend, &observing);
         };
         let thread = thread::Builder::new().name(format!("infer {name}")).spawn(body);
         let thread = thread.map_err(|error| failed(format!("cannot start a thread: {error}")))?;
         let answer = loaded.recv().unwrap_or_else(|_| Err("the thread stopped".into()));
-        let (engine, device, batch) = answer.map_err(failed)??;
-        Ok(Self { queue: Some(queue), thread: Some(thread), engine, device, batch })
+        let (queue, engine, device, batch) = answer.map_err(failed)??;
+        Ok(Self { queue, thread: Some(thread), observer, engine, device, batch })
     }
 
-    /// Puts a job in the queue. While the queue is full, `keep_waiting` is asked now and then.
-    ///
-    /// # Errors
-    /// `Cancelled` when it answers no; an inference error when the thread is gone.
-    pub fn submit(&self, mut job: Job, mut keep_waiting: impl FnMut() -> bool) -> Result<()> {
-        let gone = || self.error("its thread has stopped".into());
-        let queue = self.queue.as_ref().ok_or_else(gone)?;
-        loop {
-            match queue.send_timeout(job, POLL) {
-                Ok(()) => return Ok(()),
-                Err(SendTimeoutError::Disconnected(_)) => return Err(gone()),
-                Err(SendTimeoutError::Timeout(back)) if keep_waiting() => job = back,
-                Err(SendTimeoutError::Timeout(_)) => return Err(EngineError::Cancelled),
-            }
-        }
+    /// Someone who submits jobs. Those that still wait when it is dropped are not run.
+    pub fn caller(&self) -> Caller {
+        self.queue.caller()
     }
 
     /// Waits for an answer. `keep_waiting` is asked now and then.
     ///
     /// # Errors
-    /// As [`Session::submit`].
+    /// `Cancelled` when it answers no; an inference error when the thread is gone.
     pub fn wait(&self, answers: &Receiver<Done>, mut keep_waiting: impl FnMut() -> bool) -> Result<Done> {
         loop {
             match answers.recv_timeout(POLL) {
                 Ok(done) => return Ok(done),
                 Err(RecvTimeoutError::Timeout) if !keep_waiting() => return Err(EngineError::Cancelled),
                 Err(RecvTimeoutError::Timeout) if self.is_alive() => {}
-                Err(_) => return Err(self.error("its thread has stopped".into())),
+                Err(_) => return Err(self.gone()),
             }
         }
+    }
+
+    /// The error of a session that takes no jobs.
+    pub fn gone(&self) -> EngineError {
+        self.error("its thread has stopped".into())
     }
 
     /// An error of this session's engine.
@@ -115,19 +122,24 @@ impl Session {
     }
 
     /// Whether the thread still takes jobs.
-    fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Jobs that wait.
+    /// Rows that wait.
     pub fn depth(&self) -> usize {
-        self.queue.as_ref().map_or(0, Sender::len)
+        self.queue.rows()
+    }
+
+    /// Has every batch told to someone; the first call counts.
+    pub fn observe(&self, observer: Observer) {
+        let _ = self.observer.set(observer);
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queue.close();
         if let Some(thread) = self.thread.take() {
             // Its panics were caught and reported; there is nobody left to tell.
             let _ = thread.join();
@@ -136,17 +148,60 @@ impl Drop for Session {
 }
 
 /// Runs jobs until the queue is closed and empty.
-fn serve(jobs: &Receiver<Job>, backend: &mut dyn Backend) {
-    for Job { graph, input, rows, cancelled, reply } in jobs {
-        if cancelled.load(Ordering::Relaxed) {
-            continue;
+fn serve(queue: &Queue, max_wait: Duration, backend: &mut dyn Backend, observer: &OnceLock<Observer>) {
+    let mut gathered = Vec::new();
+    while let Some(jobs) = queue.take(max_wait) {
+        let waited = jobs[0].since.elapsed();
+        let (rows, videos) = (jobs.iter().map(|job| job.rows).sum(), jobs.len());
+        let inference = run(jobs, &mut gathered, backend);
+        if let Some(tell) = observer.get() {
+            tell(BatchRun { rows, videos, waited, inference });
         }
-        let start = Instant::now();
-        let outputs = catch_unwind(AssertUnwindSafe(|| backend.run(graph, &input, rows)));
-        let outputs = outputs.unwrap_or_else(|panic| Err(panic_text(&*panic)));
-        // A caller that has gone away in the meantime is no error.
-        let _ = reply.send(Done { outputs, input, inference: start.elapsed() });
     }
+}
+
+/// Runs jobs of one graph as one batch, and says how long that took. If it fails, each is run alone: it may be the fault of one.
+fn run(jobs: Vec<Job>, gathered: &mut Vec<f32>, backend: &mut dyn Backend) -> Duration {
+    let rows: usize = jobs.iter().map(|job| job.rows).sum();
+    let (start, graph) = (Instant::now(), jobs[0].graph);
+    let mut outputs = match &jobs[..] {
+        // The common case, without a copy.
+        [job] => run_caught(backend, graph, &job.input, rows),
+        jobs => {
+            gathered.clear();
+            jobs.iter().for_each(|job| gathered.extend_from_slice(&job.input));
+            run_caught(backend, graph, gathered, rows)
+        }
+    };
+    let took = start.elapsed();
+    if let (Err(reason), true) = (&outputs, jobs.len() > 1) {
+        tracing::warn!("a batch of {rows} from {} videos failed, each is run alone: {reason}", jobs.len());
+        return took + jobs.into_iter().map(|job| run(vec![job], gathered, backend)).sum::<Duration>();
+    }
+    let mut first = 0;
+    for job in jobs {
+        let outputs = match &mut outputs {
+            Ok(outputs) if job.rows == rows => Ok(std::mem::take(outputs)),
+            Ok(outputs) => Ok(outputs.iter().map(|values| rows_of(values, first, job.rows, rows)).collect()),
+            Err(reason) => Err(std::mem::take(reason)),
+        };
+        first += job.rows;
+        let inference = took.mul_f64(job.rows as f64 / rows as f64);
+        // A caller that has gone away in the meantime is no error.
+        let _ = job.reply.send(Done { outputs, input: job.input, inference });
+    }
+    took
+}
+
+/// So many rows from a first one on, of so many in all.
+fn rows_of(values: &[f32], first: usize, count: usize, rows: usize) -> Vec<f32> {
+    let row = values.len() / rows;
+    values[first * row..][..count * row].to_vec()
+}
+
+fn run_caught(backend: &mut dyn Backend, graph: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>, String> {
+    let outputs = catch_unwind(AssertUnwindSafe(|| backend.run(graph, input, rows)));
+    outputs.unwrap_or_else(|panic| Err(panic_text(&*panic)))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -157,84 +212,126 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::{Sender, unbounded};
+
     use super::*;
 
-    /// Answers with the number of clips, panics on a negative input, and waits when told to.
+    /// Answers with twice each value, panics on a negative one, and waits when told to.
     struct Fake {
         gate: Receiver<()>,
+        batches: Sender<usize>,
     }
 
     impl Backend for Fake {
         fn run(&mut self, _: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>, String> {
             let _ = self.gate.recv();
-            assert!(input[0] >= 0.0, "negative input");
-            Ok(vec![vec![rows as f32]])
+            self.batches.send(rows).unwrap();
+            assert!(input.iter().all(|&value| value >= 0.0), "negative input");
+            Ok(vec![input.iter().map(|value| 2.0 * value).collect()])
         }
     }
 
-    fn session(gate: Receiver<()>, capacity: usize) -> Session {
+    /// A session that lets so many batches through, and the sizes of those that were run.
+    fn session(open: usize, most: usize) -> (Session, Sender<()>, Receiver<usize>) {
+        let ((open_gate, gate), (batches, seen)) = (unbounded(), unbounded());
+        (0..open).for_each(|_| open_gate.send(()).unwrap());
         let load = move || {
-            let backend = Box::new(Fake { gate });
-            Ok(Loaded { backend, engine: "fake 1".into(), device: "cpu".into(), batch: 1 })
+            let backend = Box::new(Fake { gate, batches });
+            Ok(Loaded { backend, engine: "fake 1".into(), device: "cpu".into(), most_rows: vec![most] })
         };
-        Session::start("test", capacity, load).unwrap()
+        (Session::start("test", Duration::ZERO, load).unwrap(), open_gate, seen)
     }
 
-    fn job(value: f32, cancelled: bool) -> (Job, Receiver<Done>) {
+    fn submit(caller: &Caller, values: &[f32]) -> Receiver<Done> {
         let (reply, done) = bounded(1);
-        let (input, cancelled) = (Arc::new(vec![value]), Arc::new(AtomicBool::new(cancelled)));
-        (Job { graph: 0, input, rows: 3, cancelled, reply }, done)
+        assert!(caller.submit(0, Arc::new(values.to_vec()), values.len(), reply));
+        done
+    }
+
+    type Outputs = Result<Vec<Vec<f32>>, String>;
+
+    /// Three callers' jobs that wait while a first is run, which keeps the session busy until all are there.
+    fn three(values: [&[f32]; 3], most: usize) -> (Vec<Outputs>, Vec<usize>) {
+        let (session, open, seen) = session(0, most);
+        let callers: Vec<Caller> = (0..4).map(|_| session.caller()).collect();
+        let first = submit(&callers[0], &[1.0]);
+        while session.depth() > 0 {
+            thread::yield_now();
+        }
+        let waiting: Vec<_> = callers[1..].iter().zip(values).map(|(caller, values)| submit(caller, values)).collect();
+        (0..8).for_each(|_| open.send(()).unwrap());
+        assert_eq!(first.recv().unwrap().outputs.unwrap(), [[2.0]]);
+        let answers = waiting.iter().map(|done| done.recv().unwrap().outputs).collect();
+        drop(callers);
+        drop(session);
+        (answers, seen.iter().skip(1).collect())
+    }
+
+    #[test]
+    fn jobs_of_several_callers_are_one_batch() {
+        let (answers, batches) = three([&[1.0, 2.0], &[3.0], &[4.0, 5.0]], 3);
+        let outputs: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+        assert_eq!(outputs, [[vec![2.0, 4.0]], [vec![6.0]], [vec![8.0, 10.0]]]);
+        assert_eq!(batches, [3, 2]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_of_a_batch_is_told_to_it_alone() {
+        let (mut answers, batches) = three([&[1.0], &[-1.0], &[3.0]], 8);
+        assert_eq!(answers.pop().unwrap().unwrap(), [[6.0]]);
+        assert_eq!(answers.pop().unwrap().unwrap_err(), "it panicked: negative input");
+        assert_eq!(answers.pop().unwrap().unwrap(), [[2.0]]);
+        assert_eq!(batches, [3, 1, 1, 1]);
     }
 
     #[test]
     fn a_panic_is_an_error_and_the_session_goes_on() {
-        let (open, gate) = bounded(2);
-        open.send(()).unwrap();
-        open.send(()).unwrap();
-        let session = session(gate, 2);
-        let (bad, bad_done) = job(-1.0, false);
-        let (good, good_done) = job(1.0, false);
-        session.submit(bad, || true).unwrap();
-        session.submit(good, || true).unwrap();
-        assert_eq!(bad_done.recv().unwrap().outputs.unwrap_err(), "it panicked: negative input");
-        assert_eq!(good_done.recv().unwrap().outputs.unwrap(), [[3.0]]);
+        let (session, _open, _seen) = session(2, 1);
+        let caller = session.caller();
+        let (bad, good) = (submit(&caller, &[-1.0]), submit(&caller, &[1.0]));
+        assert_eq!(bad.recv().unwrap().outputs.unwrap_err(), "it panicked: negative input");
+        assert_eq!(good.recv().unwrap().outputs.unwrap(), [[2.0]]);
     }
 
     #[test]
     fn a_cancelled_job_is_dropped_without_being_run() {
-        let (open, gate) = bounded(1);
-        open.send(()).unwrap();
-        let session = session(gate, 2);
-        let (cancelled, cancelled_done) = job(1.0, true);
-        let (good, good_done) = job(1.0, false);
-        session.submit(cancelled, || true).unwrap();
-        session.submit(good, || true).unwrap();
-        // The gate lets one run through: it is the second job's.
-        assert!(good_done.recv().is_ok());
-        assert!(cancelled_done.recv().is_err());
+        let (session, open, seen) = session(0, 1);
+        let (first, gone) = (session.caller(), session.caller());
+        let done = submit(&first, &[1.0]);
+        while session.depth() > 0 {
+            thread::yield_now();
+        }
+        let dropped = submit(&gone, &[2.0]);
+        drop(gone);
+        (0..2).for_each(|_| open.send(()).unwrap());
+        assert!(done.recv().is_ok());
+        assert!(dropped.recv().is_err());
+        drop((first, session));
+        assert_eq!(seen.iter().count(), 1);
     }
 
     #[test]
-    fn a_full_queue_blocks_until_the_caller_gives_up() {
-        let (open, gate) = bounded::<()>(0);
-        let session = session(gate, 1);
-        let jobs: Vec<_> = (0..2).map(|_| job(1.0, false)).collect();
-        let mut waiting = Vec::new();
-        for (job, done) in jobs {
-            session.submit(job, || true).unwrap();
-            waiting.push(done);
-        }
-        // One is in work, one waits; the third has no place.
-        let (third, _) = job(1.0, false);
-        assert!(matches!(session.submit(third, || false), Err(EngineError::Cancelled)));
-        assert_eq!(session.depth(), 1);
+    fn an_observer_is_told_of_each_batch() {
+        let (session, _open, _seen) = session(1, 4);
+        let (told, runs) = unbounded();
+        session.observe(Box::new(move |run| told.send((run.rows, run.videos)).unwrap()));
+        let caller = session.caller();
+        assert!(submit(&caller, &[1.0, 2.0]).recv().is_ok());
+        assert_eq!(runs.recv().unwrap(), (2, 1));
+    }
+
+    #[test]
+    fn who_waits_can_give_up() {
+        let (session, open, _seen) = session(0, 1);
+        let caller = session.caller();
+        let done = submit(&caller, &[1.0]);
+        assert!(matches!(session.wait(&done, || false), Err(EngineError::Cancelled)));
         drop(open);
-        assert!(waiting.iter().all(|done| done.recv().is_ok()));
     }
 
     #[test]
     fn a_panic_while_loading_is_an_error() {
-        let error = Session::start("bad", 1, || panic!("no luck")).err().unwrap();
+        let error = Session::start("bad", Duration::ZERO, || panic!("no luck")).err().unwrap();
         assert_eq!(error.to_string(), "loading bad failed: it panicked: no luck");
     }
 }

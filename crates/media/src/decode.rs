@@ -6,10 +6,12 @@ use ffmpeg_next as ff;
 use ffmpeg_next::codec::threading;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Discard, Packet, decoder, frame};
+use serde::{Deserialize, Serialize};
 
 use crate::error::MediaError;
 use crate::probe::{Limits, VideoInfo, check_codec, video_info, video_stream};
 use crate::source::{self, Source, codec_max_pixels};
+use crate::turns::Turns;
 use crate::view::{Scaler, View};
 
 /// Damaged packets in a row after which the rest of a file counts as lost.
@@ -24,10 +26,12 @@ pub struct DecodeOptions {
     pub threads: usize,
     /// How large the video may be.
     pub limits: Limits,
+    /// Turns that frames are decoded in, shared with other decoders; none waits for nobody.
+    pub turns: Option<Turns>,
 }
 
 /// When a frame is shown.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FrameTime {
     /// Seconds from the first frame, whatever time the container starts at.
     pub time_s: f64,
@@ -45,6 +49,7 @@ pub struct Decoder {
     name: String,
     info: VideoInfo,
     limits: Limits,
+    turns: Option<Turns>,
     pub(crate) input: Input,
     pub(crate) stream: usize,
     pub(crate) decoder: decoder::Video,
@@ -100,6 +105,7 @@ impl Decoder {
             name,
             info,
             limits: options.limits,
+            turns: options.turns.clone(),
             input,
             stream,
             decoder,
@@ -210,13 +216,30 @@ impl Decoder {
         self.scaler.scale(&self.name, &self.current, rgb)
     }
 
-    /// The frame that [`Decoder::advance`] moved to, as it was decoded; to be taken once.
+    /// The frame that [`Decoder::advance`] moved to, as it was decoded.
+    pub(crate) fn current(&self) -> &frame::Video {
+        &self.current
+    }
+
+    /// Whether every frame so far had a timestamp after the one before.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.clock.is_steady
+    }
+
+    /// As [`Decoder::current`]; to be taken once.
     pub(crate) fn take_current(&mut self) -> frame::Video {
         std::mem::replace(&mut self.current, frame::Video::empty())
     }
 
-    /// Decodes into `self.next` and gives its time.
+    /// Decodes into `self.next` and gives its time, when it is its turn.
     pub(crate) fn decode_ahead(&mut self) -> Result<Option<f64>, MediaError> {
+        match self.turns.clone() {
+            Some(turns) => turns.take(|| self.decode_now()),
+            None => self.decode_now(),
+        }
+    }
+
+    fn decode_now(&mut self) -> Result<Option<f64>, MediaError> {
         while !self.receive()? {
             if self.input_ended {
                 return if self.has_lost_frames() { self.find_lost_frames() } else { self.end() };

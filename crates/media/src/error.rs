@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a video could not be read. `name` is always the [`Source`](crate::Source)'s name.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum MediaError {
     /// The bytes are not in one of the containers that are read: empty, text, an image, a playlist, an archive.
@@ -74,7 +76,16 @@ pub enum MediaError {
         name: String,
         /// The system's reason.
         #[source]
+        #[serde(with = "io_text")]
         error: Arc<std::io::Error>,
+    },
+    /// The process that decoded it has died, or did not come to an end.
+    #[error("{name}: the file cannot be decoded: {how}; it may be damaged: re-encode it")]
+    Crashed {
+        /// The source's name.
+        name: String,
+        /// How it ended.
+        how: String,
     },
     /// FFmpeg could not set up something that does not depend on the bytes.
     #[error("{name}: FFmpeg: {detail}")]
@@ -87,7 +98,7 @@ pub enum MediaError {
 }
 
 /// Which of the [`Limits`](crate::Limits) was passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LimitKind {
     /// `max_duration_s`, in seconds.
     Duration,
@@ -104,5 +115,21 @@ impl fmt::Display for LimitKind {
             LimitKind::Pixels => "the frame size in pixels",
             LimitKind::Frames => "the number of frames",
         })
+    }
+}
+
+/// An error of the system as its text, on its way between processes.
+mod io_text {
+    use std::io;
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(error: &Arc<io::Error>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&error.to_string())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<io::Error>, D::Error> {
+        String::deserialize(deserializer).map(|text| Arc::new(io::Error::other(text)))
     }
 }

@@ -1,7 +1,10 @@
 //! What a video and a folder of pictures have in common.
 
+use ffmpeg_next::frame;
+
 use crate::decode::{Decoder, FrameTime};
 use crate::error::MediaError;
+use crate::probe::VideoInfo;
 use crate::view::View;
 
 /// Pictures that follow each other in time.
@@ -68,6 +71,28 @@ pub trait SeekFrames: Frames {
     fn is_steady(&self) -> bool;
 }
 
+/// What can be shared by several readers: its frames can be taken as they were decoded.
+pub trait Decode: Frames {
+    /// What the header says.
+    fn info(&self) -> &VideoInfo;
+
+    /// The frame that [`Frames::advance`] moved to; to be taken once.
+    ///
+    /// # Errors
+    /// As [`Decoder::next_frame`].
+    fn take_current(&mut self) -> Result<frame::Video, MediaError>;
+}
+
+impl Decode for Decoder {
+    fn info(&self) -> &VideoInfo {
+        self.info()
+    }
+
+    fn take_current(&mut self) -> Result<frame::Video, MediaError> {
+        Ok(self.take_current())
+    }
+}
+
 impl Frames for Decoder {
     fn name(&self) -> &str {
         self.name()
@@ -116,6 +141,6 @@ impl SeekFrames for Decoder {
     }
 
     fn is_steady(&self) -> bool {
-        self.clock.is_steady
+        self.is_steady()
     }
 }

@@ -82,7 +82,7 @@ impl Limits {
 }
 
 /// What the header says about a video.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VideoInfo {
     /// FFmpeg's name of the container, such as "mov,mp4,m4a,3gp,3g2,mj2".
     pub container: String,
@@ -104,7 +104,7 @@ pub struct VideoInfo {
 
 impl VideoInfo {
     /// Duration in seconds, as far as the header knows: what it says, or else what its number of frames takes.
-    pub(crate) fn length_s(&self) -> Option<f64> {
+    pub fn length_s(&self) -> Option<f64> {
         let counted = self.reported_frames.filter(|_| self.fps > 0.0).map(|frames| frames as f64 / self.fps);
         self.duration_s.or(counted)
     }

@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use ffmpeg_next::frame;
 
-use crate::decode::{Decoder, FrameTime};
+use crate::decode::FrameTime;
 use crate::error::MediaError;
-use crate::frames::Frames;
+use crate::frames::{Decode, Frames};
 use crate::probe::VideoInfo;
 use crate::view::{Scaler, View};
 
@@ -22,8 +22,8 @@ type Shown = (FrameTime, Arc<frame::Video>);
 /// Decodes a video for the readers that it was asked for.
 ///
 /// The slowest reader sets the pace: no other is more than a few frames before it, and no more frames than those are held.
-pub struct SharedDecoder {
-    decoder: Decoder,
+pub struct SharedDecoder<D> {
+    decoder: D,
     readers: Vec<SyncSender<Result<Shown, MediaError>>>,
     errors: Arc<AtomicU64>,
 }
@@ -41,9 +41,9 @@ pub struct SharedFrames {
     errors: Arc<AtomicU64>,
 }
 
-impl SharedDecoder {
+impl<D: Decode> SharedDecoder<D> {
     /// Shares a decoder's frames from the next on. Its view does not matter.
-    pub fn new(decoder: Decoder) -> Self {
+    pub fn new(decoder: D) -> Self {
         let errors = Arc::new(AtomicU64::new(decoder.errors()));
         SharedDecoder { decoder, readers: vec![], errors }
     }
@@ -78,7 +78,7 @@ impl SharedDecoder {
             let found = self.decoder.advance();
             self.errors.store(self.decoder.errors(), Ordering::Release);
             let shown = match found {
-                Ok(Some(time)) => Ok((time, Arc::new(self.decoder.take_current()))),
+                Ok(Some(time)) => self.decoder.take_current().map(|frame| (time, Arc::new(frame))),
                 Ok(None) => break,
                 Err(error) => Err(error),
             };

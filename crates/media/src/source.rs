@@ -6,7 +6,8 @@
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fs::File;
-use std::io::Cursor;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::{Arc, Once};
@@ -27,6 +28,13 @@ const CONTAINERS: &CStr = c"mov,matroska,avi,mpegts";
 pub enum Source {
     /// A regular file. Its path is the name used in errors.
     Path(PathBuf),
+    /// A file that is open, read from its start.
+    File {
+        /// What to call it in errors.
+        name: String,
+        /// The file, which may be read by others too.
+        file: Arc<File>,
+    },
     /// A file already in memory, such as an upload.
     Bytes {
         /// What to call it in errors.
@@ -41,7 +49,7 @@ impl Source {
     pub fn name(&self) -> String {
         match self {
             Source::Path(path) => path.display().to_string(),
-            Source::Bytes { name, .. } => name.clone(),
+            Source::File { name, .. } | Source::Bytes { name, .. } => name.clone(),
         }
     }
 }
@@ -121,6 +129,12 @@ fn stream_io(source: &Source, name: &str) -> Result<StreamIo, MediaError> {
             }
             StreamIo::from_read_seek(File::open(path).map_err(io_error)?)
         }
+        Source::File { file, .. } => {
+            if file.metadata().map_err(io_error)?.len() == 0 {
+                return Err(empty());
+            }
+            StreamIo::from_read_seek(SharedFile { file: file.clone(), at: 0 })
+        }
         Source::Bytes { data, .. } => {
             if data.is_empty() {
                 return Err(empty());
@@ -129,6 +143,32 @@ fn stream_io(source: &Source, name: &str) -> Result<StreamIo, MediaError> {
         }
     };
     io.map_err(|error| ffmpeg_error(name, error))
+}
+
+/// An open file, read from a place of its own: others may read it too.
+struct SharedFile {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for SharedFile {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(bytes, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for SharedFile {
+    fn seek(&mut self, position: SeekFrom) -> std::io::Result<u64> {
+        let to = match position {
+            SeekFrom::Start(to) => Some(to),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
+        };
+        self.at = to.ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
 }
 
 /// Finds the container by content alone, and accepts only those on the list.

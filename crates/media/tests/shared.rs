@@ -30,7 +30,7 @@ fn read(frames: &mut impl Frames) -> (Vec<(FrameTime, Vec<u8>)>, Option<MediaErr
 
 /// Runs each reader on a thread of its own while this one decodes.
 fn together<T: Send>(
-    mut shared: SharedDecoder,
+    mut shared: SharedDecoder<Decoder>,
     readers: &mut [Box<dyn FnMut(SharedFrames) -> T + Send + '_>],
 ) -> (Vec<T>, Result<(), MediaError>) {
     thread::scope(|scope| {

@@ -14,6 +14,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    unscene_serve::run_if_worker();
     let cli = Cli::parse();
     unscene_serve::init_tracing(cli.options.log_format);
     match unscene_serve::run(cli.options) {

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use serde::{Serialize, Serializer};
 use unscene_draw::{Canvas, heat_over};
-use unscene_engine::{Classification, ClassifyOptions, Explanation, Model, Prediction, Timing, VideoSummary};
+use unscene_engine::{Classification, ClassifyOptions, Explanation, Graphs, Model, Prediction, Timing, VideoSummary};
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
 
@@ -78,7 +78,7 @@ impl Look for ClassifyParams {
     type Model = Model;
     type Answer = Answer;
 
-    fn model<'a>(&self, state: &'a State) -> Result<&'a Model, ApiError> {
+    fn model(&self, state: &State) -> Result<Model, ApiError> {
         let model = state.model(self.model.as_deref(), Task::Classify, Loaded::classifier)?;
         if self.explain.is_some() && !model.has_maps() {
             return Err(ApiError::BadParameter(format!(
@@ -87,6 +87,14 @@ impl Look for ClassifyParams {
             )));
         }
         Ok(model)
+    }
+
+    fn graphs(model: &Model) -> &Graphs {
+        model.graphs()
+    }
+
+    fn stride_frames(&self) -> Option<usize> {
+        self.stride_frames
     }
 
     fn look(self, model: &Model, frames: impl Frames + Send, video: &Video) -> Result<Answer, ApiError> {
@@ -100,7 +108,7 @@ impl Look for ClassifyParams {
         let mut control = video.control();
         let classification = model.classify_frames(frames, &options, &mut control)?;
         let Some(Explain::Cam) = self.explain else { return Ok(Answer { classification, explanations: None }) };
-        let found = model.explain(&video.source(), &classification, video.limits, &mut control)?;
+        let found = model.explain(video.decoder()?, &classification, &mut control)?;
         let explanations = found.into_iter().map(Shown::new).collect::<Result<_, _>>()?;
         Ok(Answer { classification, explanations: Some(explanations) })
     }

@@ -6,12 +6,13 @@ use std::ops::ControlFlow;
 use std::thread;
 use std::time::Duration;
 
+use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::mpsc::{self, Sender, error::TrySendError};
-use unscene_engine::{DetectOptions, DetectSummary, Detection, Detector, Seen, Timing, VideoSummary};
+use unscene_engine::{DetectOptions, DetectSummary, Detection, Detector, Graphs, Seen, Timing, VideoSummary};
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
 
@@ -71,7 +72,7 @@ async fn in_lines(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let (sender, mut lines) = mpsc::channel(MAX_LINES);
-    let mut waiting = Waiting::new(&state);
+    let mut waiting = Waiting::new(&state, &request)?;
     let run = move |params: DetectParams, detector: &Detector, video: &Video| params.tell(detector, video, &sender);
     let work = start(state, request, payload, waiting.wanted.clone(), run);
     let begun = waiting.wait(async {
@@ -96,7 +97,9 @@ async fn in_lines(
         }
     });
     let body = stream::iter([first]).chain(rest).chain(last).map(Ok::<_, Infallible>);
-    Ok(HttpResponse::Ok().content_type(LINES_JSON).streaming(body))
+    // Compressed, lines would wait for each other.
+    let encoding = (CONTENT_ENCODING, "identity");
+    Ok(HttpResponse::Ok().content_type(LINES_JSON).insert_header(encoding).streaming(body))
 }
 
 impl DetectParams {
@@ -141,8 +144,16 @@ impl Look for DetectParams {
     type Model = Detector;
     type Answer = Detection;
 
-    fn model<'a>(&self, state: &'a State) -> Result<&'a Detector, ApiError> {
+    fn model(&self, state: &State) -> Result<Detector, ApiError> {
         state.model(self.model.as_deref(), Task::Detect, Loaded::detector)
+    }
+
+    fn graphs(detector: &Detector) -> &Graphs {
+        detector.graphs()
+    }
+
+    fn stride_frames(&self) -> Option<usize> {
+        self.every
     }
 
     fn look(self, detector: &Detector, frames: impl Frames + Send, video: &Video) -> Result<Detection, ApiError> {

@@ -1,7 +1,7 @@
 //! `POST /v1/localize`: a long video in, the segments of it that show an action out.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use unscene_engine::{Localization, LocalizeOptions, Localizer, SegmentNms, Timing, VideoSummary};
+use unscene_engine::{Graphs, Localization, LocalizeOptions, Localizer, SegmentNms, Timing, VideoSummary};
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
 
@@ -27,8 +27,16 @@ impl Look for LocalizeParams {
     type Model = Localizer;
     type Answer = Localization;
 
-    fn model<'a>(&self, state: &'a State) -> Result<&'a Localizer, ApiError> {
+    fn model(&self, state: &State) -> Result<Localizer, ApiError> {
         state.model(self.model.as_deref(), Task::Localize, Loaded::localizer)
+    }
+
+    fn graphs(localizer: &Localizer) -> &Graphs {
+        localizer.graphs()
+    }
+
+    fn stride_frames(&self) -> Option<usize> {
+        self.stride_frames
     }
 
     fn look(self, localizer: &Localizer, frames: impl Frames + Send, video: &Video) -> Result<Localization, ApiError> {

@@ -8,9 +8,14 @@ use crate::state::State;
 /// Reads the gauges that are kept elsewhere, then writes everything.
 pub async fn metrics(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    state.metrics.admitted.set(gauge(state.admission.entered()));
-    state.metrics.decoding.set(gauge(state.admission.decoding()));
-    for model in &state.models {
+    state.metrics.admitted.set(gauge(state.admission.requests()));
+    let deaths = &state.metrics.worker_deaths;
+    deaths.inc_by(state.workers.deaths().saturating_sub(deaths.get()));
+    state.metrics.open_videos.set(gauge(state.admission.open()));
+    state.metrics.clips_left.set(gauge(state.admission.clips()));
+    state.metrics.clips_per_second.set(state.admission.clips_per_s());
+    for served in state.registry.serving().iter() {
+        let model = &served.model;
         state.metrics.queue_depth.with_label_values(&[model.name()]).set(gauge(model.graphs().queue_depth()));
     }
     let (kind, text) = state

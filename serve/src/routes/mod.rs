@@ -23,6 +23,8 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(post("/v1/detect").route(web::post().to(detect::detect)))
         .service(post("/v1/predict").route(web::post().to(predict::predict)))
         .service(get("/v1/models").route(web::get().to(models::models)))
+        .service(post("/v1/models/{name}/reload").route(web::post().to(models::reload)))
+        .service(get("/startupz").route(web::get().to(readyz::startupz)))
         .service(get("/livez").route(web::get().to(livez::livez)))
         .service(get("/readyz").route(web::get().to(readyz::readyz)))
         .service(get("/metrics").route(web::get().to(metrics::metrics)))

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use unscene_engine::{Detection, Detector, Localization, Localizer, Model};
-use unscene_media::SharedDecoder;
+use unscene_media::{IsolatedDecoder, SharedDecoder, VideoInfo};
 use unscene_models::manifest::Task;
 
 use super::classify;
@@ -82,6 +82,12 @@ impl Work for PredictParams {
         })
     }
 
+    fn clips(&self, models: &Models, info: &VideoInfo) -> usize {
+        clips(self.classify.as_ref(), models.classify.as_ref(), info)
+            + clips(self.localize.as_ref(), models.localize.as_ref(), info)
+            + clips(self.detect.as_ref(), models.detect.as_ref(), info)
+    }
+
     fn run(self, models: &Models, video: &Video) -> Result<Answers, ApiError> {
         let mut shared = SharedDecoder::new(video.decoder()?);
         // Moves the decoder: were it alive after an early return, those who read from it would be waited for in vain.
@@ -107,9 +113,14 @@ impl PredictParams {
             ))),
             Some(tasks) if !tasks.contains(&task) => Ok(None),
             None if params.is_none() && !state.has(task) => Ok(None),
-            _ => params.unwrap_or(&L::default()).model(state).cloned().map(Some),
+            _ => params.unwrap_or(&L::default()).model(state).map(Some),
         }
     }
+}
+
+/// The clips of a task that is asked for.
+fn clips<L: Look>(params: Option<&L>, model: Option<&L::Model>, info: &VideoInfo) -> usize {
+    model.map_or(0, |model| params.unwrap_or(&L::default()).clips(model, info))
 }
 
 /// A task at work.
@@ -120,7 +131,7 @@ fn begin<'scope, L: Look>(
     scope: &'scope Scope<'scope, '_>,
     params: Option<L>,
     model: Option<&'scope L::Model>,
-    shared: &mut SharedDecoder,
+    shared: &mut SharedDecoder<IsolatedDecoder>,
     video: &'scope Video,
 ) -> Result<Option<Thread<'scope, L::Answer>>, ApiError> {
     let Some(model) = model else { return Ok(None) };

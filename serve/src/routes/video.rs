@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use actix_web::error::BlockingError;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use unscene_engine::{Progress, Timing, VideoSummary};
-use unscene_media::{DecodeOptions, Decoder, Frames, Limits, Source};
+use tracing::Span;
+use unscene_engine::{Graphs, Progress, Timing, VideoSummary};
+use unscene_media::{DecodeOptions, DecodeWorkers, Frames, IsolatedDecoder, Limits, Turns, VideoInfo};
 
-use crate::admission::{Slot, Ticket};
-use crate::error::ApiError;
+use crate::admission::{Place, Slot};
+use crate::error::{ApiError, shorten};
 use crate::metrics::Metrics;
+use crate::options::positive_seconds;
 use crate::params::Params;
 use crate::state::State;
 use crate::upload::{Upload, UploadRules, receive};
+
+/// The header with which a client says how many seconds it waits at most.
+const TIMEOUT: &str = "x-request-timeout-s";
 
 /// What a route does with a video, as its parameters say.
 pub trait Work: Params + Send + 'static {
@@ -30,6 +36,9 @@ pub trait Work: Params + Send + 'static {
     ///
     /// When there is one missing, or it cannot do what is asked.
     fn find(&self, state: &State) -> Result<Self::Models, ApiError>;
+
+    /// The clips, windows or frames that a video has for them, as far as its header knows.
+    fn clips(&self, models: &Self::Models, info: &VideoInfo) -> usize;
 
     /// Does it, on a blocking thread, until nobody waits for it.
     ///
@@ -51,7 +60,13 @@ pub trait Look: Params + Send + 'static {
     /// # Errors
     ///
     /// When there is none, or it cannot do what is asked.
-    fn model<'a>(&self, state: &'a State) -> Result<&'a Self::Model, ApiError>;
+    fn model(&self, state: &State) -> Result<Self::Model, ApiError>;
+
+    /// The model's graphs.
+    fn graphs(model: &Self::Model) -> &Graphs;
+
+    /// Sampled frames from one clip to the next, where that is asked for.
+    fn stride_frames(&self) -> Option<usize>;
 
     /// Lets it look at the frames, which are those of the video.
     ///
@@ -87,7 +102,13 @@ impl<L: Look> Work for L {
     type Answer = L::Answer;
 
     fn find(&self, state: &State) -> Result<L::Model, ApiError> {
-        Ok(self.model(state)?.clone())
+        self.model(state)
+    }
+
+    fn clips(&self, model: &L::Model, info: &VideoInfo) -> usize {
+        let manifest = L::graphs(model).manifest();
+        let frames = info.length_s().unwrap_or(0.0) * manifest.fps.unwrap_or(info.fps);
+        (frames / self.stride_frames().unwrap_or(manifest.stride_frames) as f64).ceil() as usize
     }
 
     fn run(self, model: &L::Model, video: &Video) -> Result<L::Answer, ApiError> {
@@ -99,42 +120,46 @@ impl<L: Look> Work for L {
 /// ended: later than the request's own end when that was cancelled.
 pub struct Video {
     upload: Upload,
-    /// What it may be at most.
-    pub limits: Limits,
+    limits: Limits,
     /// Where it is counted.
     pub metrics: Metrics,
     /// Until when somebody waits for it.
     pub wanted: Wanted,
-    _ticket: Ticket,
+    workers: DecodeWorkers,
+    turns: Turns,
+    place: Place,
     _slot: Slot,
 }
 
 impl Video {
-    /// Its bytes.
-    pub fn source(&self) -> Source {
-        self.upload.source()
-    }
-
-    /// Its frames.
+    /// Its frames, decoded in a process of their own.
     ///
     /// # Errors
     ///
     /// When it is not a video, or over a limit.
-    pub fn decoder(&self) -> Result<Decoder, ApiError> {
-        let options = DecodeOptions { threads: 0, limits: self.limits, ..DecodeOptions::default() };
-        Ok(Decoder::open(&self.source(), &options)?)
+    pub fn decoder(&self) -> Result<IsolatedDecoder, ApiError> {
+        // Threads of FFmpeg make one video faster, and several slower.
+        let threads = if self.place.is_alone() { 0 } else { 1 };
+        let options =
+            DecodeOptions { threads, limits: self.limits, turns: Some(self.turns.clone()), ..DecodeOptions::default() };
+        Ok(self.workers.open(&self.upload.source(), &options)?)
     }
 
-    /// Ends work that nobody waits for.
+    /// Notes how far work has come, and ends it when nobody waits for it.
     pub fn control(&self) -> impl FnMut(Progress) -> ControlFlow<()> {
-        |_| if self.wanted.still() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let mut noted = 0;
+        move |progress| {
+            self.place.done(progress.clips.saturating_sub(noted));
+            noted = progress.clips;
+            if self.wanted.still() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        }
     }
 
     /// An error as the client is told of it.
     pub fn told(&self, error: ApiError) -> ApiError {
         match error {
             ApiError::Cancelled if Instant::now() >= self.wanted.deadline => self.wanted.too_late(),
-            error => error.map_detail(|text| self.upload.rename(&text)),
+            error => error,
         }
     }
 }
@@ -173,10 +198,24 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// From now on, as long as a request may take.
-    pub fn new(state: &State) -> Self {
-        let wanted = Wanted::within(state.options.request_timeout());
-        Self { wanted, metrics: state.metrics.clone(), settled: false }
+    /// From now on, as long as a request may take, or less where its header says so.
+    ///
+    /// # Errors
+    ///
+    /// When the header is no time.
+    pub fn new(state: &State, request: &HttpRequest) -> Result<Self, ApiError> {
+        let most = state.options.request_timeout();
+        let timeout = match request.headers().get(TIMEOUT) {
+            None => most,
+            Some(value) => {
+                let text = value.to_str().unwrap_or("?");
+                let seconds = positive_seconds(text.trim());
+                let wrong =
+                    |error: String| ApiError::BadParameter(format!("the header {TIMEOUT}: {}", shorten(&error)));
+                Duration::from_secs_f64(seconds.map_err(wrong)?).min(most)
+            }
+        };
+        Ok(Self { wanted: Wanted::within(timeout), metrics: state.metrics.clone(), settled: false })
     }
 
     /// What comes of the work, or [`ApiError::Timeout`] when the time is over.
@@ -221,7 +260,7 @@ pub async fn take<W: Work>(
     payload: web::Payload,
     body: impl FnOnce(W::Answer) -> Body + Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
-    let mut waiting = Waiting::new(&state);
+    let mut waiting = Waiting::new(&state, &request)?;
     let run = move |params: W, models: &W::Models, video: &Video| params.run(models, video).map(body);
     let work = start(state, request, payload, waiting.wanted.clone(), run);
     let result = waiting.wait(async { work.await?.await }).await;
@@ -263,7 +302,7 @@ pub async fn start<W: Work, A: Send + 'static>(
     if state.is_draining() {
         return Err(ApiError::Draining);
     }
-    let ticket = state.admission.enter().ok_or_else(|| ApiError::Busy(state.admission.capacity()))?;
+    let place = state.admission.enter()?;
     let mut params = W::from_query(request.query_string())?;
     // Before the upload, so that a wrong name costs no upload; once more after it, for a name in the form.
     params.find(&state)?;
@@ -274,17 +313,27 @@ pub async fn start<W: Work, A: Send + 'static>(
     };
     let upload = receive(&request, payload, &rules, &mut params).await?;
     let models = params.find(&state)?;
+    let limits = state.options.limits();
+
+    // Before it waits, so that it is refused at once if it is no video, or if there are too many clips before its own.
+    let (workers, looked_at) = (state.workers.clone(), upload.source());
+    let info = web::block(move || workers.probe(&looked_at, &limits)).await.map_err(thread_failed)??;
+    place.expect(params.clips(&models, &info))?;
 
     let waiting = Instant::now();
     let slot = state.admission.slot().await;
     state.metrics.wait_seconds.observe(waiting.elapsed().as_secs_f64());
 
-    let (limits, metrics) = (state.options.limits(), state.metrics.clone());
-    let video = Video { upload, limits, metrics, wanted, _ticket: ticket, _slot: slot };
-    let work = web::block(move || run(params, &models, &video).map_err(|error| video.told(error)));
-    Ok(async {
-        work.await.map_err(|error| ApiError::Internal(format!("the decoding thread of a request failed: {error}")))?
-    })
+    let (workers, turns, metrics) = (state.workers.clone(), state.turns.clone(), state.metrics.clone());
+    let video = Video { upload, limits, metrics, wanted, workers, turns, place, _slot: slot };
+    let span = Span::current();
+    let work = move || span.in_scope(|| run(params, &models, &video).map_err(|error| video.told(error)));
+    let work = web::block(work);
+    Ok(async { work.await.map_err(thread_failed)? })
+}
+
+fn thread_failed(error: BlockingError) -> ApiError {
+    ApiError::Internal(format!("the decoding thread of a request failed: {error}"))
 }
 
 /// Whether a client asked for this kind of answer by name: browsers take anything, and are answered in JSON.

@@ -29,6 +29,11 @@ struct Cli {
     options: ServeOptions,
 }
 
+/// The settings that flags give.
+pub fn options(flags: &[&str]) -> Result<ServeOptions, clap::Error> {
+    Ok(Cli::try_parse_from(["test"].iter().chain(flags))?.options)
+}
+
 /// A running server; it stops when dropped.
 pub struct TestServer {
     pub addr: SocketAddr,
@@ -45,9 +50,18 @@ impl TestServer {
     /// Starts a server with another bundle.
     pub fn start_with(bundle: &str, flags: &[&str]) -> Self {
         let bundle = fixture(bundle);
-        let bundle = bundle.to_str().expect("a path in UTF-8");
-        let base = ["test", "--bundle", bundle, "--addr", "127.0.0.1:0", "--device", "cpu"];
-        let options = Cli::parse_from(base.iter().chain(flags)).options;
+        let bundle = ["--bundle", bundle.to_str().expect("a path in UTF-8")];
+        let server = Self::begin(&[&bundle, flags].concat());
+        server.wait_until_started();
+        server
+    }
+
+    /// Starts a server and does not wait until its models are loaded.
+    pub fn begin(flags: &[&str]) -> Self {
+        // Tests cannot be workers themselves.
+        let program = env!("CARGO_BIN_EXE_unscene-serve");
+        let base = ["--addr", "127.0.0.1:0", "--device", "cpu", "--decode-program", program];
+        let options = options(&[&base, flags].concat()).expect("flags that there are");
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
@@ -58,6 +72,13 @@ impl TestServer {
         });
         let (addr, stop) = receiver.recv().expect("the service starts");
         Self { addr, stop, thread: Some(thread) }
+    }
+
+    /// Waits until the models are loaded.
+    pub fn wait_until_started(&self) {
+        while self.get("/startupz").status != 200 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Stops the server as a signal would, and waits until it has ended.

@@ -172,7 +172,7 @@ fn an_answer_that_would_be_too_long_is_refused_and_the_way_out_is_named() {
 
 #[test]
 fn lines_come_while_the_work_goes_on_which_waits_for_a_client_that_does_not_read() {
-    let server = crowd(&["--queue", "0", "--max-decodes", "2"]);
+    let server = crowd(&["--queue", "0", "--max-videos", "2"]);
     let ask = || server.post_for_lines("/v1/detect?threshold=0", &read("red.mp4"));
     // 105 MB, of which the buffers on the way hold less than half.
     let mut stalled = ask();
@@ -180,7 +180,7 @@ fn lines_come_while_the_work_goes_on_which_waits_for_a_client_that_does_not_read
     // The same work for a client that reads ends. With room for its lines, the first would have ended before.
     assert_eq!(ask().count(), 41);
     assert_eq!(server.metric("unscene_clips_total{model=\"crowd\"}"), 40.0);
-    assert_eq!(server.metric("unscene_decoding_videos"), 1.0);
+    assert_eq!(server.metric("unscene_open_videos"), 1.0);
     assert_eq!(server.metric("unscene_in_flight_requests"), 2.0, "this one, and the one that asks");
     assert_eq!(server.metric("unscene_request_seconds_count{route=\"/v1/detect\"}"), 1.0);
     let mut rest: Vec<String> = stalled.map(|line| line[..40].to_owned()).collect();
@@ -189,7 +189,7 @@ fn lines_come_while_the_work_goes_on_which_waits_for_a_client_that_does_not_read
     for (line, number) in rest.iter().zip(1..) {
         assert!(line.starts_with(&format!(r#"{{"frame":{{"frame":{number},"#)), "{line}");
     }
-    server.wait_for_metric("unscene_decoding_videos", 0.0);
+    server.wait_for_metric("unscene_open_videos", 0.0);
     server.wait_for_metric("unscene_in_flight_requests", 1.0);
     assert_eq!(server.metric("unscene_request_seconds_count{route=\"/v1/detect\"}"), 2.0);
     assert_eq!(server.metric("unscene_clips_total{model=\"crowd\"}"), 80.0);
@@ -198,13 +198,13 @@ fn lines_come_while_the_work_goes_on_which_waits_for_a_client_that_does_not_read
 
 #[test]
 fn a_client_that_hangs_up_frees_the_slot() {
-    let server = crowd(&["--queue", "0", "--max-decodes", "1"]);
+    let server = crowd(&["--queue", "0", "--max-videos", "1"]);
     let mut lines = server.post_for_lines("/v1/detect?threshold=0", &read("long.mp4"));
     assert!(lines.next().unwrap().starts_with(r#"{"frame":"#));
-    assert_eq!(server.metric("unscene_decoding_videos"), 1.0);
+    assert_eq!(server.metric("unscene_open_videos"), 1.0);
     drop(lines);
     server.wait_for_metric("unscene_cancelled_total", 1.0);
-    server.wait_for_metric("unscene_decoding_videos", 0.0);
+    server.wait_for_metric("unscene_open_videos", 0.0);
     server.wait_for_metric("unscene_admitted_requests", 0.0);
     assert_eq!(server.metric("unscene_clips_total{model=\"crowd\"}"), 0.0, "the work did not run to its end");
     assert_eq!(server.post("/v1/detect", &read("red.mp4")).status, 200);
@@ -229,7 +229,7 @@ fn a_stalled_client_keeps_the_slot_until_the_deadline_and_is_told_of_it() {
     let server = crowd(&["--request-timeout-s", "12"]);
     let mut lines = server.post_for_lines("/v1/detect?threshold=0", &read("long.mp4"));
     assert!(lines.next().unwrap().starts_with(r#"{"frame":"#));
-    server.wait_for_metric("unscene_decoding_videos", 0.0);
+    server.wait_for_metric("unscene_open_videos", 0.0);
     let last = lines.last().unwrap();
     let error = serde_json::from_str::<Value>(&last).unwrap()["error"].take();
     assert_eq!((&error["status"], &error["type"]), (&504.into(), &"urn:unscene:problem:timeout".into()), "{last}");

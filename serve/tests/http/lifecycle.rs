@@ -16,7 +16,7 @@ fn unfinished(server: &TestServer, body: &[u8], announced: usize) -> std::net::T
 
 #[test]
 fn a_client_that_leaves_during_its_upload_frees_its_place() {
-    let server = TestServer::start(&["--queue", "0", "--max-decodes", "1"]);
+    let server = TestServer::start(&["--queue", "0", "--max-videos", "1"]);
     let stream = unfinished(&server, &[1; 100_000], 10_000_000);
     server.wait_for_metric("unscene_admitted_requests", 1.0);
     stream.shutdown(Shutdown::Both).unwrap();
@@ -26,25 +26,26 @@ fn a_client_that_leaves_during_its_upload_frees_its_place() {
 
 #[test]
 fn a_client_that_leaves_during_the_work_stops_the_work() {
-    let server = TestServer::start(&["--queue", "0", "--max-decodes", "1"]);
+    let server = TestServer::start(&["--queue", "0", "--max-videos", "1"]);
     let video = read("long.mp4");
     let stream = unfinished(&server, &video, video.len());
-    server.wait_for_metric("unscene_decoding_videos", 1.0);
+    server.wait_for_metric("unscene_open_videos", 1.0);
     drop(stream);
     server.wait_for_metric("unscene_cancelled_total", 1.0);
-    server.wait_for_metric("unscene_decoding_videos", 0.0);
+    server.wait_for_metric("unscene_open_videos", 0.0);
     assert_eq!(server.metric("unscene_clips_total{model=\"tiny\"}"), 0.0, "the work did not run to its end");
     server.assert_unharmed();
 }
 
 #[test]
 fn a_full_service_refuses_at_once_and_says_when_to_come_back() {
-    let server = TestServer::start(&["--queue", "1", "--max-decodes", "1"]);
+    let server = TestServer::start(&["--queue", "1", "--max-videos", "1"]);
     let uploads = [unfinished(&server, b"a", 1000), unfinished(&server, b"b", 1000)];
     server.wait_for_metric("unscene_admitted_requests", 2.0);
     let response = server.post("/v1/classify", &read("red.mp4"));
-    response.assert_problem(503, "full");
+    response.assert_problem(429, "full");
     assert!(response.head.contains("retry-after: 1"), "{}", response.head);
+    assert_eq!(server.metric("unscene_rejected_total{reason=\"too-many-requests\"}"), 1.0);
     assert_eq!(server.get("/readyz").status, 200, "a busy service is still ready");
     drop(uploads);
     server.wait_for_metric("unscene_admitted_requests", 0.0);
@@ -56,14 +57,14 @@ fn a_request_that_takes_too_long_is_cancelled() {
     let server = TestServer::start(&["--request-timeout-s", "0.3"]);
     let response = server.post("/v1/classify", &read("long.mp4"));
     response.assert_problem(504, "0.3 s");
-    server.wait_for_metric("unscene_decoding_videos", 0.0);
+    server.wait_for_metric("unscene_open_videos", 0.0);
     let stream = unfinished(&server, b"slow", 1000);
     Response::read(stream).assert_problem(504, "0.3 s");
 }
 
 #[test]
 fn requests_at_the_same_time_each_get_their_own_answer() {
-    let server = TestServer::start(&["--max-decodes", "2"]);
+    let server = TestServer::start(&["--max-videos", "2"]);
     std::thread::scope(|scope| {
         for worker in 0..8 {
             let server = &server;
@@ -114,4 +115,107 @@ fn a_shutdown_finishes_the_requests_in_flight() {
     assert_eq!(response.json()["predictions"][0]["label"], "red");
     stopper.join().unwrap();
     server.shut_down();
+}
+
+#[test]
+fn a_request_can_ask_for_less_time_and_for_no_more() {
+    let server = TestServer::start(&["--request-timeout-s", "30"]);
+    let post = |seconds: &str, video: &str| {
+        server.send("POST", "/v1/classify", &[("X-Request-Timeout-S", seconds)], &read(video))
+    };
+    post("0.3", "long.mp4").assert_problem(504, "0.3 s");
+    server.wait_for_metric("unscene_open_videos", 0.0);
+    assert_eq!(post("1e6", "red.mp4").status, 200);
+    for wrong in ["0", "-1", "soon", "nan", "inf"] {
+        post(wrong, "red.mp4").assert_problem(400, "x-request-timeout-s");
+    }
+    assert_eq!(server.metric("unscene_rejected_total{reason=\"timeout\"}"), 1.0);
+}
+
+#[test]
+fn a_long_video_leaves_room_for_short_ones_and_not_for_another() {
+    // One frame is decoded at a time, in turns.
+    let server = TestServer::start(&["--queue-clips", "20", "--max-decodes", "1", "--max-videos", "4"]);
+    let long = read("long.mp4");
+    let stream = unfinished(&server, &long, long.len());
+    while server.metric("unscene_clips_left") <= 20.0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    // Of the long one, no more clips come before this than it has itself.
+    server.assert_unharmed();
+    assert_eq!(server.metric("unscene_open_videos"), 1.0, "the long one is not at its end");
+    let refused = server.post("/v1/classify", &long);
+    refused.assert_problem(429, "clips of other requests come before this one, and at most 20 may");
+    assert!(refused.head.contains("retry-after: "), "{}", refused.head);
+    assert_eq!(server.metric("unscene_rejected_total{reason=\"too-many-clips\"}"), 1.0);
+    drop(stream);
+    server.wait_for_metric("unscene_clips_left", 0.0);
+    server.assert_unharmed();
+}
+
+#[test]
+fn videos_share_batches_that_are_never_larger_than_allowed() {
+    // Clips wait for each other, so that some of them meet; the answers are those of clips alone.
+    let server = TestServer::start(&["--max-batch", "4", "--max-wait-ms", "500", "--max-videos", "8"]);
+    let alone = TestServer::start(&[]);
+    let video = |at: usize| read(["red.mp4", "blue.mp4", "halves.mp4"][at % 3]);
+    let expected: Vec<_> = (0..3).map(|at| alone.post("/v1/classify?clips=true", &video(at)).untimed()).collect();
+    std::thread::scope(|scope| {
+        for at in 0..8 {
+            let (server, expected) = (&server, &expected);
+            scope.spawn(move || {
+                let found = server.post("/v1/classify?clips=true", &video(at)).untimed();
+                assert_eq!(found, expected[at % 3]);
+            });
+        }
+    });
+    let clips = server.metric("unscene_clips_total{model=\"tiny\"}");
+    let batches = server.metric("unscene_batch_clips_count{model=\"tiny\"}");
+    let bucket = |le: usize| server.metric(&format!("unscene_batch_clips_bucket{{model=\"tiny\",le=\"{le}\"}}"));
+    assert_eq!(server.metric("unscene_batch_clips_sum{model=\"tiny\"}"), clips);
+    assert!(batches < clips, "{clips} clips in {batches} batches");
+    assert_eq!(bucket(4), batches, "no batch is larger than 4");
+}
+
+/// The decoding processes of all servers of this test.
+fn workers() -> Vec<u32> {
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let own = std::process::id();
+    let is_worker = |process: &u32| {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
+        read("status").lines().any(|line| line.split_whitespace().eq(["PPid:", &own.to_string()]))
+            && read("cmdline").contains("decoding-worker")
+    };
+    processes.filter(is_worker).collect()
+}
+
+#[test]
+fn a_decoding_process_that_dies_costs_one_request() {
+    let server = TestServer::start(&["--decode-memory-mib", "512"]);
+    let video = read("long.mp4");
+    let stream = unfinished(&server, &video, video.len());
+    server.wait_for_metric("unscene_open_videos", 1.0);
+    while server.metric("unscene_batch_clips_count{model=\"tiny\"}") == 0.0 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    // It is at work now.
+    let processes = workers();
+    assert!(!processes.is_empty(), "videos are decoded in other processes");
+    for process in processes {
+        let process = rustix::process::Pid::from_raw(process as i32).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    }
+    Response::read(stream)
+        .assert_problem(422, "the uploaded video: the file cannot be decoded: its process was ended by signal 9");
+    assert!(server.metric("unscene_worker_deaths_total") >= 1.0);
+    server.assert_unharmed();
+}
+
+#[test]
+fn a_program_that_cannot_decode_is_an_error_at_the_start() {
+    let flags = ["--bundle", "x", "--addr", "127.0.0.1:0", "--decode-program", "/nowhere"];
+    let options = crate::client::options(&flags).unwrap();
+    let error = unscene_serve::Service::start(options).err().unwrap().to_string();
+    assert!(error.contains("a process to decode in cannot be started"), "{error}");
 }

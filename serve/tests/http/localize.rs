@@ -97,5 +97,5 @@ fn work_that_nobody_waits_for_ends() {
     let server = TestServer::start(&["--bundle", fixture(LOCALIZER).to_str().unwrap(), "--request-timeout-s", "0.3"]);
     server.post("/v1/localize", &read("long.mp4")).assert_problem(504, "0.3 s");
     // That it ends early, and not at the end of the video, is shown where windows can be counted: in the engine's tests.
-    server.wait_for_metric("unscene_decoding_videos", 0.0);
+    server.wait_for_metric("unscene_open_videos", 0.0);
 }

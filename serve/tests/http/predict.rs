@@ -145,16 +145,16 @@ fn mistakes_of_a_client_are_named() {
 #[test]
 fn work_that_nobody_waits_for_ends() {
     with(&["--request-timeout-s", "0.3"]).post("/v1/predict", &read("long.mp4")).assert_problem(504, "0.3 s");
-    let server = with(&["--queue", "0", "--max-decodes", "1"]);
+    let server = with(&["--queue", "0", "--max-videos", "1"]);
     let video = read("long.mp4");
     let mut stream = server.connect();
     let head = head("POST", "/v1/predict", &[]) + &format!("Content-Length: {}\r\n\r\n", video.len());
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&video).unwrap();
-    server.wait_for_metric("unscene_decoding_videos", 1.0);
+    server.wait_for_metric("unscene_open_videos", 1.0);
     drop(stream);
     server.wait_for_metric("unscene_cancelled_total", 1.0);
-    server.wait_for_metric("unscene_decoding_videos", 0.0);
+    server.wait_for_metric("unscene_open_videos", 0.0);
     for model in ["tiny", "localizer", "detector"] {
         assert_eq!(server.metric(&format!("unscene_clips_total{{model=\"{model}\"}}")), 0.0, "{model} ran to its end");
     }

@@ -1,0 +1,162 @@
+//! What a worker may not do once it has started: open files, connect, start programs, grow beyond its memory.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
+
+/// Files that a worker may have open: its socket, a video, and pictures.
+const MAX_FILES: u64 = 128;
+
+/// Takes away from this process, for good, what decoding does not need. `memory_bytes` are what it may have beyond what it has now.
+///
+/// # Errors
+/// When the system refuses.
+pub(super) fn confine(memory_bytes: u64) -> io::Result<()> {
+    let limits = [
+        (Resource::As, mapped_bytes()?.saturating_add(memory_bytes)),
+        (Resource::Nofile, MAX_FILES),
+        (Resource::Core, 0),
+    ];
+    for (resource, most) in limits {
+        // Never more than there was.
+        let most = getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
+    match filter() {
+        Some(filter) => apply_filter_all_threads(&filter?).map_err(io::Error::other),
+        // Not an architecture that the filter is known on.
+        None => Ok(()),
+    }
+}
+
+/// Bytes of address space that this process has.
+fn mapped_bytes() -> io::Result<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = pages.split(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    Ok(pages * rustix::param::page_size() as u64)
+}
+
+/// Answers "not permitted" to every system call by which something outside of the process could be reached. What it has open already it
+/// can use.
+fn filter() -> Option<io::Result<BpfProgram>> {
+    let architecture = std::env::consts::ARCH.try_into().ok()?;
+    let mut calls = vec![
+        libc::SYS_openat,
+        libc::SYS_openat2,
+        libc::SYS_open_by_handle_at,
+        libc::SYS_name_to_handle_at,
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_pidfd_open,
+        libc::SYS_pidfd_getfd,
+        libc::SYS_pidfd_send_signal,
+        libc::SYS_kill,
+        libc::SYS_tkill,
+        libc::SYS_rt_sigqueueinfo,
+        libc::SYS_rt_tgsigqueueinfo,
+        libc::SYS_socket,
+        libc::SYS_socketpair,
+        libc::SYS_connect,
+        libc::SYS_bind,
+        libc::SYS_listen,
+        libc::SYS_accept,
+        libc::SYS_accept4,
+        libc::SYS_unlinkat,
+        libc::SYS_renameat2,
+        libc::SYS_linkat,
+        libc::SYS_symlinkat,
+        libc::SYS_mkdirat,
+        libc::SYS_mknodat,
+        libc::SYS_fchmodat,
+        libc::SYS_fchownat,
+        libc::SYS_truncate,
+        libc::SYS_chdir,
+        libc::SYS_fchdir,
+        libc::SYS_chroot,
+        libc::SYS_mount,
+        libc::SYS_umount2,
+        libc::SYS_pivot_root,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_bpf,
+        libc::SYS_perf_event_open,
+        libc::SYS_userfaultfd,
+        libc::SYS_keyctl,
+        libc::SYS_add_key,
+        libc::SYS_request_key,
+        libc::SYS_io_uring_setup,
+        libc::SYS_inotify_init1,
+        libc::SYS_fanotify_init,
+        libc::SYS_init_module,
+        libc::SYS_finit_module,
+        libc::SYS_kexec_load,
+        libc::SYS_reboot,
+        libc::SYS_swapon,
+        libc::SYS_setrlimit,
+    ];
+    #[cfg(target_arch = "x86_64")]
+    calls.extend([
+        libc::SYS_open,
+        libc::SYS_creat,
+        libc::SYS_unlink,
+        libc::SYS_rename,
+        libc::SYS_renameat,
+        libc::SYS_link,
+        libc::SYS_symlink,
+        libc::SYS_mkdir,
+        libc::SYS_rmdir,
+        libc::SYS_mknod,
+        libc::SYS_chmod,
+        libc::SYS_chown,
+        libc::SYS_lchown,
+        libc::SYS_fork,
+        libc::SYS_vfork,
+    ]);
+    // No conditions: whatever the arguments.
+    let rules: BTreeMap<i64, _> = calls.into_iter().map(|call| (call, vec![])).collect();
+    let refuse = SeccompAction::Errno(libc::EPERM as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture);
+    Some(filter.and_then(TryInto::try_into).map_err(io::Error::other))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::TcpListener;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_confined_process_reaches_nothing_outside() {
+        let denied = |result: io::Result<()>| result.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM));
+        // SAFETY: the child runs what is here and ends without returning.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_confined = confine(1 << 28).is_ok();
+            let attempts = [
+                denied(File::open("/etc/passwd").map(drop)),
+                denied(File::create("/tmp/confined").map(drop)),
+                denied(TcpListener::bind("127.0.0.1:0").map(drop)),
+                denied(Command::new("/bin/true").spawn().map(drop)),
+                // SAFETY: the signal 0 does nothing.
+                unsafe { libc::kill(libc::getppid(), 0) } == -1,
+                // More than the memory that it may have.
+                Vec::<u8>::new().try_reserve_exact(1 << 30).is_err(),
+            ];
+            let failed = attempts.iter().position(|refused| !refused).map_or(0, |at| at as i32 + 2);
+            // SAFETY: ends the process at once.
+            unsafe { libc::_exit(if is_confined { failed } else { 1 }) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is written to.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert!(libc::WIFEXITED(status), "{status}");
+        assert_eq!(libc::WEXITSTATUS(status), 0, "1: it could not be confined; 2 and above: that attempt succeeded");
+    }
+}
