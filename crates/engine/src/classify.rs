@@ -59,7 +59,7 @@ impl Model {
             let (found, expected) = ("0".into(), "at least 1".into());
             return Err(EngineError::Argument { what: "stride_frames", found, expected });
         }
-        let mut run = Run::new(self, options, frames.duration_s());
+        let mut run = Run::new(self, options, frames.duration_s(), frames.fps());
         let mut reader = ClipReader::new(frames, sampling)?;
 
         while let Some(clip) = reader.next_clip()? {
@@ -112,19 +112,21 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(model: &'a Model, options: &'a ClassifyOptions, duration_s: Option<f64>) -> Self {
-        let classes = model.graphs().manifest().labels.len();
+    fn new(model: &'a Model, options: &'a ClassifyOptions, duration_s: Option<f64>, fps: f64) -> Self {
+        let (graphs, crops) = (model.graphs(), CropPlan::count(options.crops));
+        let classes = graphs.manifest().labels.len();
+        let rows = crops * graphs.clips_of(duration_s, fps, options.stride_frames);
         Self {
             model,
             options,
-            crops: CropPlan::count(options.crops),
+            crops,
             progress: Progress { clips: 0, time_s: 0.0, duration_s },
             clips: VecDeque::new(),
             batch: Vec::new(),
             free: Vec::new(),
             in_flight: 0,
             answers: unbounded(),
-            caller: model.graphs().session().caller(),
+            caller: graphs.session().caller(rows),
             clip_sum: vec![0.0; classes],
             clip_rows: 0,
             sum: vec![0.0; classes],

@@ -90,7 +90,8 @@ impl Detector {
         tell: &mut dyn FnMut(Seen),
         control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<DetectSummary> {
-        let mut graph = OnSession::new(&self.0.graphs);
+        let rows = self.0.graphs.clips_of(frames.duration_s(), frames.fps(), Some(options.every));
+        let mut graph = OnSession::new(&self.0.graphs, rows);
         let mut summary = detect_with(&mut graph, &self.0.form, frames, options, tell, control)?;
         // Without the time that other requests took.
         summary.timing.inference_s = graph.inference.as_secs_f64();

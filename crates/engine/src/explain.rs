@@ -64,7 +64,7 @@ impl Model {
         // Each clip is read once, in the order of time.
         let mut wanted: Vec<usize> = (0..found.predictions.len()).collect();
         wanted.sort_by(|&a, &b| found.strongest_s[a].total_cmp(&found.strongest_s[b]));
-        let mut on_session = OnSession::new(self.graphs());
+        let mut on_session = OnSession::new(self.graphs(), found.predictions.len());
         let mut explanations = Vec::new();
         for same in wanted.chunk_by(|&a, &b| found.strongest_s[a] == found.strongest_s[b]) {
             let start_s = found.strongest_s[same[0]];

@@ -49,6 +49,13 @@ impl Graphs {
         Ok(Self { name, shapes: GraphShape::all(&manifest), manifest, session })
     }
 
+    /// Clips, windows or frames of a video that are run, as far as its header knows; at least one.
+    pub fn clips_of(&self, duration_s: Option<f64>, fps: f64, stride_frames: Option<usize>) -> usize {
+        let frames = duration_s.unwrap_or(0.0) * self.manifest.fps.unwrap_or(fps);
+        let stride = stride_frames.unwrap_or(self.manifest.stride_frames).max(1);
+        ((frames / stride as f64).ceil() as usize).max(1)
+    }
+
     /// The bundle folder's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -98,7 +105,7 @@ impl Graphs {
     /// # Errors
     /// When there is no such graph, `input` has another length, or the engine fails.
     pub fn run(&self, graph: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>> {
-        OnSession::new(self).run_rows(graph, Arc::new(input.to_vec()), rows, &mut || true)
+        OnSession::new(self, rows).run_rows(graph, Arc::new(input.to_vec()), rows, &mut || true)
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -120,8 +127,9 @@ pub(crate) struct OnSession<'a> {
 }
 
 impl<'a> OnSession<'a> {
-    pub fn new(graphs: &'a Graphs) -> Self {
-        Self { graphs, caller: graphs.session.caller(), inference: Duration::ZERO }
+    /// A video that is expected to have so many rows of the first graph.
+    pub fn new(graphs: &'a Graphs, rows: usize) -> Self {
+        Self { graphs, caller: graphs.session.caller(rows), inference: Duration::ZERO }
     }
 
     /// The outputs of a graph for so many rows.

@@ -85,7 +85,9 @@ impl Localizer {
         options: &LocalizeOptions,
         control: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Localization> {
-        let mut graphs = OnSession::new(&self.0.graphs);
+        let windows = self.0.graphs.clips_of(frames.duration_s(), frames.fps(), options.stride_frames);
+        // Each is run by both graphs.
+        let mut graphs = OnSession::new(&self.0.graphs, 2 * windows);
         let mut found = localize_with(&mut graphs, &self.0.form, frames, options, control)?;
         // Without the time that other requests took.
         found.timing.inference_s = graphs.inference.as_secs_f64();

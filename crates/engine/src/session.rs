@@ -91,9 +91,10 @@ impl Session {
         Ok(Self { queue, thread: Some(thread), observer, engine, device, batch })
     }
 
-    /// Someone who submits jobs. Those that still wait when it is dropped are not run.
-    pub fn caller(&self) -> Caller {
-        self.queue.caller()
+    /// Someone who submits jobs, expected to be so many rows of the first graph or as much of others. Those that still wait when it
+    /// is dropped are not run.
+    pub fn caller(&self, rows: usize) -> Caller {
+        self.queue.caller(rows)
     }
 
     /// Waits for an answer. `keep_waiting` is asked now and then.
@@ -253,7 +254,7 @@ mod tests {
     /// Three callers' jobs that wait while a first is run, which keeps the session busy until all are there.
     fn three(values: [&[f32]; 3], most: usize) -> (Vec<Outputs>, Vec<usize>) {
         let (session, open, seen) = session(0, most);
-        let callers: Vec<Caller> = (0..4).map(|_| session.caller()).collect();
+        let callers: Vec<Caller> = (0..4).map(|_| session.caller(1)).collect();
         let first = submit(&callers[0], &[1.0]);
         while session.depth() > 0 {
             thread::yield_now();
@@ -287,7 +288,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_and_the_session_goes_on() {
         let (session, _open, _seen) = session(2, 1);
-        let caller = session.caller();
+        let caller = session.caller(1);
         let (bad, good) = (submit(&caller, &[-1.0]), submit(&caller, &[1.0]));
         assert_eq!(bad.recv().unwrap().outputs.unwrap_err(), "it panicked: negative input");
         assert_eq!(good.recv().unwrap().outputs.unwrap(), [[2.0]]);
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn a_cancelled_job_is_dropped_without_being_run() {
         let (session, open, seen) = session(0, 1);
-        let (first, gone) = (session.caller(), session.caller());
+        let (first, gone) = (session.caller(1), session.caller(1));
         let done = submit(&first, &[1.0]);
         while session.depth() > 0 {
             thread::yield_now();
@@ -315,7 +316,7 @@ mod tests {
         let (session, _open, _seen) = session(1, 4);
         let (told, runs) = unbounded();
         session.observe(Box::new(move |run| told.send((run.rows, run.videos)).unwrap()));
-        let caller = session.caller();
+        let caller = session.caller(1);
         assert!(submit(&caller, &[1.0, 2.0]).recv().is_ok());
         assert_eq!(runs.recv().unwrap(), (2, 1));
     }
@@ -323,7 +324,7 @@ mod tests {
     #[test]
     fn who_waits_can_give_up() {
         let (session, open, _seen) = session(0, 1);
-        let caller = session.caller();
+        let caller = session.caller(1);
         let done = submit(&caller, &[1.0]);
         assert!(matches!(session.wait(&done, || false), Err(EngineError::Cancelled)));
         drop(open);

@@ -106,9 +106,7 @@ impl<L: Look> Work for L {
     }
 
     fn clips(&self, model: &L::Model, info: &VideoInfo) -> usize {
-        let manifest = L::graphs(model).manifest();
-        let frames = info.length_s().unwrap_or(0.0) * manifest.fps.unwrap_or(info.fps);
-        (frames / self.stride_frames().unwrap_or(manifest.stride_frames) as f64).ceil() as usize
+        L::graphs(model).clips_of(info.length_s(), info.fps, self.stride_frames())
     }
 
     fn run(self, model: &L::Model, video: &Video) -> Result<L::Answer, ApiError> {
