@@ -107,7 +107,7 @@ fn id_of(request: &ServiceRequest) -> String {
 /// The name of the API key that a request came with.
 struct KeyName(String);
 
-/// What a request needs a key for; probes need none.
+/// What a request needs a key for, by its path as routes see it, with escapes undone; probes need none.
 fn scope_of(path: &str) -> Option<Scope> {
     match path {
         "/livez" | "/readyz" | "/startupz" => None,
@@ -123,7 +123,7 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    if let (Some(keys), Some(scope)) = (&state.keys, scope_of(request.path())) {
+    if let (Some(keys), Some(scope)) = (&state.keys, scope_of(request.match_info().as_str())) {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         match keys.check(header, scope) {
             Ok(name) => drop(request.extensions_mut().insert(KeyName(name))),

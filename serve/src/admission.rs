@@ -4,8 +4,8 @@
 //! clip until the video is open and its clips are known, and as those that are left while they are worked off. A [`Slot`] is the
 //! right to have a video open; it is taken when the upload is complete, so that a slow client never keeps a decoder from working.
 //!
-//! Requests take turns clip by clip, so that what a request waits for is not all that others have left: of a longer one, only as many
-//! clips as it has itself. That is the queue before it, and what is bounded.
+//! Shorter videos pass longer ones, so that what a request waits for is not all that others have left: of a longer one, only as many
+//! clips as it has itself. That is the queue before it when it arrives, and what is bounded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,8 @@ pub struct Room {
     pub clips: usize,
     /// Videos that may be open.
     pub videos: usize,
+    /// Videos whose headers may be looked at.
+    pub probes: usize,
     /// Requests beyond those that may upload, or wait with their upload.
     pub waiting: usize,
 }
@@ -72,6 +74,7 @@ pub struct Admission(Arc<Inner>);
 struct Inner {
     room: Room,
     slots: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
     taken: Mutex<Taken>,
 }
 
@@ -79,6 +82,8 @@ struct Inner {
 struct Taken {
     /// Clips that are left of each request.
     left: HashMap<u64, usize>,
+    /// Requests whose clips are known, and how many were expected of each.
+    begun: HashMap<u64, usize>,
     next: u64,
     rate: Rate,
 }
@@ -101,7 +106,9 @@ impl Admission {
     pub fn new(room: Room) -> Self {
         let videos = room.videos.clamp(1, Semaphore::MAX_PERMITS);
         let room = Room { videos, clips: room.clips.max(1), ..room };
-        Self(Arc::new(Inner { room, slots: Arc::new(Semaphore::new(videos)), taken: Mutex::default() }))
+        let [slots, probes] =
+            [videos, room.probes.clamp(1, Semaphore::MAX_PERMITS)].map(|most| Arc::new(Semaphore::new(most)));
+        Self(Arc::new(Inner { room, slots, probes, taken: Mutex::default() }))
     }
 
     /// Takes a place.
@@ -114,13 +121,10 @@ impl Admission {
         let requests = taken.left.len();
         if requests >= room.videos.saturating_add(room.waiting) {
             // One of those before it has to go.
-            let shortest = taken.left.values().min().copied().unwrap_or(1);
+            let shortest = taken.left.values().min().map_or(1, |&left| left.max(1));
             return Err(Busy::Requests { found: requests, retry_after_s: taken.retry_after_s(shortest) });
         }
         taken.check(room.clips, 1, None)?;
-        if requests == 0 {
-            taken.rate.resume(Instant::now());
-        }
         let number = taken.next;
         taken.next += 1;
         taken.left.insert(number, 1);
@@ -129,11 +133,12 @@ impl Admission {
 
     /// Waits for a video's slot, in order of arrival.
     pub async fn slot(&self) -> Slot {
-        let permit = Arc::clone(&self.0.slots)
-            .acquire_owned()
-            .await
-            .expect("the semaphore lives as long as the service and is never closed");
-        Slot { _permit: permit }
+        Slot::of(&self.0.slots).await
+    }
+
+    /// Waits until one more header may be looked at.
+    pub async fn probe(&self) -> Slot {
+        Slot::of(&self.0.probes).await
     }
 
     /// Requests that have a place.
@@ -143,7 +148,7 @@ impl Admission {
 
     /// Clips that are left of all requests.
     pub fn clips(&self) -> usize {
-        self.0.taken().left.values().sum()
+        self.0.taken().left.values().fold(0_usize, |sum, &left| sum.saturating_add(left.max(1)))
     }
 
     /// Clips a second, while there were any; 0 when there have been none.
@@ -163,6 +168,13 @@ impl Inner {
     }
 }
 
+impl Slot {
+    async fn of(slots: &Arc<Semaphore>) -> Self {
+        let permit = Arc::clone(slots).acquire_owned().await;
+        Self { _permit: permit.expect("the semaphore lives as long as the service and is never closed") }
+    }
+}
+
 impl Place {
     /// Says how many clips there are to do.
     ///
@@ -173,6 +185,11 @@ impl Place {
         let clips = clips.max(1);
         let mut taken = self.service.taken();
         taken.check(self.service.room.clips, clips, Some(self.number))?;
+        // While there are only uploads, nothing is slow.
+        if taken.begun.is_empty() {
+            taken.rate.resume(Instant::now());
+        }
+        taken.begun.insert(self.number, clips);
         taken.left.insert(self.number, clips);
         Ok(())
     }
@@ -189,15 +206,24 @@ impl Place {
         }
         let mut taken = self.service.taken();
         taken.rate.add(clips, Instant::now());
-        if let Some(left) = taken.left.get_mut(&self.number) {
-            *left = left.saturating_sub(clips).max(1);
+        let Taken { left, begun, .. } = &mut *taken;
+        if let (Some(left), Some(expected)) = (left.get_mut(&self.number), begun.get_mut(&self.number)) {
+            let over = clips.saturating_sub(*left);
+            *left = left.saturating_sub(clips);
+            // One that is longer than its header says is taken for twice as long.
+            if over > 0 {
+                *left = *expected;
+                *expected = expected.saturating_mul(2);
+            }
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.service.taken().left.remove(&self.number);
+        let mut taken = self.service.taken();
+        taken.left.remove(&self.number);
+        taken.begun.remove(&self.number);
     }
 }
 
@@ -205,7 +231,7 @@ impl Taken {
     /// That no more than so many clips are before a request of so many.
     fn check(&self, most: usize, own: usize, number: Option<u64>) -> Result<(), Busy> {
         let others = self.left.iter().filter(|(other, _)| Some(**other) != number);
-        let found: usize = others.map(|(_, &left)| left.min(own)).sum();
+        let found = others.fold(0_usize, |sum, (_, &left)| sum.saturating_add(left.max(1).min(own)));
         if found <= most {
             return Ok(());
         }
@@ -252,7 +278,7 @@ mod tests {
     use super::*;
 
     fn service(clips: usize, videos: usize, waiting: usize) -> Admission {
-        Admission::new(Room { clips, videos, waiting })
+        Admission::new(Room { clips, videos, probes: 1, waiting })
     }
 
     #[test]
@@ -287,8 +313,11 @@ mod tests {
         other.expect(5).expect("5 and 5 are before it");
         short.done(6);
         assert_eq!(service.clips(), 1000 + 2 + 5);
-        short.done(6);
+        short.done(2);
         assert_eq!(service.clips(), 1000 + 1 + 5, "a request that is there is at least a clip");
+        // It has 8 more than its header said: it may have as many again.
+        short.done(8);
+        assert_eq!(service.clips(), 1000 + 8 + 5);
         drop((long, short, other));
         assert_eq!((service.clips(), service.requests()), (0, 0));
     }

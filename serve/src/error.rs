@@ -80,6 +80,9 @@ pub enum ApiError {
     /// There is too much before the request.
     #[error("{0}")]
     Busy(#[from] Busy),
+    /// The system has no room for the upload, on its disk or in its tables. The text is of the system and goes to the client.
+    #[error("the service has no room for the upload now: {0}; try again later, or send a smaller video")]
+    Exhausted(String),
     /// The request has no key, or one that may not do this now.
     #[error("{0}")]
     Denied(#[from] Denied),
@@ -153,6 +156,7 @@ impl ApiError {
             Self::Denied(Denied::Rate { .. }) => {
                 (StatusCode::TOO_MANY_REQUESTS, "key-rate", "The API key is used too often")
             }
+            Self::Exhausted(_) => (StatusCode::SERVICE_UNAVAILABLE, "exhausted", "The service has no room"),
             Self::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading", "The service is starting"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The service has no model"),
             Self::BrokenBundle(_) => (StatusCode::UNPROCESSABLE_ENTITY, "broken-bundle", "The bundle cannot be loaded"),
@@ -202,6 +206,9 @@ impl ResponseError for ApiError {
             Self::Draining | Self::Loading => {
                 response.insert_header((RETRY_AFTER, 1_u64));
             }
+            Self::Exhausted(_) => {
+                response.insert_header((RETRY_AFTER, 10_u64));
+            }
             _ => {}
         }
         // For whoever counts answers.
@@ -234,6 +241,7 @@ impl From<MediaError> for ApiError {
             | MediaError::Truncated { .. }
             | MediaError::Corrupt { .. }
             | MediaError::Crashed { .. }
+            | MediaError::OutOfMemory { .. }
             | MediaError::View { .. } => Self::Unprocessable(detail),
             _ => Self::Internal(detail),
         }

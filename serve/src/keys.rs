@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -44,7 +44,13 @@ struct Key {
     name: String,
     sha256: [u8; 32],
     scopes: Vec<Scope>,
-    rate: Option<DefaultDirectRateLimiter>,
+    rate: Option<Arc<Rate>>,
+}
+
+/// How often a key may be used, and how often it was of late.
+struct Rate {
+    per_minute: NonZeroU32,
+    limiter: DefaultDirectRateLimiter,
 }
 
 /// Why a request is not let in.
@@ -81,7 +87,9 @@ pub struct KeyFileError {
 #[derive(Clone)]
 pub struct Keys {
     path: PathBuf,
-    keys: Arc<RwLock<(String, Arc<Vec<Key>>)>>,
+    keys: Arc<RwLock<Arc<Vec<Key>>>>,
+    /// What the file had in it when it was last read, whether or not it could be used.
+    seen: Arc<Mutex<String>>,
 }
 
 impl Keys {
@@ -91,21 +99,33 @@ impl Keys {
     ///
     /// When it cannot be read, or has a mistake; the message says where.
     pub fn read(path: &Path) -> Result<Self, KeyFileError> {
-        let (text, keys) = read(path)?;
-        Ok(Self { path: path.to_path_buf(), keys: Arc::new(RwLock::new((text, Arc::new(keys)))) })
+        let text = read(path)?;
+        let keys = parse(path, &text, &[])?;
+        let (keys, seen) = (Arc::new(RwLock::new(Arc::new(keys))), Arc::new(Mutex::new(text)));
+        Ok(Self { path: path.to_path_buf(), keys, seen })
     }
 
-    /// Reads the file again if it has changed. One with a mistake changes nothing, and the log says so.
+    /// Reads the file again if it has changed. One with a mistake changes nothing, and the log says so once.
     pub fn refresh(&self) {
-        let known = self.keys.read().unwrap_or_else(PoisonError::into_inner).0.clone();
-        match read(&self.path) {
-            Ok((text, _)) if text == known => {}
-            Ok((text, keys)) => {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = read(&self.path);
+        let now = text.as_ref().map_or_else(ToString::to_string, Clone::clone);
+        if *seen == now {
+            return;
+        }
+        let known = self.known();
+        match text.and_then(|text| parse(&self.path, &text, &known)) {
+            Ok(keys) => {
                 tracing::info!(keys = keys.len(), "API keys read again");
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = (text, Arc::new(keys));
+                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
             }
             Err(error) => tracing::error!("API keys are left as they were: {error}"),
         }
+        *seen = now;
+    }
+
+    fn known(&self) -> Arc<Vec<Key>> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The name of the key in an `Authorization` header, if it may do this now.
@@ -118,15 +138,15 @@ impl Keys {
         let scheme = words.next().unwrap_or_default();
         let given = words.next().filter(|_| scheme.eq_ignore_ascii_case("bearer")).ok_or(Denied::NoKey)?;
         let hash: [u8; 32] = Sha256::digest(given.trim()).into();
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).1.clone();
+        let keys = self.known();
         // Every key is compared whole, so that time tells nothing of them.
         let matches: Vec<Choice> = keys.iter().map(|key| key.sha256.ct_eq(&hash)).collect();
-        let found = keys.iter().zip(matches).filter(|(_, is_it)| bool::from(*is_it)).map(|(key, _)| key);
-        let key = found.last().ok_or(Denied::UnknownKey)?;
+        let found = keys.iter().zip(matches).find(|(_, is_it)| bool::from(*is_it));
+        let (key, _) = found.ok_or(Denied::UnknownKey)?;
         if !key.scopes.contains(&scope) {
             return Err(Denied::Scope(key.name.clone()));
         }
-        if let Some(Err(until)) = key.rate.as_ref().map(RateLimiter::check) {
+        if let Some(Err(until)) = key.rate.as_ref().map(|rate| rate.limiter.check()) {
             let wait = until.wait_time_from(DefaultClock::default().now());
             return Err(Denied::Rate { name: key.name.clone(), retry_after_s: whole_seconds(wait) });
         }
@@ -139,10 +159,15 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_secs_f64().ceil().max(1.0) as u64
 }
 
-fn read(path: &Path) -> Result<(String, Vec<Key>), KeyFileError> {
+fn read(path: &Path) -> Result<String, KeyFileError> {
     let wrong = |problem: String| KeyFileError { path: path.to_path_buf(), problem };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let file: KeyFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))
+}
+
+/// Keys of a file. Those that were known before, with the same rate, have been used as often as before.
+fn parse(path: &Path, text: &str, known: &[Key]) -> Result<Vec<Key>, KeyFileError> {
+    let wrong = |problem: String| KeyFileError { path: path.to_path_buf(), problem };
+    let file: KeyFile = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
     let mut keys: Vec<Key> = vec![];
     for entry in file.keys {
         let name = entry.name;
@@ -158,10 +183,14 @@ fn read(path: &Path) -> Result<(String, Vec<Key>), KeyFileError> {
         if entry.scopes.is_empty() {
             return Err(wrong(format!("key `{name}`: scopes is empty, expected \"predict\", \"admin\" or both")));
         }
-        let rate = entry.per_minute.map(|most| RateLimiter::direct(Quota::per_minute(most)));
+        let before = known.iter().find(|key| key.name == name).and_then(|key| key.rate.clone());
+        let rate = entry.per_minute.map(|per_minute| {
+            let made = || Arc::new(Rate { per_minute, limiter: RateLimiter::direct(Quota::per_minute(per_minute)) });
+            before.filter(|rate| rate.per_minute == per_minute).unwrap_or_else(made)
+        });
         keys.push(Key { name, sha256: hash, scopes: entry.scopes, rate });
     }
-    Ok((text, keys))
+    Ok(keys)
 }
 
 fn digits(text: &str) -> Option<[u8; 32]> {
@@ -218,6 +247,10 @@ mod tests {
         assert!(slow[..2].iter().all(Result::is_ok));
         assert!(matches!(slow[2], Err(Denied::Rate { retry_after_s: 1..=30, .. })), "{:?}", slow[2]);
         assert!((0..100).all(|_| keys.check(Some("Bearer b"), Scope::Predict).is_ok()));
+        // A change of the file gives no new start.
+        fs::write(&path, format!("{text}# changed")).unwrap();
+        keys.refresh();
+        assert!(keys.check(Some("Bearer a"), Scope::Predict).is_err());
     }
 
     #[test]

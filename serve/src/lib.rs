@@ -9,7 +9,7 @@
 //! 2. **Upload** ([`upload`]): the body within its limit, in memory when small and in an unlinked temporary file when not.
 //! 3. **Its clips**: the header says how many there are. If too many are before them, `429`; otherwise a slot to open the video.
 //! 4. **Decoding**: on a blocking thread, never on an HTTP worker, frame by frame in turn with the other open videos.
-//! 5. **Inference**: the model's own thread. Videos share its batches and take turns; each has two batches waiting at most.
+//! 5. **Inference**: the model's own thread. Videos share its batches, short ones first; each has two batches waiting at most.
 //! 6. **Answer**: at once, or line by line; work that is ahead of a slow client waits for it, and keeps its slot.
 //!
 //! Every failure is an RFC 9457 `application/problem+json` document; [`error`] is the one place that maps kinds of

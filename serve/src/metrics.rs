@@ -1,5 +1,7 @@
 //! What the service counts, in a registry of its own, as `GET /metrics` shows it.
 
+use std::sync::{Arc, Mutex};
+
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -17,6 +19,8 @@ const CLIPS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// Held by who reads the gauges that are kept elsewhere.
+    pub scraping: Arc<Mutex<()>>,
     /// Requests answered, by `route` and `status`.
     pub requests: IntCounterVec,
     /// Seconds from the first byte of a request to the end of its answer, by `route`.
@@ -144,6 +148,7 @@ impl Metrics {
             batch_clips,
             clips_per_second,
             queue_depth,
+            scraping: Arc::default(),
             registry,
         })
     }

@@ -75,9 +75,9 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_MAX_WAIT_MS", value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10_000))]
     pub max_wait_ms: u64,
 
-    /// Clips that may come before those of a request. Videos take turns clip by clip, so that of a longer one only as many
-    /// count as the request has itself. When there are more, the request is answered with 429 and a Retry-After header. At
-    /// R clips per second an answer waits for about CLIPS / R seconds at most.
+    /// Clips that may come before those of a request when it arrives. Shorter videos pass longer ones, so that of a longer one
+    /// only as many count as the request has itself. When there are more, the request is answered with 429 and a Retry-After
+    /// header.
     #[arg(long, env = "UNSCENE_QUEUE_CLIPS", value_name = "CLIPS", default_value_t = 1024)]
     pub queue_clips: usize,
 
@@ -94,7 +94,7 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_MAX_DECODES", value_name = "N", default_value_t = 0)]
     pub max_decodes: usize,
 
-    /// Memory in mebibytes that decoding one video may take. It is done in processes of their own; one that takes more fails, and
+    /// Memory in mebibytes (of address space) that decoding one video may take. It is done in processes of their own; one that takes more fails, and
     /// its request is answered with 422.
     #[arg(long, env = "UNSCENE_DECODE_MEMORY_MIB", value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
     pub decode_memory_mib: u64,
@@ -189,6 +189,11 @@ fn seconds_or_zero(text: &str) -> Result<f64, String> {
     if text.parse() == Ok(0.0) { Ok(0.0) } else { positive_seconds(text) }
 }
 
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
 impl ServeOptions {
     /// Time from one look for changed bundles to the next, if there is one.
     pub fn reload_every(&self) -> Option<Duration> {
@@ -198,7 +203,7 @@ impl ServeOptions {
     /// Number of videos decoded at once, with "one per core" resolved.
     pub fn decodes(&self) -> usize {
         match self.max_decodes {
-            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            0 => cores(),
             n => n,
         }
     }
@@ -211,11 +216,11 @@ impl ServeOptions {
         }
     }
 
-    /// The processes that decode: one for each video that is open, and one that looks at headers.
+    /// The processes that decode: one for each video that is open, and those that look at headers.
     pub fn workers(&self) -> WorkerOptions {
         WorkerOptions {
             program: self.decode_program.clone(),
-            workers: self.videos().saturating_add(1),
+            workers: self.videos().saturating_add(self.decodes()),
             memory_mib: self.decode_memory_mib,
             patience: Duration::from_secs_f64(self.decode_timeout_s),
         }
@@ -223,7 +228,7 @@ impl ServeOptions {
 
     /// How much is taken on.
     pub fn room(&self) -> Room {
-        Room { clips: self.queue_clips, videos: self.videos(), waiting: self.queue }
+        Room { clips: self.queue_clips, videos: self.videos(), probes: self.decodes(), waiting: self.queue }
     }
 
     /// Largest body in bytes.

@@ -163,6 +163,11 @@ impl Registry {
         for served in self.serving().iter().filter(|served| !folders.contains(&served.folder)) {
             let _ = self.refresh(&served.folder);
         }
+        // What is not there any more is not broken.
+        let serving = self.serving();
+        let is_there = |name: &String| names.contains(name) || serving.iter().any(|served| served.model.name() == name);
+        self.broken.write().unwrap_or_else(PoisonError::into_inner).retain(|name, _| is_there(name));
+        self.changing().in_vain.retain(|folder| folders.contains(folder));
     }
 
     /// Loads a bundle again, whether or not it has changed; false when there is none of that name.
@@ -287,8 +292,12 @@ impl Registry {
             let error = |source| StartError::Models { folder: folder.clone(), source };
             let entries = fs::read_dir(folder).map_err(error)?.collect::<Result<Vec<_>, _>>().map_err(error)?;
             let mut found: Vec<_> = entries.iter().map(fs::DirEntry::path).collect();
-            // Those with a dot are being written.
-            found.retain(|path| path.join(MANIFEST_FILE).is_file() && !name_of(path).starts_with('.'));
+            // Those with a dot are being written; one that was named is there already.
+            let named: Vec<_> = self.bundles.iter().filter_map(|named| named.canonicalize().ok()).collect();
+            let is_named = |path: &PathBuf| path.canonicalize().is_ok_and(|path| named.contains(&path));
+            found.retain(|path| {
+                path.join(MANIFEST_FILE).is_file() && !name_of(path).starts_with('.') && !is_named(path)
+            });
             found.sort();
             folders.extend(found);
         }

@@ -197,7 +197,9 @@ impl Service {
         }
         let scheme = if state.options.tls_cert.is_some() { "https" } else { "http" };
         tracing::info!(%addr, "ready: listening on {scheme}://{addr}");
-        actix_web::rt::spawn(async move { state.follow_changes().await });
+        let watching = state.clone();
+        actix_web::rt::spawn(async move { watching.follow_keys().await });
+        actix_web::rt::spawn(async move { state.follow_models().await });
         Ok(server.await?)
     }
 }

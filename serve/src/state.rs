@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use actix_web::web;
 use unscene_media::{DecodeWorkers, Turns};
 use unscene_models::manifest::Task;
 
@@ -15,6 +15,17 @@ use crate::loaded::Loaded;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::service::StartError;
+
+/// Time from one look for changed keys to the next.
+const KEYS_EVERY: Duration = Duration::from_secs(1);
+
+/// Does what may take minutes, and what nobody waits for when the process is to end: unlike a blocking task of the HTTP server, such a
+/// thread does not hold up the end. `None` when it panicked.
+pub async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || drop(done.send(work())));
+    result.await.ok()
+}
 
 /// The loaded models, the limits, and the counts.
 pub struct State {
@@ -89,22 +100,28 @@ impl State {
     /// As [`Registry::load`].
     pub async fn load_models(self: &Arc<Self>) -> Result<(), StartError> {
         let state = self.clone();
-        let loaded = web::block(move || state.registry.load()).await;
-        loaded.unwrap_or_else(|error| Err(StartError::Server(std::io::Error::other(error))))
+        let loaded = on_a_thread(move || state.registry.load()).await;
+        loaded.unwrap_or_else(|| Err(StartError::Server(std::io::Error::other("loading the models failed"))))
     }
 
-    /// Looks for changed bundles and keys again and again, until a shutdown begins.
-    pub async fn follow_changes(self: &Arc<Self>) {
+    /// Looks for changed keys again and again, until a shutdown begins.
+    pub async fn follow_keys(self: &Arc<Self>) {
+        let Some(keys) = self.keys.clone() else { return };
+        while !self.is_draining() {
+            tokio::time::sleep(KEYS_EVERY).await;
+            let keys = keys.clone();
+            let _panicked = on_a_thread(move || keys.refresh()).await;
+        }
+    }
+
+    /// Looks for changed bundles again and again, until a shutdown begins.
+    pub async fn follow_models(self: &Arc<Self>) {
         let Some(every) = self.options.reload_every() else { return };
         while !self.is_draining() {
             tokio::time::sleep(every).await;
             let state = self.clone();
             // A panic is in the log; the next look may go better.
-            let look = move || {
-                state.registry.refresh_all();
-                state.keys.iter().for_each(Keys::refresh);
-            };
-            let _ = web::block(look).await;
+            let _panicked = on_a_thread(move || state.registry.refresh_all()).await;
         }
     }
 

@@ -55,7 +55,7 @@ pub struct UploadRules {
 /// # Errors
 ///
 /// [`ApiError::TooLarge`] over the limit, [`ApiError::BadUpload`] for an empty, cut or malformed body or a field that
-/// is not known, [`ApiError::BadParameter`] for a wrong value, [`ApiError::Internal`] when the file cannot be written.
+/// is not known, [`ApiError::BadParameter`] for a wrong value, [`ApiError::Exhausted`] when the file cannot be written.
 pub async fn receive(
     request: &HttpRequest,
     payload: web::Payload,
@@ -187,7 +187,9 @@ fn in_memory(data: &[u8]) -> std::io::Result<File> {
 }
 
 fn not_written(error: std::io::Error) -> ApiError {
-    ApiError::Internal(format!("an upload cannot be written: {error}"))
+    tracing::error!(%error, "an upload cannot be written");
+    // The kind of error has no path in it.
+    ApiError::Exhausted(error.kind().to_string())
 }
 
 fn too_large(max_bytes: u64) -> ApiError {

@@ -67,8 +67,9 @@ impl Bundle {
 
     /// The name of the bundle in a folder, whether or not there is one.
     pub fn name_of(dir: &Path) -> String {
-        // A path such as `.` has no last part until it is resolved.
-        let full = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+        // A path such as `.` has no last part until it is resolved. A link has a name of its own.
+        let resolved = || dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+        let full = if dir.file_name().is_some() { dir.to_path_buf() } else { resolved() };
         full.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned())
     }
 

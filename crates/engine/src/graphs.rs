@@ -53,7 +53,8 @@ impl Graphs {
     pub fn clips_of(&self, duration_s: Option<f64>, fps: f64, stride_frames: Option<usize>) -> usize {
         let frames = duration_s.unwrap_or(0.0) * self.manifest.fps.unwrap_or(fps);
         let stride = stride_frames.unwrap_or(self.manifest.stride_frames).max(1);
-        ((frames / stride as f64).ceil() as usize).max(1)
+        // Headers lie: no more than a year of a clip in each hundredth of a second.
+        (frames / stride as f64).ceil().clamp(1.0, 3.2e9) as usize
     }
 
     /// The bundle folder's name.

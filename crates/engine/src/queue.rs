@@ -117,7 +117,7 @@ impl Queue {
     }
 
     /// The jobs of the next batch, which are of one graph: the first, and those behind it as long as all fit. A batch
-    /// that others might still fill is held back until its first job is `max_wait` old. None when the queue is closed and
+    /// that others might still fill is held back until one of its jobs is `max_wait` old. None when the queue is closed and
     /// empty.
     pub fn take(&self, max_wait: Duration) -> Option<Vec<Job>> {
         let mut state = self.state();
@@ -131,14 +131,15 @@ impl Queue {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let (graph, age) = (first.graph, first.since.elapsed());
+            let graph = first.graph;
             let (turns, rows) = self.fitting(&state.waiting, graph);
+            let age = turns.iter().map(|turn| state.waiting[turn].since.elapsed()).max().unwrap_or_default();
             if rows < self.most[graph] && age < max_wait && !state.closed && state.has_others() {
                 state = self.changed.wait_timeout(state, max_wait - age).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
             state.busy = true;
-            state.now += self.cost(graph, rows) / state.callers.max(1);
+            state.now += self.cost(graph, rows) / state.waiting_callers().max(1);
             return Some(turns.iter().filter_map(|turn| state.waiting.remove(turn)).collect());
         }
     }
@@ -162,10 +163,14 @@ impl Queue {
 }
 
 impl State {
+    /// Callers of whom something waits.
+    fn waiting_callers(&self) -> u64 {
+        self.waiting.values().map(|job| job.account.number).collect::<HashSet<_>>().len() as u64
+    }
+
     /// Whether there are callers of whom nothing waits.
     fn has_others(&self) -> bool {
-        let waiting: HashSet<u64> = self.waiting.values().map(|job| job.account.number).collect();
-        (waiting.len() as u64) < self.callers
+        self.waiting_callers() < self.callers
     }
 }
 
@@ -217,6 +222,11 @@ impl Account {
 }
 
 impl Job {
+    /// The number of its caller.
+    pub fn caller(&self) -> u64 {
+        self.account.number
+    }
+
     /// Whether nobody waits for it any more.
     pub fn is_cancelled(&self) -> bool {
         self.account.cancelled.load(Ordering::Relaxed)
@@ -277,6 +287,8 @@ mod tests {
     fn a_long_one_has_its_share_while_short_ones_come() {
         let queue = Queue::new(vec![1]);
         let long = queue.caller(20);
+        // Callers of whom nothing waits, as those whose clients do not read, have no share.
+        let _idle = [(); 50].map(|()| queue.caller(1000));
         let (mut long_jobs, mut callers) = (0, vec![]);
         submit(&long, 0, 1);
         for _ in 0..60 {

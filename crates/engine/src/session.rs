@@ -153,7 +153,8 @@ fn serve(queue: &Queue, max_wait: Duration, backend: &mut dyn Backend, observer:
     let mut gathered = Vec::new();
     while let Some(jobs) = queue.take(max_wait) {
         let waited = jobs[0].since.elapsed();
-        let (rows, videos) = (jobs.iter().map(|job| job.rows).sum(), jobs.len());
+        let rows = jobs.iter().map(|job| job.rows).sum();
+        let videos = jobs.chunk_by(|one, next| one.caller() == next.caller()).count();
         let inference = run(jobs, &mut gathered, backend);
         if let Some(tell) = observer.get() {
             tell(BatchRun { rows, videos, waited, inference });

@@ -262,6 +262,7 @@ impl Decoder {
                 Ok(()) => Ok(true),
                 Err(ff::Error::Other { errno }) if errno == ff::util::error::EAGAIN => Ok(false),
                 Err(ff::Error::Eof) => Ok(false),
+                Err(error) if is_out_of_memory(error) => Err(self.out_of_memory()),
                 Err(_) if self.lost() => continue,
                 Err(_) => Ok(false),
             };
@@ -276,10 +277,10 @@ impl Decoder {
             Ok(()) if packet.stream() != self.stream || self.passes_over(&packet) => Ok(()),
             Ok(()) => {
                 // A packet that the container marks as cut short still holds pictures, or parts of one.
-                if self.decoder.send_packet(&packet).is_err() {
-                    self.lost();
-                } else if packet.is_corrupt() {
-                    self.errors += 1;
+                match self.decoder.send_packet(&packet) {
+                    Err(error) if is_out_of_memory(error) => return Err(self.out_of_memory()),
+                    Err(_) => drop(self.lost()),
+                    Ok(()) => self.errors += u64::from(packet.is_corrupt()),
                 }
                 Ok(())
             }
@@ -301,6 +302,12 @@ impl Decoder {
         self.errors_in_a_row < MAX_ERRORS_IN_A_ROW
     }
 
+    /// Not the file's fault: frames would be missing without a word.
+    fn out_of_memory(&self) -> MediaError {
+        let detail = format!("a decoder of {} x {} pictures", self.info.width, self.info.height);
+        MediaError::OutOfMemory { name: self.name.clone(), detail }
+    }
+
     fn end(&self) -> Result<Option<f64>, MediaError> {
         if self.frames > 0 {
             return Ok(None);
@@ -315,12 +322,20 @@ impl Decoder {
     }
 }
 
+fn is_out_of_memory(error: ff::Error) -> bool {
+    matches!(error, ff::Error::Other { errno } if errno == libc::ENOMEM)
+}
+
 fn open_decoder(stream: &ff::Stream<'_>, name: &str, options: &DecodeOptions) -> Result<decoder::Video, MediaError> {
-    let corrupt = |error: ff::Error| MediaError::Corrupt {
-        name: name.to_string(),
-        detail: format!("setting up the decoder: {error}"),
+    let failed = |error: ff::Error| {
+        let (name, detail) = (name.to_string(), format!("setting up the decoder: {error}"));
+        match error {
+            // The latter is said of threads that cannot be started.
+            ff::Error::Other { errno: libc::ENOMEM | libc::EAGAIN } => MediaError::OutOfMemory { name, detail },
+            _ => MediaError::Corrupt { name, detail },
+        }
     };
-    let mut context = ff::codec::Context::from_parameters(stream.parameters()).map_err(corrupt)?;
+    let mut context = ff::codec::Context::from_parameters(stream.parameters()).map_err(failed)?;
     let threads = options.threads.min(64);
     context.set_threading(match threads {
         1 => threading::Config { kind: threading::Type::None, ..threading::Config::count(1) },
@@ -330,7 +345,7 @@ fn open_decoder(stream: &ff::Stream<'_>, name: &str, options: &DecodeOptions) ->
     unsafe { (*context.as_mut_ptr()).max_pixels = codec_max_pixels(&options.limits) };
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
-    decoder.video().map_err(corrupt)
+    decoder.video().map_err(failed)
 }
 
 /// Turns container timestamps into seconds from the first frame that never run backwards.

@@ -79,6 +79,14 @@ pub enum MediaError {
         #[serde(with = "io_text")]
         error: Arc<std::io::Error>,
     },
+    /// Decoding takes more memory than there is for it.
+    #[error("{name}: decoding takes more memory than it may have ({detail}); send a video with a smaller picture")]
+    OutOfMemory {
+        /// The source's name.
+        name: String,
+        /// What the system says.
+        detail: String,
+    },
     /// The process that decoded it has died, or did not come to an end.
     #[error("{name}: the file cannot be decoded: {how}; it may be damaged: re-encode it")]
     Crashed {

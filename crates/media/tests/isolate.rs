@@ -210,11 +210,11 @@ fn a_worker_that_dies_costs_its_video_and_is_replaced() {
         let videos = [(); 2].map(|()| workers.open(&fixture("h264.mp4"), &DecodeOptions::default()).unwrap());
         videos.into_iter().for_each(|mut video| assert_eq!(read(&mut video).len(), 40));
     }
-    assert_eq!(workers.deaths(), 3);
+    assert_eq!(workers.deaths(), 2);
 }
 
 fn a_worker_that_hangs_is_ended() {
-    let workers = with(1, 1024, Duration::from_millis(300));
+    let workers = with(1, 1024, Duration::from_secs(3));
     let process = workers.idle_processes()[0];
     let mut video = workers.open(&fixture("h264.mp4"), &DecodeOptions::default()).unwrap();
     end(process, Signal::STOP);
@@ -223,14 +223,15 @@ fn a_worker_that_hangs_is_ended() {
             break error;
         }
     };
-    assert!(error.to_string().contains("took longer than 0.3 s"), "{error}");
+    assert!(error.to_string().contains("took longer than 3 s"), "{error}");
     drop(video);
     assert!(!PathBuf::from(format!("/proc/{process}/fd/0")).exists(), "it is gone");
     assert_eq!(read(&mut workers.open(&fixture("h264.mp4"), &DecodeOptions::default()).unwrap()).len(), 40);
 }
 
 fn a_worker_has_only_so_much_memory() {
-    let workers = with(1, 1, Duration::from_secs(60));
+    // Enough to start and to answer, and not for a decoder with its pictures.
+    let workers = with(1, 12, Duration::from_secs(60));
     let refused = workers.open(&fixture("h264.mp4"), &DecodeOptions::default()).and_then(|mut video| {
         while video.advance()?.is_some() {
             let mut rgb = vec![0; video.frame_bytes()];
@@ -238,7 +239,8 @@ fn a_worker_has_only_so_much_memory() {
         }
         Ok(())
     });
-    assert!(refused.is_err(), "1 MiB is not enough for a decoder");
+    let error = refused.expect_err("12 MiB are not enough for that");
+    assert!(matches!(error, MediaError::OutOfMemory { .. } | MediaError::Crashed { .. }), "{error}");
 }
 
 fn a_worker_is_confined() {

@@ -5,11 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
-use unscene_engine::Model;
+use unscene_engine::{EngineError, Model};
 
 use crate::error::ApiError;
 use crate::registry::Served;
-use crate::state::State;
+use crate::state::{State, on_a_thread};
 
 /// Every model with its task, whether it is the default of it, engine, device, labels, input and limits; and what could not be
 /// loaded.
@@ -45,12 +45,15 @@ pub async fn reload(state: web::Data<State>, name: web::Path<String>) -> Result<
         return Err(ApiError::Loading);
     }
     let (shared, wanted): (_, Arc<str>) = (state.clone(), name.as_str().into());
-    let reloaded = web::block({
+    let reloaded = on_a_thread({
         let wanted = wanted.clone();
         move || shared.registry.reload(&wanted)
     });
-    let reloaded = reloaded.await.map_err(|error| ApiError::Internal(format!("loading a model failed: {error}")))?;
-    if !reloaded.map_err(|error| ApiError::BrokenBundle(error.to_string()))? {
+    let reloaded = reloaded.await.ok_or_else(|| ApiError::Internal("loading a model failed".to_owned()))?;
+    // As it was noted: without the path of the folder.
+    let noted =
+        |error: EngineError| state.registry.broken().remove(&*wanted).map_or(error.to_string(), |broken| broken.reason);
+    if !reloaded.map_err(|error| ApiError::BrokenBundle(noted(error)))? {
         return Err(state.unknown(&wanted));
     }
     let serving = state.registry.serving();

@@ -15,13 +15,16 @@ use unscene_media::{DecodeOptions, DecodeWorkers, Frames, IsolatedDecoder, Limit
 use crate::admission::{Place, Slot};
 use crate::error::{ApiError, shorten};
 use crate::metrics::Metrics;
-use crate::options::positive_seconds;
+use crate::options::{cores, positive_seconds};
 use crate::params::Params;
 use crate::state::State;
 use crate::upload::{Upload, UploadRules, receive};
 
 /// The header with which a client says how many seconds it waits at most.
 const TIMEOUT: &str = "x-request-timeout-s";
+
+/// Threads that decode one video at most: each takes memory.
+const MAX_THREADS: usize = 8;
 
 /// What a route does with a video, as its parameters say.
 pub trait Work: Params + Send + 'static {
@@ -137,7 +140,7 @@ impl Video {
     /// When it is not a video, or over a limit.
     pub fn decoder(&self) -> Result<IsolatedDecoder, ApiError> {
         // Threads of FFmpeg make one video faster, and several slower.
-        let threads = if self.place.is_alone() { 0 } else { 1 };
+        let threads = if self.place.is_alone() { cores().min(MAX_THREADS) } else { 1 };
         let options =
             DecodeOptions { threads, limits: self.limits, turns: Some(self.turns.clone()), ..DecodeOptions::default() };
         Ok(self.workers.open(&self.upload.source(), &options)?)
@@ -314,8 +317,13 @@ pub async fn start<W: Work, A: Send + 'static>(
     let limits = state.options.limits();
 
     // Before it waits, so that it is refused at once if it is no video, or if there are too many clips before its own.
+    let probe = state.admission.probe().await;
     let (workers, looked_at) = (state.workers.clone(), upload.source());
-    let info = web::block(move || workers.probe(&looked_at, &limits)).await.map_err(thread_failed)??;
+    // The place goes with the work: who hangs up must not make room for more of it.
+    let look = move || (workers.probe(&looked_at, &limits), place, probe);
+    let (info, place, probe) = web::block(look).await.map_err(thread_failed)?;
+    drop(probe);
+    let info = info?;
     place.expect(params.clips(&models, &info))?;
 
     let waiting = Instant::now();

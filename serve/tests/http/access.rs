@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sha2::{Digest, Sha256};
 use unscene_serve::Service;
 
-use crate::client::{Response, TestServer, options, read};
+use crate::client::{PROGRAM, Response, TestServer, options, read, wait_until};
 
 fn key(name: &str, key: &str, rest: &str) -> String {
     let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -47,6 +47,11 @@ fn a_key_lets_in_for_what_it_is_for() {
         ask(method, path, "sesame").assert_problem(403, "`shop` is not for this");
         assert_eq!(ask(method, path, "open").status, 200, "{path}");
     }
+    // However it is written.
+    for (method, path) in [("GET", "/%6detrics"), ("POST", "/v1/models/tiny/r%65load"), ("GET", "/met%72ics")] {
+        let answer = ask(method, path, "sesame");
+        assert!(matches!(answer.status, 403 | 404), "{path}: {}", answer.text());
+    }
     // What is not allowed does not count; what is counts, whatever comes of it.
     ask("POST", "/v1/classify?top_k=0", "sesame").assert_problem(400, "top_k");
     let often = ask("POST", "/v1/classify", "sesame");
@@ -54,9 +59,7 @@ fn a_key_lets_in_for_what_it_is_for() {
     assert!(often.head.contains("retry-after: "), "{}", often.head);
     // A key that is taken away is of no more use.
     fs::write(&path, key("boss", "open", "scopes = [\"admin\"]")).unwrap();
-    while ask("GET", "/v1/models", "sesame").status != 401 {
-        thread::sleep(Duration::from_millis(10));
-    }
+    wait_until("the key is of no use", || ask("GET", "/v1/models", "sesame").status == 401);
 }
 
 #[test]
@@ -168,7 +171,7 @@ async fn files_that_cannot_be_used_are_named_at_the_start() {
         (vec!["--tls-cert", "/nowhere.pem", "--tls-key", &key], "/nowhere.pem"),
         (vec!["--api-keys", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
     ] {
-        let flags = [vec!["--bundle", "x", "--addr", "127.0.0.1:0"], flags].concat();
+        let flags = [vec!["--bundle", "x", "--addr", "127.0.0.1:0", "--decode-program", PROGRAM], flags].concat();
         let error = Service::start(options(&flags).unwrap()).err().expect(words).to_string();
         assert!(error.contains(words), "{error}");
     }

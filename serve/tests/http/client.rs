@@ -15,6 +15,9 @@ use unscene_serve::{ServeOptions, Service, StopHandle};
 /// The form boundary of [`form`].
 const BOUNDARY: &str = "----boundary-of-the-tests";
 
+/// The program of the service, which decodes: tests cannot be workers themselves.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_unscene-serve");
+
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
@@ -27,6 +30,17 @@ pub fn read(name: &str) -> Vec<u8> {
 struct Cli {
     #[command(flatten)]
     options: ServeOptions,
+}
+
+/// Waits until something is so; fails after a time that only a broken server needs.
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..6000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it never came about that {what}");
 }
 
 /// The settings that flags give.
@@ -58,9 +72,7 @@ impl TestServer {
 
     /// Starts a server and does not wait until its models are loaded.
     pub fn begin(flags: &[&str]) -> Self {
-        // Tests cannot be workers themselves.
-        let program = env!("CARGO_BIN_EXE_unscene-serve");
-        let base = ["--addr", "127.0.0.1:0", "--device", "cpu", "--decode-program", program];
+        let base = ["--addr", "127.0.0.1:0", "--device", "cpu", "--decode-program", PROGRAM];
         let options = options(&[&base, flags].concat()).expect("flags that there are");
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -76,9 +88,7 @@ impl TestServer {
 
     /// Waits until the models are loaded.
     pub fn wait_until_started(&self) {
-        while self.get("/startupz").status != 200 {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_until("the models are loaded", || self.get("/startupz").status == 200);
     }
 
     /// Stops the server as a signal would, and waits until it has ended.

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::Shutdown;
 
-use crate::client::{Response, TestServer, head, read};
+use crate::client::{Response, TestServer, head, read, wait_until};
 
 /// Sends the start of a request that announces more body than it sends.
 fn unfinished(server: &TestServer, body: &[u8], announced: usize) -> std::net::TcpStream {
@@ -138,9 +138,7 @@ fn a_long_video_leaves_room_for_short_ones_and_not_for_another() {
     let server = TestServer::start(&["--queue-clips", "20", "--max-decodes", "1", "--max-videos", "4"]);
     let long = read("long.mp4");
     let stream = unfinished(&server, &long, long.len());
-    while server.metric("unscene_clips_left") <= 20.0 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    wait_until("its clips are known", || server.metric("unscene_clips_left") > 20.0);
     // Of the long one, no more clips come before this than it has itself.
     server.assert_unharmed();
     assert_eq!(server.metric("unscene_open_videos"), 1.0, "the long one is not at its end");
@@ -177,30 +175,28 @@ fn videos_share_batches_that_are_never_larger_than_allowed() {
     assert_eq!(bucket(4), batches, "no batch is larger than 4");
 }
 
-/// The decoding processes of all servers of this test.
-fn workers() -> Vec<u32> {
+/// The decoding processes that may have so much memory: those of other tests have another.
+fn workers(memory_mib: &str) -> Vec<u32> {
     let processes =
         std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let own = std::process::id();
     let is_worker = |process: &u32| {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
         read("status").lines().any(|line| line.split_whitespace().eq(["PPid:", &own.to_string()]))
-            && read("cmdline").contains("decoding-worker")
+            && read("cmdline").ends_with(&format!("decoding-worker\0{memory_mib}\0"))
     };
     processes.filter(is_worker).collect()
 }
 
 #[test]
 fn a_decoding_process_that_dies_costs_one_request() {
-    let server = TestServer::start(&["--decode-memory-mib", "512"]);
+    let server = TestServer::start(&["--decode-memory-mib", "513"]);
     let video = read("long.mp4");
     let stream = unfinished(&server, &video, video.len());
     server.wait_for_metric("unscene_open_videos", 1.0);
-    while server.metric("unscene_batch_clips_count{model=\"tiny\"}") == 0.0 {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    wait_until("the work has begun", || server.metric("unscene_batch_clips_count{model=\"tiny\"}") > 0.0);
     // It is at work now.
-    let processes = workers();
+    let processes = workers("513");
     assert!(!processes.is_empty(), "videos are decoded in other processes");
     for process in processes {
         let process = rustix::process::Pid::from_raw(process as i32).unwrap();
@@ -214,8 +210,10 @@ fn a_decoding_process_that_dies_costs_one_request() {
 
 #[test]
 fn a_program_that_cannot_decode_is_an_error_at_the_start() {
-    let flags = ["--bundle", "x", "--addr", "127.0.0.1:0", "--decode-program", "/nowhere"];
-    let options = crate::client::options(&flags).unwrap();
-    let error = unscene_serve::Service::start(options).err().unwrap().to_string();
-    assert!(error.contains("a process to decode in cannot be started"), "{error}");
+    for program in ["/nowhere", "/bin/true", "/bin/cat"] {
+        let flags = ["--bundle", "x", "--addr", "127.0.0.1:0", "--decode-program", program];
+        let options = crate::client::options(&flags).unwrap();
+        let error = unscene_serve::Service::start(options).err().unwrap().to_string();
+        assert!(error.contains("a process to decode in cannot be started"), "{program}: {error}");
+    }
 }

@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod client;
 mod detect;
+mod faults;
 mod happy;
 mod lifecycle;
 mod localize;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{TestServer, fixture, read};
+use crate::client::{TestServer, fixture, read, wait_until};
 
 /// A folder of bundles.
 struct Bundles(TempDir);
@@ -30,15 +30,17 @@ impl Bundles {
     fn put(&self, bundle: &str, name: &str) {
         let made = self.path(&format!(".{name}.partial"));
         copy(&fixture(bundle), &made);
-        self.remove(name);
+        let old = self.path(".old");
+        let was_there = fs::rename(self.path(name), &old).is_ok();
         fs::rename(made, self.path(name)).unwrap();
+        if was_there {
+            fs::remove_dir_all(old).unwrap();
+        }
     }
 
     fn remove(&self, name: &str) {
-        if self.path(name).exists() {
-            fs::rename(self.path(name), self.path(".old")).unwrap();
-            fs::remove_dir_all(self.path(".old")).unwrap();
-        }
+        fs::rename(self.path(name), self.path(".old")).unwrap();
+        fs::remove_dir_all(self.path(".old")).unwrap();
     }
 
     /// A server of these that looks every 20 ms.
@@ -117,7 +119,9 @@ fn a_broken_bundle_leaves_the_old_one_serving_and_says_why() {
     fs::write(bundles.path("tiny").join("model.onnx"), b"not a graph").unwrap();
     // The manifest says what it was: nothing has changed until somebody asks.
     let reload = || server.send("POST", "/v1/models/tiny/reload", &[], &[]);
-    reload().assert_problem(422, "what was served before is served still");
+    let refused = reload();
+    refused.assert_problem(422, "what was served before is served still: tiny/model.onnx");
+    assert!(!refused.text().contains("/tiny"), "{}", refused.text());
     wait_for(&server, &["tiny"], &["tiny"]);
     server.assert_unharmed();
     assert_eq!(server.get("/readyz").status, 200);
@@ -133,6 +137,12 @@ fn a_broken_bundle_leaves_the_old_one_serving_and_says_why() {
     bundles.put("tiny", "tiny");
     assert_eq!(reload().status, 200);
     bundles.put("tiny", "new");
+    wait_for(&server, &["new", "tiny"], &[]);
+    // One that goes is forgotten.
+    fs::create_dir(bundles.path("bad")).unwrap();
+    fs::write(bundles.path("bad/manifest.json"), b"{}").unwrap();
+    wait_for(&server, &["new", "tiny"], &["bad"]);
+    bundles.remove("bad");
     wait_for(&server, &["new", "tiny"], &[]);
     server.send("POST", "/v1/models/nobody/reload", &[], &[]).assert_problem(404, "nobody");
 }
@@ -161,13 +171,9 @@ fn models_are_exchanged_under_load_without_losing_a_request() {
                 let other = if turn % 4 == 1 { "maps" } else { "tiny" };
                 bundles.put(other, "tiny");
             }
-            while model(&server, "tiny")["loaded_s"].as_f64().unwrap() <= before {
-                thread::sleep(Duration::from_millis(5));
-            }
+            wait_until("it is exchanged", || model(&server, "tiny")["loaded_s"].as_f64().unwrap() > before);
             // Requests that began before it, and one that began with it.
-            while answered.load(Ordering::Relaxed) < so_far + 6 {
-                thread::sleep(Duration::from_millis(5));
-            }
+            wait_until("requests are answered", || answered.load(Ordering::Relaxed) >= so_far + 6);
         }
         stop.store(true, Ordering::Relaxed);
     });

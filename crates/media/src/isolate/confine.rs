@@ -1,10 +1,13 @@
-//! What a worker may not do once it has started: open files, connect, start programs, grow beyond its memory.
+//! What a worker may not do once it has started: open files, connect, start programs, signal others, grow beyond its memory.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, apply_filter_all_threads,
+};
 
 /// Files that a worker may have open: its socket, a video, and pictures.
 const MAX_FILES: u64 = 128;
@@ -14,8 +17,11 @@ const MAX_FILES: u64 = 128;
 /// # Errors
 /// When the system refuses.
 pub(super) fn confine(memory_bytes: u64) -> io::Result<()> {
+    close_inherited();
     let limits = [
         (Resource::As, mapped_bytes()?.saturating_add(memory_bytes)),
+        // Of memory that is shared, too.
+        (Resource::Fsize, memory_bytes),
         (Resource::Nofile, MAX_FILES),
         (Resource::Core, 0),
     ];
@@ -24,11 +30,19 @@ pub(super) fn confine(memory_bytes: u64) -> io::Result<()> {
         let most = getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
-    match filter() {
-        Some(filter) => apply_filter_all_threads(&filter?).map_err(io::Error::other),
-        // Not an architecture that the filter is known on.
-        None => Ok(()),
+    // On other architectures the limits have to do.
+    if let Ok(architecture) = std::env::consts::ARCH.try_into() {
+        for filter in filters(architecture).map_err(io::Error::other)? {
+            apply_filter_all_threads(&filter).map_err(io::Error::other)?;
+        }
     }
+    Ok(())
+}
+
+/// Closes what who started this process had open, but for the standard streams: not every library marks its own.
+fn close_inherited() {
+    // SAFETY: nothing here has opened a file yet. Kernels before 5.9 do not know the call, and then nothing happens.
+    unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
 }
 
 /// Bytes of address space that this process has.
@@ -38,10 +52,9 @@ fn mapped_bytes() -> io::Result<u64> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
-/// Answers "not permitted" to every system call by which something outside of the process could be reached. What it has open already it
-/// can use.
-fn filter() -> Option<io::Result<BpfProgram>> {
-    let architecture = std::env::consts::ARCH.try_into().ok()?;
+/// Answers "not permitted" to system calls by which something outside of the process could be reached; what it has open already it can
+/// use. It is a list of what is refused and not of what is allowed: the latter would be another for each C library.
+fn filters(architecture: TargetArch) -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     let mut calls = vec![
         libc::SYS_openat,
         libc::SYS_openat2,
@@ -98,6 +111,22 @@ fn filter() -> Option<io::Result<BpfProgram>> {
         libc::SYS_reboot,
         libc::SYS_swapon,
         libc::SYS_setrlimit,
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setattr,
+        libc::SYS_setpriority,
+        libc::SYS_ioprio_set,
+        libc::SYS_utimensat,
+        libc::SYS_setxattr,
+        libc::SYS_lsetxattr,
+        libc::SYS_fsetxattr,
+        libc::SYS_mq_open,
+        libc::SYS_mq_unlink,
+        libc::SYS_shmget,
+        libc::SYS_shmat,
+        libc::SYS_msgget,
+        libc::SYS_semget,
     ];
     #[cfg(target_arch = "x86_64")]
     calls.extend([
@@ -118,10 +147,25 @@ fn filter() -> Option<io::Result<BpfProgram>> {
         libc::SYS_vfork,
     ]);
     // No conditions: whatever the arguments.
-    let rules: BTreeMap<i64, _> = calls.into_iter().map(|call| (call, vec![])).collect();
-    let refuse = SeccompAction::Errno(libc::EPERM as u32);
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture);
-    Some(filter.and_then(TryInto::try_into).map_err(io::Error::other))
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = calls.into_iter().map(|call| (call, vec![])).collect();
+    let when = |argument, length, compare, value| {
+        SeccompRule::new(vec![SeccompCondition::new(argument, length, compare, value)?])
+    };
+    let (word, pointer, other) = (SeccompCmpArgLen::Dword, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne);
+    // A signal to another process.
+    rules.insert(libc::SYS_tgkill, vec![when(0, word.clone(), other.clone(), u64::from(std::process::id()))?]);
+    // Limits of another process, or new ones.
+    let limits = vec![when(0, word, other.clone(), 0)?, when(2, pointer.clone(), other, 0)?];
+    rules.insert(libc::SYS_prlimit64, limits);
+    // A process instead of a thread.
+    let thread = SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64);
+    rules.insert(libc::SYS_clone, vec![when(0, pointer, thread, 0)?]);
+    let refuse = |rules, error: i32| {
+        SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(error as u32), architecture)?.try_into()
+    };
+    // Its arguments lie where a filter cannot look; without it, C libraries use `clone`.
+    let clone3 = [(libc::SYS_clone3, vec![])].into_iter().collect();
+    Ok([refuse(rules, libc::EPERM)?, refuse(clone3, libc::ENOSYS)?])
 }
 
 #[cfg(test)]
@@ -139,6 +183,7 @@ mod tests {
         let child = unsafe { libc::fork() };
         if child == 0 {
             let is_confined = confine(1 << 28).is_ok();
+            let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
             let attempts = [
                 denied(File::open("/etc/passwd").map(drop)),
                 denied(File::create("/tmp/confined").map(drop)),
@@ -146,6 +191,19 @@ mod tests {
                 denied(Command::new("/bin/true").spawn().map(drop)),
                 // SAFETY: the signal 0 does nothing.
                 unsafe { libc::kill(libc::getppid(), 0) } == -1,
+                // SAFETY: as above.
+                unsafe { libc::syscall(libc::SYS_tgkill, libc::getppid(), libc::getppid(), 0) } == -1,
+                // SAFETY: reads limits, and sets those that are.
+                unsafe { libc::prlimit(libc::getppid(), libc::RLIMIT_CPU, std::ptr::null(), &mut limit) } == -1,
+                // SAFETY: as above.
+                unsafe { libc::prlimit(0, libc::RLIMIT_CPU, &limit, std::ptr::null_mut()) } == -1,
+                // SAFETY: the child would end at once.
+                match unsafe { libc::fork() } {
+                    // SAFETY: ends the process at once.
+                    0 => unsafe { libc::_exit(0) },
+                    child => child == -1,
+                },
+                std::thread::spawn(|| 7).join().is_ok_and(|seven| seven == 7),
                 // More than the memory that it may have.
                 Vec::<u8>::new().try_reserve_exact(1 << 30).is_err(),
             ];

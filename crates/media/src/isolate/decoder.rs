@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use ffmpeg_next::frame;
@@ -14,7 +14,7 @@ use super::wire::{Answer, Ask, State};
 use crate::decode::{DecodeOptions, FrameTime};
 use crate::error::MediaError;
 use crate::frames::{Decode, Frames, SeekFrames};
-use crate::probe::VideoInfo;
+use crate::probe::{Limits, VideoInfo};
 use crate::source::Source;
 use crate::turns::Turns;
 use crate::view::{Scaler, View};
@@ -29,6 +29,8 @@ pub struct IsolatedDecoder {
     pictures: Read,
     scaler: Scaler,
     turns: Option<Turns>,
+    limits: Limits,
+    frames: u64,
     state: State,
 }
 
@@ -38,12 +40,27 @@ impl IsolatedDecoder {
         let file = file_of(source).map_err(|error| MediaError::Io { name: name.clone(), error: Arc::new(error) })?;
         let ask = Ask::Open { name: name.clone(), threads: options.threads, limits: options.limits };
         let (info, tolerance_s) = match worker.open(&name, &ask, &file)? {
-            Answer::Opened { info, tolerance_s } => (info, tolerance_s),
-            other => return Err(failure(&name, other).0),
+            Answer::Opened { info, tolerance_s } if is_sound(&info, tolerance_s) => (info, tolerance_s),
+            Answer::Failed { error, .. } => return Err(error),
+            other => return Err(worker.dismiss(&name, &other)),
         };
-        let scaler = Scaler::new(&name, options.view, (info.width, info.height), info.rotation_degrees)?;
-        let (pictures, state, turns) = (Read::default(), State { errors: 0, is_steady: true }, options.turns.clone());
-        Ok(Self { name, info, tolerance_s, worker, pictures, scaler, turns, state })
+        // The worker has checked that, if it is what it should be.
+        options.limits.check_pixels(&name, info.width, info.height)?;
+        options.limits.check_duration(&name, info.duration_s.unwrap_or(0.0))?;
+        let scaler = Scaler::new(&name, options.view, (info.width, info.height), info.rotation_degrees);
+        let scaler = scaler.inspect_err(|_| drop(worker.ask(&name, &Ask::Close, None)))?;
+        Ok(Self {
+            name,
+            info,
+            tolerance_s,
+            worker,
+            pictures: Read::default(),
+            scaler,
+            turns: options.turns.clone(),
+            limits: options.limits,
+            frames: 0,
+            state: State { errors: 0, is_steady: true },
+        })
     }
 
     /// What the header says.
@@ -59,8 +76,7 @@ impl IsolatedDecoder {
         };
         match answer {
             Answer::At { state, .. } | Answer::Sought { state } => self.state = state,
-            Answer::Failed { .. } => {
-                let (error, state) = failure(&self.name, answer);
+            Answer::Failed { error, state } => {
                 self.state = state.unwrap_or(self.state);
                 return Err(error);
             }
@@ -73,13 +89,25 @@ impl IsolatedDecoder {
     fn show(&mut self) -> Result<frame::Video, MediaError> {
         let given_back = self.pictures.take_given_back();
         match self.ask(&Ask::Show { given_back })? {
-            (Answer::Shown { number, picture }, memory) => self
-                .pictures
-                .frame(number, &picture, memory)
-                .map_err(|error| MediaError::Crashed { name: self.name.clone(), how: error.to_string() }),
-            (other, _) => Err(failure(&self.name, other).0),
+            (Answer::Shown { number, picture }, memory) => {
+                self.limits.check_pixels(&self.name, picture.width, picture.height)?;
+                let frame = self.pictures.frame(number, &picture, memory);
+                frame.map_err(|error| MediaError::Crashed { name: self.name.clone(), how: error.to_string() })
+            }
+            (other, _) => Err(self.worker.dismiss(&self.name, &other)),
         }
     }
+}
+
+/// Whether numbers of a header are such as a decoder gives.
+fn is_sound(info: &VideoInfo, tolerance_s: f64) -> bool {
+    let is_time = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
+    is_time(info.fps)
+        && is_time(tolerance_s)
+        && info.duration_s.is_none_or(is_time)
+        && info.width > 0
+        && info.height > 0
+        && [0, 90, 180, 270].contains(&info.rotation_degrees)
 }
 
 impl Drop for IsolatedDecoder {
@@ -89,23 +117,16 @@ impl Drop for IsolatedDecoder {
     }
 }
 
-/// The error of an answer, which may be that it is another one than was expected.
-fn failure(name: &str, answer: Answer) -> (MediaError, Option<State>) {
-    match answer {
-        Answer::Failed { error, state } => (error, state),
-        other => (MediaError::Crashed { name: name.to_string(), how: format!("its process answered {other:?}") }, None),
-    }
-}
-
 /// The bytes as a file that can be given away.
 fn file_of(source: &Source) -> io::Result<OwnedFd> {
     Ok(match source {
         Source::Path(path) => File::open(path)?.into(),
-        Source::File { file, .. } => file.try_clone()?.into(),
+        // Opened anew, so that it can be read there and not written.
+        Source::File { file, .. } => File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?.into(),
         Source::Bytes { data, .. } => {
             let mut file = File::from(memfd_create("video", MemfdFlags::CLOEXEC)?);
             file.write_all(data)?;
-            file.into()
+            File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?.into()
         }
     })
 }
@@ -138,8 +159,14 @@ impl Frames for IsolatedDecoder {
 
     fn advance(&mut self) -> Result<Option<FrameTime>, MediaError> {
         match self.ask(&Ask::Advance)?.0 {
-            Answer::At { time, .. } => Ok(time),
-            other => Err(failure(&self.name, other).0),
+            Answer::At { time: None, .. } => Ok(None),
+            Answer::At { time: Some(time), .. } if time.time_s >= 0.0 && time.duration_s.is_finite() => {
+                self.frames += 1;
+                self.limits.check_frames(&self.name, self.frames)?;
+                self.limits.check_duration(&self.name, time.time_s)?;
+                Ok(Some(time))
+            }
+            other => Err(self.worker.dismiss(&self.name, &other)),
         }
     }
 
@@ -161,7 +188,7 @@ impl SeekFrames for IsolatedDecoder {
     fn seek(&mut self, time_s: f64) -> Result<(), MediaError> {
         match self.ask(&Ask::Seek { time_s })?.0 {
             Answer::Sought { .. } => Ok(()),
-            other => Err(failure(&self.name, other).0),
+            other => Err(self.worker.dismiss(&self.name, &other)),
         }
     }
 

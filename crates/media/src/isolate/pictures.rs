@@ -17,12 +17,11 @@ const ALIGN: i32 = 64;
 /// Bytes after a picture, which vector code may read.
 const PADDING: usize = 64;
 /// Pictures of one video that may be in use: more than all its readers hold.
-const MAX_PICTURES: usize = 64;
+const MAX_PICTURES: usize = 16;
 
 /// The worker's side: memory that it puts pictures into.
 #[derive(Default)]
 pub(super) struct Written {
-    last: u32,
     free: Vec<(u32, MmapMut)>,
     lent: HashMap<u32, MmapMut>,
 }
@@ -50,16 +49,20 @@ impl Written {
             (raw, Picture { format, width, height, space: name(space), range: name(range) })
         };
         let size = picture.bytes().ok_or_else(|| io::Error::other("a frame that has no size"))?;
-        self.free.retain(|(_, memory)| memory.len() >= size + PADDING);
-        let (number, mut memory, file) = match self.free.pop() {
-            Some((number, memory)) => (number, memory, None),
+        let is_large = |(_, memory): &(u32, MmapMut)| memory.len() >= size + PADDING;
+        let place = self.free.iter().position(is_large).or(self.free.len().checked_sub(1));
+        let (number, memory) = match place.map(|place| self.free.swap_remove(place)) {
+            Some((number, memory)) => (number, Some(memory).filter(|memory| memory.len() >= size + PADDING)),
             None if self.lent.len() >= MAX_PICTURES => return Err(io::Error::other("too many pictures are in use")),
+            None => (self.lent.len() as u32, None),
+        };
+        let (mut memory, file) = match memory {
+            Some(memory) => (memory, None),
+            // Under the number of one that was too small, so that the other side lets go of that.
             None => {
                 let file = shared_memory((size + PADDING) as u64)?;
                 // SAFETY: it cannot shrink, and who reads it knows that it is written.
-                let memory = unsafe { MmapOptions::new().map_mut(&file)? };
-                self.last += 1;
-                (self.last, memory, Some(file))
+                (unsafe { MmapOptions::new().map_mut(&file)? }, Some(file))
             }
         };
         // SAFETY: the memory has room for a picture of this layout; the frame's planes are valid for its size.
@@ -107,6 +110,9 @@ impl Read {
     /// When it does not lie in the memory.
     pub fn frame(&mut self, number: u32, picture: &Picture, file: Option<OwnedFd>) -> io::Result<frame::Video> {
         if let Some(file) = file {
+            if number as usize >= MAX_PICTURES {
+                return Err(io::Error::other("too many pictures"));
+            }
             self.known.insert(number, Arc::new(map(&file)?));
         }
         let memory = self.known.get(&number).ok_or_else(|| io::Error::other("a picture in no memory"))?.clone();
@@ -183,6 +189,13 @@ impl Picture {
     /// Bytes of its planes, if it has any.
     fn bytes(&self) -> Option<usize> {
         let (width, height) = (i32::try_from(self.width).ok()?, i32::try_from(self.height).ok()?);
+        // Those whose pixels are no whole bytes, or lie on a device, cannot be cut as other pictures are.
+        let unfit = u64::from(ffi::AV_PIX_FMT_FLAG_BITSTREAM as u32 | ffi::AV_PIX_FMT_FLAG_HWACCEL as u32);
+        // SAFETY: the descriptor is a static of FFmpeg, or null.
+        let flags = unsafe { ffi::av_pix_fmt_desc_get(self.pixel_format()).as_ref() }?.flags;
+        if flags & unfit != 0 {
+            return None;
+        }
         // SAFETY: takes any numbers; negative is an error.
         let bytes = unsafe { ffi::av_image_get_buffer_size(self.pixel_format(), width, height, ALIGN) };
         usize::try_from(bytes).ok().filter(|&bytes| bytes > 0)
@@ -220,10 +233,15 @@ mod tests {
             drop(shown);
             written.take_back(&read.take_given_back());
         }
-        assert_eq!(known.iter().max(), Some(&1), "one memory is enough for one picture at a time");
-        // A larger one needs another.
-        let (number, _, memory) = written.write(&frame(350, 210, 1)).unwrap();
-        assert!(number == 2 && memory.is_some());
+        assert_eq!(known.iter().max(), Some(&0), "one memory is enough for one picture at a time");
+        // However they grow, there is one memory for each number.
+        for side in (40..400).step_by(20) {
+            let (number, picture, memory) = written.write(&frame(side, side, 1)).unwrap();
+            assert!(number == 0 && memory.is_some());
+            drop(read.frame(number, &picture, memory).unwrap());
+            written.take_back(&read.take_given_back());
+        }
+        assert_eq!((read.known.len(), written.free.len(), written.lent.len()), (1, 1, 0));
     }
 
     #[test]
@@ -249,6 +267,7 @@ mod tests {
             Picture { format: "yuv444p16le".into(), ..picture.clone() },
             Picture { format: "nothing".into(), ..picture.clone() },
             Picture { format: "vaapi".into(), ..picture.clone() },
+            Picture { format: "monob".into(), ..picture.clone() },
             Picture { width: 0, ..picture.clone() },
             Picture { width: u32::MAX, height: u32::MAX, ..picture.clone() },
         ] {

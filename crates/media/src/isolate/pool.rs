@@ -59,16 +59,23 @@ struct Worker {
 }
 
 impl DecodeWorkers {
-    /// Starts one worker. The others are started when as many videos are open.
+    /// Starts one worker, and waits until it answers. The others are started when as many videos are open.
     ///
     /// # Errors
-    /// When the program cannot be started.
+    /// When the program cannot be started, or is not a worker.
     pub fn start(options: WorkerOptions) -> io::Result<Self> {
         let mut idle: Vec<_> = (1..options.workers).map(|_| None).collect();
         // The last is the first to be hired.
         idle.push(Some(Worker::start(&options)?));
         let (idle, returned) = (Mutex::new(idle), Condvar::new());
-        Ok(Self(Arc::new(Pool { options, idle, returned, deaths: AtomicU64::new(0) })))
+        let workers = Self(Arc::new(Pool { options, idle, returned, deaths: AtomicU64::new(0) }));
+        let program = workers.0.options.program.display().to_string();
+        let wrong = match workers.hire().ask("", &Ask::Close, None) {
+            Ok((Answer::Closed, _)) => return Ok(workers),
+            Err(MediaError::Crashed { how, .. }) => how,
+            other => format!("it answered {other:?}"),
+        };
+        Err(io::Error::other(format!("{program} does not do as a decoding worker: {wrong}")))
     }
 
     /// Opens a video in a worker, when one has no other; the view of the options is the frames' first.
@@ -176,6 +183,12 @@ impl Hired {
         Ok(())
     }
 
+    /// Ends a worker that answers what it was not asked, which nobody can trust any more.
+    pub fn dismiss(&mut self, name: &str, answer: &Answer) -> MediaError {
+        self.bury();
+        MediaError::Crashed { name: name.to_string(), how: format!("its process answered {answer:?}") }
+    }
+
     /// Ends the worker, which is of no more use, and says how it ended if it did so by itself.
     fn bury(&mut self) -> Option<ExitStatus> {
         self.pool.deaths.fetch_add(1, Ordering::Relaxed);
@@ -200,9 +213,9 @@ impl Worker {
             // Nothing that is secret here is there.
             .env_clear()
             .envs(libraries)
-            .current_dir("/")
             .stdin(theirs)
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()?;
         Ok(Self { process, socket: ours })
     }

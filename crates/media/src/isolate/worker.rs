@@ -42,10 +42,16 @@ pub fn run_if_worker() {
 
 /// Answers until the other side has gone.
 fn work(memory_bytes: u64) -> io::Result<()> {
-    // Standard input is the socket.
-    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    // Each arena reserves 64 MiB of address space, of which there is only so much.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: there are no other threads yet.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
     start_ffmpeg();
     confine(memory_bytes)?;
+    // Standard input is the socket.
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
     let watched = socket.try_clone()?;
     // Decoding may be endless: it must not outlive who waits for it.
     thread::Builder::new().stack_size(64 << 10).spawn(move || end_with(&watched))?;
@@ -103,7 +109,11 @@ fn answer(ask: Ask, file: Option<OwnedFd>, video: &mut Option<Open>) -> (Answer,
         (Ask::Show { given_back }, Some((decoder, pictures))) => {
             pictures.take_back(&given_back);
             let written = pictures.write(decoder.current());
-            let written = written.map_err(|error| failed(decoder.name(), &error.to_string()));
+            let lacking = |error: io::Error| MediaError::OutOfMemory {
+                name: decoder.name().to_string(),
+                detail: error.to_string(),
+            };
+            let written = written.map_err(lacking);
             written.map(|(number, picture, memory)| (Answer::Shown { number, picture }, memory))
         }
     };
