@@ -72,7 +72,7 @@ impl<D: Decode> SharedDecoder<D> {
     /// thread; for them the video ends when this returns.
     ///
     /// # Errors
-    /// As [`Decoder::next_frame`]; every reader gets the same error.
+    /// As [`Decoder::next_frame`](crate::Decoder::next_frame); every reader gets the same error.
     pub fn run(mut self) -> Result<(), MediaError> {
         while !self.readers.is_empty() {
             let found = self.decoder.advance();

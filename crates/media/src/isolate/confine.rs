@@ -30,10 +30,15 @@ pub(super) fn confine(memory_bytes: u64) -> io::Result<()> {
         let most = getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
-    // On other architectures the limits have to do.
+    // On other architectures the limits alone have to do.
     if let Ok(architecture) = std::env::consts::ARCH.try_into() {
         for filter in filters(architecture).map_err(io::Error::other)? {
-            apply_filter_all_threads(&filter).map_err(io::Error::other)?;
+            match apply_filter_all_threads(&filter) {
+                // A kernel without seccomp: the limits have to do there, too.
+                Err(seccompiler::Error::Seccomp(error))
+                    if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {}
+                applied => applied.map_err(io::Error::other)?,
+            }
         }
     }
     Ok(())
