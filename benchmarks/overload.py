@@ -108,7 +108,6 @@ def overload(server, rate, seconds):
                 time.sleep(wait)
             requests.append(pool.submit(server.ask))
         ceased = time.monotonic()
-        # Its own place, and its answer.
         while server.ask()[0] != 200:
             pass
         recovered = time.monotonic() - ceased

@@ -80,12 +80,24 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Taken {
-    /// Clips that are left of each request.
-    left: HashMap<u64, usize>,
-    /// Requests whose clips are known, and how many were expected of each.
-    begun: HashMap<u64, usize>,
+    requests: HashMap<u64, Clips>,
     next: u64,
     rate: Rate,
+}
+
+/// The clips of a request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clips {
+    left: usize,
+    /// As many as there were to be; 0 as long as that is not known.
+    expected: usize,
+}
+
+impl Clips {
+    /// How many it counts as: while it is there, it is at least one.
+    fn count(&self) -> usize {
+        self.left.max(1)
+    }
 }
 
 /// A place in the service; dropping it gives it back.
@@ -118,16 +130,16 @@ impl Admission {
     /// [`Busy`] when the service is full.
     pub fn enter(&self) -> Result<Place, Busy> {
         let (room, mut taken) = (self.0.room, self.0.taken());
-        let requests = taken.left.len();
+        let requests = taken.requests.len();
         if requests >= room.videos.saturating_add(room.waiting) {
             // One of those before it has to go.
-            let shortest = taken.left.values().min().map_or(1, |&left| left.max(1));
+            let shortest = taken.requests.values().map(Clips::count).min().unwrap_or(1);
             return Err(Busy::Requests { found: requests, retry_after_s: taken.retry_after_s(shortest) });
         }
         taken.check(room.clips, 1, None)?;
         let number = taken.next;
         taken.next += 1;
-        taken.left.insert(number, 1);
+        taken.requests.insert(number, Clips::default());
         Ok(Place { number, service: self.0.clone() })
     }
 
@@ -143,12 +155,12 @@ impl Admission {
 
     /// Requests that have a place.
     pub fn requests(&self) -> usize {
-        self.0.taken().left.len()
+        self.0.taken().requests.len()
     }
 
     /// Clips that are left of all requests.
     pub fn clips(&self) -> usize {
-        self.0.taken().left.values().fold(0_usize, |sum, &left| sum.saturating_add(left.max(1)))
+        self.0.taken().requests.values().map(Clips::count).fold(0, usize::saturating_add)
     }
 
     /// Clips a second, while there were any; 0 when there have been none.
@@ -186,17 +198,16 @@ impl Place {
         let mut taken = self.service.taken();
         taken.check(self.service.room.clips, clips, Some(self.number))?;
         // While there are only uploads, nothing is slow.
-        if taken.begun.is_empty() {
+        if taken.requests.values().all(|other| other.expected == 0) {
             taken.rate.resume(Instant::now());
         }
-        taken.begun.insert(self.number, clips);
-        taken.left.insert(self.number, clips);
+        taken.requests.insert(self.number, Clips { left: clips, expected: clips });
         Ok(())
     }
 
     /// Whether nobody else has one.
     pub fn is_alone(&self) -> bool {
-        self.service.taken().left.len() == 1
+        self.service.taken().requests.len() == 1
     }
 
     /// Notes that so many clips were done.
@@ -206,14 +217,11 @@ impl Place {
         }
         let mut taken = self.service.taken();
         taken.rate.add(clips, Instant::now());
-        let Taken { left, begun, .. } = &mut *taken;
-        if let (Some(left), Some(expected)) = (left.get_mut(&self.number), begun.get_mut(&self.number)) {
-            let over = clips.saturating_sub(*left);
-            *left = left.saturating_sub(clips);
+        if let Some(own) = taken.requests.get_mut(&self.number) {
             // One that is longer than its header says is taken for twice as long.
-            if over > 0 {
-                *left = *expected;
-                *expected = expected.saturating_mul(2);
+            match own.left.checked_sub(clips) {
+                Some(left) => own.left = left,
+                None => *own = Clips { left: own.expected, expected: own.expected.saturating_mul(2) },
             }
         }
     }
@@ -221,17 +229,15 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.service.taken();
-        taken.left.remove(&self.number);
-        taken.begun.remove(&self.number);
+        self.service.taken().requests.remove(&self.number);
     }
 }
 
 impl Taken {
     /// That no more than so many clips are before a request of so many.
     fn check(&self, most: usize, own: usize, number: Option<u64>) -> Result<(), Busy> {
-        let others = self.left.iter().filter(|(other, _)| Some(**other) != number);
-        let found = others.fold(0_usize, |sum, (_, &left)| sum.saturating_add(left.max(1).min(own)));
+        let others = self.requests.iter().filter(|(other, _)| Some(**other) != number);
+        let found = others.map(|(_, clips)| clips.count().min(own)).fold(0, usize::saturating_add);
         if found <= most {
             return Ok(());
         }
@@ -331,7 +337,7 @@ mod tests {
             taken.rate.add(5, start + Duration::from_secs(second));
         }
         assert!((taken.rate.per_s() - 5.0).abs() < 1e-9);
-        taken.left.insert(0, 49);
+        taken.requests.insert(0, Clips { left: 49, expected: 49 });
         assert_eq!(taken.check(10, 60, None), Err(Busy::Clips { found: 49, most: 10, retry_after_s: 8 }));
         // An hour without work is not slow work.
         taken.rate.resume(start + Duration::from_secs(3600));

@@ -40,14 +40,6 @@ pub struct Broken {
     manifest: Option<String>,
 }
 
-/// What came of looking for a change of one bundle.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Change {
-    Loaded,
-    None,
-    Gone,
-}
-
 /// What was noted when last looked for changes.
 #[derive(Default)]
 struct Noted {
@@ -186,7 +178,7 @@ impl Registry {
     }
 
     /// Loads one bundle if it is new or changed.
-    fn refresh(&self, folder: &Path) -> Result<Change, EngineError> {
+    fn refresh(&self, folder: &Path) -> Result<(), EngineError> {
         let name = name_of(folder);
         let absent = &mut self.changing().absent;
         let read = Bundle::read_manifest(folder);
@@ -198,13 +190,13 @@ impl Registry {
             (None, Some(_))
                 if self.bundles.iter().any(|named| named == folder) || absent.insert(folder.to_path_buf()) =>
             {
-                return Ok(Change::None);
+                return Ok(());
             }
             (None, Some(_)) => {
                 self.put(folder, None);
                 self.forget(&name);
                 tracing::info!(model = name, "model removed: its bundle has gone");
-                return Ok(Change::Gone);
+                return Ok(());
             }
             (Some(found), Some(served)) if *found == served.manifest => {
                 absent.remove(folder);
@@ -212,15 +204,15 @@ impl Registry {
                 if self.broken().get(&name).is_some_and(|broken| broken.manifest.as_ref() != manifest) {
                     self.forget(&name);
                 }
-                return Ok(Change::None);
+                return Ok(());
             }
             _ => {}
         }
         absent.remove(folder);
         if manifest.is_some() && self.broken().get(&name).is_some_and(|broken| broken.manifest.as_ref() == manifest) {
-            return Ok(Change::None);
+            return Ok(());
         }
-        self.exchange(folder, read).map(|()| Change::Loaded)
+        self.exchange(folder, read)
     }
 
     /// Loads a bundle by its manifest's text and serves it from then on.

@@ -68,7 +68,7 @@ impl Model {
             run.progress.time_s = clip.end_s;
             for crop in 0..plan.crops() {
                 plan.normalize(&clip.rgb, crop, run.next_row())?;
-                if run.batch_is_full() || run.caller.is_awaited() {
+                if run.batch_is_full() {
                     run.send(control)?;
                 }
             }

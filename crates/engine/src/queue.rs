@@ -72,8 +72,6 @@ struct State {
     callers: u64,
     last_caller: u64,
     last_job: u64,
-    /// Whether a batch is being run.
-    busy: bool,
     closed: bool,
 }
 
@@ -110,18 +108,11 @@ impl Queue {
         self.state().waiting.values().map(|job| job.rows).sum()
     }
 
-    /// Whether nothing is run and nothing waits.
-    pub fn is_idle(&self) -> bool {
-        let state = self.state();
-        !state.busy && state.waiting.is_empty()
-    }
-
     /// The jobs of the next batch, which are of one graph: the first, and those behind it as long as all fit. A batch
     /// that others might still fill is held back until one of its jobs is `max_wait` old. None when the queue is closed and
     /// empty.
     pub fn take(&self, max_wait: Duration) -> Option<Vec<Job>> {
         let mut state = self.state();
-        state.busy = false;
         loop {
             state.waiting.retain(|_, job| !job.is_cancelled());
             let Some(first) = state.waiting.values().next() else {
@@ -138,7 +129,6 @@ impl Queue {
                 state = self.changed.wait_timeout(state, max_wait - age).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
-            state.busy = true;
             state.now += self.cost(graph, rows) / state.waiting_callers().max(1);
             return Some(turns.iter().filter_map(|turn| state.waiting.remove(turn)).collect());
         }
@@ -190,11 +180,6 @@ impl Caller {
         drop(state);
         queue.changed.notify_all();
         true
-    }
-
-    /// Whether the session has nothing to do.
-    pub fn is_awaited(&self) -> bool {
-        self.queue.is_idle()
     }
 }
 
@@ -360,6 +345,5 @@ mod tests {
         let (first, _second) = (queue.caller(2), queue.caller(2));
         submit(&first, 0, 2);
         assert!(queue.take(Duration::from_secs(3600)).is_some());
-        assert!(!queue.is_idle(), "a batch is being run");
     }
 }

@@ -18,6 +18,7 @@
 //! Everything streams: memory depends on the size of a frame and of a clip, not on the length of the video.
 
 mod clips;
+mod clock;
 mod decode;
 mod encode;
 mod error;

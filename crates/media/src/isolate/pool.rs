@@ -127,19 +127,20 @@ impl Hired {
     /// no fault of this video.
     ///
     /// # Errors
-    /// As [`Hired::ask`].
+    /// As [`Hired::ask`]; [`MediaError::Ffmpeg`] when no worker can be started.
     pub fn open(&mut self, name: &str, ask: &Ask, file: &OwnedFd) -> Result<Answer, MediaError> {
-        for is_last in [false, true] {
-            self.revive().map_err(|error| MediaError::Ffmpeg {
-                name: name.to_string(),
-                detail: format!("a process to decode in cannot be started: {error}"),
-            })?;
-            match self.ask(name, ask, Some(file)) {
-                Err(MediaError::Crashed { .. }) if !is_last && !self.was_slow => {}
-                answer => return answer.map(|(answer, _)| answer),
-            }
+        match self.open_once(name, ask, file) {
+            Err(MediaError::Crashed { .. }) if !self.was_slow => self.open_once(name, ask, file),
+            answer => answer,
         }
-        unreachable!("the last answer is returned")
+    }
+
+    fn open_once(&mut self, name: &str, ask: &Ask, file: &OwnedFd) -> Result<Answer, MediaError> {
+        self.revive().map_err(|error| MediaError::Ffmpeg {
+            name: name.to_string(),
+            detail: format!("a process to decode in cannot be started: {error}"),
+        })?;
+        self.ask(name, ask, Some(file)).map(|(answer, _)| answer)
     }
 
     /// Asks the worker and waits for its answer. A worker that has none is ended, and replaced before the next video.
