@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Where cargo builds; looked up only when needed.
 TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-localize test lint doc check-links check-onnx bench
+.PHONY: help deps demo demo-localize test lint doc check-links check-api check-onnx bench
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,6 +14,7 @@ deps: ## Debian packages, libtorch and ONNX Runtime (GPU=1: the CUDA builds); qu
 
 test: deps lint doc check-links ## Everything that must hold before a change lands
 	$(CARGO) test --workspace --quiet
+	@scripts/check_api.sh "$(TARGET)/debug"
 
 lint: deps ## Format check, clippy with warnings as errors, and the command without libtorch
 	$(CARGO) fmt --all --check
@@ -33,6 +34,10 @@ bench: deps ## Remakes benchmarks/results (40 minutes; the peers take 5 GB in .d
 	@test -n "$(PYTHON)" || { test -d .deps/peers || python3 -m venv .deps/peers; .deps/peers/bin/pip install --quiet --requirement benchmarks/requirements.txt; }
 	ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$(CURDIR)/.deps/onnxruntime/lib/libonnxruntime.so}" \
 	    $(or $(PYTHON),.deps/peers/bin/python) benchmarks/run.py "$(TARGET)"
+
+check-api: deps ## Has schemathesis and NVIDIA's client speak with the service (packages in .deps/api; PYTHON=one that has them)
+	$(CARGO) build --quiet --package unscene-serve --package unscene-export
+	@scripts/check_api.sh "$(TARGET)/debug"
 
 check-onnx: deps ## ONNX's own checker on exported models, single and half precision (onnx in .deps/onnx; PYTHON=one that has it)
 	$(CARGO) build --quiet --package unscene

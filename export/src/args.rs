@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use unscene_models::manifest::Precision;
 
-use crate::{ExportError, ExportOptions, Exported, abandon, export};
+use crate::{ExportError, ExportOptions, Exported, abandon, export, write_triton};
 
 /// Export a run as a bundle: manifest.json and an ONNX model (two for a localizer), checked by running it.
 #[derive(Debug, Clone, clap::Args)]
@@ -14,11 +14,18 @@ pub struct ExportArgs {
     #[arg(long)]
     pub onnx: bool,
     /// The run folder, made by `unscene init`, `unscene import` or training
-    #[arg(long, value_name = "RUN")]
-    pub run: PathBuf,
+    #[arg(long, value_name = "RUN", requires = "out", required_unless_present = "bundle")]
+    pub run: Option<PathBuf>,
     /// The bundle to write, a folder that is new or empty
-    #[arg(long, value_name = "BUNDLE")]
-    pub out: PathBuf,
+    #[arg(long, value_name = "BUNDLE", requires = "run")]
+    pub out: Option<PathBuf>,
+    /// Also write the graphs into this model repository of NVIDIA's Triton Inference Server: a model by the bundle's name, of a
+    /// localizer two
+    #[arg(long, value_name = "REPOSITORY")]
+    pub triton: Option<PathBuf>,
+    /// With --triton, instead of --run and --out: a bundle that is there
+    #[arg(long, value_name = "BUNDLE", requires = "triton", conflicts_with_all = ["run", "out", "fp16", "features", "maps"])]
+    pub bundle: Option<PathBuf>,
     /// Half-precision weights and arithmetic; inputs and outputs stay float32
     #[arg(long)]
     pub fp16: bool,
@@ -53,19 +60,43 @@ pub fn run(args: &ExportArgs) -> Result<(), ExportError> {
     .map_err(|error| ExportError::Signal(error.to_string()))?;
     let precision = if args.fp16 { Precision::Fp16 } else { Precision::Fp32 };
     let options = ExportOptions { precision, features: args.features, maps: args.maps, force: args.force };
-    let done = export(&args.run, &args.out, &options);
+    let done = write(args, &options);
     while done.is_err() && INTERRUPTED.load(Ordering::Acquire) {
         // Its files are gone because the program is about to end.
         std::thread::park();
     }
-    let done = done?;
+    let (done, models) = done?;
     let text = match args.json {
-        true => format!("{:#}", serde_json::json!(done)),
-        false => describe(&done),
+        true => format!("{:#}", json(done.as_ref(), &models)),
+        false => {
+            let models = models.iter().map(|model| format!("wrote {}: for Triton", model.display()));
+            done.iter().map(describe).chain(models).collect::<Vec<_>>().join("\n")
+        }
     };
     // The bundle is written; a reader that has gone away changes nothing.
     let _ = writeln!(std::io::stdout(), "{text}");
     Ok(())
+}
+
+/// Writes the bundle, if there is a run to make it of, and Triton's models, if they are asked for.
+fn write(args: &ExportArgs, options: &ExportOptions) -> Result<(Option<Exported>, Vec<PathBuf>), ExportError> {
+    let run = args.run.as_ref().zip(args.out.as_ref());
+    let done = run.map(|(run, out)| export(run, out, options)).transpose()?;
+    let bundle = args.bundle.as_ref().or(args.out.as_ref());
+    let models = match (bundle, &args.triton) {
+        (Some(bundle), Some(repository)) => write_triton(bundle, repository, options.force)?,
+        _ => vec![],
+    };
+    Ok((done, models))
+}
+
+/// What was written. The models for Triton are there when they were asked for.
+fn json(done: Option<&Exported>, models: &[PathBuf]) -> serde_json::Value {
+    let mut all = done.map_or_else(|| serde_json::json!({}), |done| serde_json::json!(done));
+    if !models.is_empty() {
+        all["triton"] = serde_json::json!(models);
+    }
+    all
 }
 
 /// What a command ends with: 0, or 2 for input that cannot be used and 1 for everything else, with one line on stderr.

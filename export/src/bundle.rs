@@ -70,7 +70,7 @@ pub struct ExportOptions {
 /// When the run folder is incomplete or contradicts itself, an option is not for its task, `out` is taken, or the exported
 /// model does not compute what the run's reference says.
 pub fn export(run: &Path, out: &Path, options: &ExportOptions) -> Result<Exported, ExportError> {
-    check_place(out, options.force)?;
+    check_place(out, options.force, MANIFEST_FILE)?;
     let run = RunFolder::new(run);
     let config = run.read_config()?;
     let model_error = |source| ExportError::Model { path: run.config_path(), source };
@@ -158,7 +158,7 @@ fn date() -> String {
 }
 
 /// A bundle in the making; removed when dropped before it is published.
-struct Partial(PathBuf);
+pub(crate) struct Partial(pub PathBuf);
 
 /// The bundle in the making, for [`abandon`].
 static IN_WORK: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -172,7 +172,7 @@ pub fn abandon() -> bool {
 }
 
 impl Partial {
-    fn create(out: &Path) -> Result<Self, ExportError> {
+    pub fn create(out: &Path) -> Result<Self, ExportError> {
         let dir = beside(out, "partial");
         let error = |source| ExportError::Write { path: out.to_path_buf(), source };
         fs::create_dir_all(&dir).map_err(error)?;
@@ -182,7 +182,7 @@ impl Partial {
         Ok(Self(dir))
     }
 
-    fn publish(self, out: &Path) -> Result<(), ExportError> {
+    pub fn publish(self, out: &Path) -> Result<(), ExportError> {
         // From here on a signal must not remove it.
         if let Ok(mut in_work) = IN_WORK.lock() {
             *in_work = None;
@@ -222,7 +222,8 @@ fn beside(out: &Path, what: &str) -> PathBuf {
     out.with_file_name(name)
 }
 
-fn check_place(out: &Path, force: bool) -> Result<(), ExportError> {
+/// An error for a place that holds something, unless it is to be replaced and holds `marker`, which says that it is ours.
+pub(crate) fn check_place(out: &Path, force: bool, marker: &'static str) -> Result<(), ExportError> {
     let error = |source| ExportError::Io { path: out.to_path_buf(), source };
     if out.file_name().is_none() {
         return Err(error(std::io::Error::new(ErrorKind::InvalidInput, "not the name of a folder; name a new one")));
@@ -232,9 +233,9 @@ fn check_place(out: &Path, force: bool) -> Result<(), ExportError> {
         Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(()),
         Err(problem) => return Err(error(problem)),
     };
-    match (entries.next().is_none(), force, out.join(MANIFEST_FILE).is_file()) {
+    match (entries.next().is_none(), force, out.join(marker).is_file()) {
         (true, ..) | (_, true, true) => Ok(()),
-        (_, true, false) => Err(ExportError::NotABundle(out.to_path_buf())),
+        (_, true, false) => Err(ExportError::NotOurs { path: out.to_path_buf(), marker }),
         (_, false, _) => Err(ExportError::Occupied(out.to_path_buf())),
     }
 }
@@ -243,7 +244,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ExportError> {
     fs::read(path).map_err(|source| ExportError::Io { path: path.to_path_buf(), source })
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
     fs::write(path, bytes).map_err(|source| ExportError::Io { path: path.to_path_buf(), source })
 }
 

@@ -68,9 +68,14 @@ pub enum ExportError {
     /// The folder to write holds something.
     #[error("{0} exists and is not empty; choose another folder or replace it with --force")]
     Occupied(PathBuf),
-    /// `--force` was asked to replace something that is no bundle.
-    #[error("{0} holds no manifest.json, so it is not a bundle and --force does not remove it; choose another folder")]
-    NotABundle(PathBuf),
+    /// `--force` was asked to replace something that was not written here.
+    #[error("{path} holds no {marker}, so that --force does not remove it; choose another folder")]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+        /// The file that it would have.
+        marker: &'static str,
+    },
     /// The system does not let the program listen for signals.
     #[error("cannot listen for Ctrl-C: {0}")]
     Signal(String),

@@ -16,6 +16,7 @@ mod fold;
 mod localize;
 mod onnx;
 mod proto;
+mod triton;
 mod weights;
 
 pub use args::{ExportArgs, exit_code, run};
@@ -25,4 +26,5 @@ pub use classify::MODEL_FILE;
 pub use error::ExportError;
 pub use fold::fold_batch_norm;
 pub use onnx::{BATCH, write_onnx};
+pub use triton::write_triton;
 pub use weights::Weights;

@@ -164,7 +164,7 @@ fn places_that_hold_something_are_refused() {
     let result = export(&run, dir.path(), &ExportOptions::default());
     assert!(matches!(result, Err(ExportError::Occupied(_))), "{result:?}");
     let result = export(&run, dir.path(), &ExportOptions { force: true, ..Default::default() });
-    assert!(matches!(result, Err(ExportError::NotABundle(_))), "{result:?}");
+    assert!(matches!(result, Err(ExportError::NotOurs { .. })), "{result:?}");
     let error = export(&run, &dir.path().join("new"), &ExportOptions::default()).unwrap_err();
     assert!(error.is_bad_input() && error.to_string().contains("config.json"), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was written");

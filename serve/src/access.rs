@@ -11,13 +11,15 @@ use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Bytes};
-use actix_web::{Error, HttpMessage, ResponseError};
+use actix_web::{Error, HttpMessage};
 use tracing::Instrument;
+use tracing::field::Empty;
 use uuid::Uuid;
 
-use crate::error::{ApiError, Reason};
+use crate::error::Reason;
 use crate::keys::Scope;
 use crate::state::State;
+use crate::telemetry::{continue_trace, name_span};
 
 /// A request from its head to the end of its answer. Dropped early when the client leaves: Actix drops the handler's
 /// future or the answer's body then.
@@ -110,7 +112,7 @@ struct KeyName(String);
 /// What a request needs a key for, by its path as routes see it, with escapes undone; probes need none.
 fn scope_of(path: &str) -> Option<Scope> {
     match path {
-        "/livez" | "/readyz" | "/startupz" => None,
+        "/livez" | "/readyz" | "/startupz" | "/v2/health/live" | "/v2/health/ready" | "/openapi.json" => None,
         "/metrics" => Some(Scope::Admin),
         path if path.starts_with("/v1/models/") && path.ends_with("/reload") => Some(Scope::Admin),
         _ => Some(Scope::Predict),
@@ -128,7 +130,7 @@ pub async fn guard(
         match keys.check(header, scope) {
             Ok(name) => drop(request.extensions_mut().insert(KeyName(name))),
             Err(denied) => {
-                let answer = ApiError::from(denied).error_response();
+                let answer = crate::kserve::error_response(request.path(), denied.into());
                 return Ok(request.into_response(answer).map_into_right_body());
             }
         }
@@ -144,7 +146,16 @@ pub async fn log(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     state.metrics.in_flight.inc();
     let id = id_of(&request);
-    let span = tracing::info_span!("request", id);
+    let method = request.method().as_str();
+    let span = tracing::info_span!(
+        "request",
+        id,
+        "otel.kind" = "server",
+        "http.request.method" = method,
+        "http.route" = Empty,
+        "http.response.status_code" = Empty
+    );
+    continue_trace(&span, request.headers());
     let mut watched = Watched {
         state,
         start: Instant::now(),
@@ -156,11 +167,14 @@ pub async fn log(
         answer: None,
         complete: false,
     };
-    let mut response = next.call(request).instrument(span).await.inspect_err(|error| {
+    let mut response = next.call(request).instrument(span.clone()).await.inspect_err(|error| {
         watched.answered(None, error.as_response_error().status_code());
         watched.complete = true;
     })?;
     watched.answered(response.request().match_pattern(), response.status());
+    let route = response.request().match_pattern().unwrap_or_default();
+    span.record("http.route", &route).record("http.response.status_code", response.status().as_u16());
+    name_span(&span, format!("{} {route}", watched.method).trim_end().to_owned());
     watched.key = response.request().extensions().get().map(|KeyName(name)| name.clone());
     if let Ok(id) = HeaderValue::from_str(&watched.id) {
         response.headers_mut().insert(REQUEST_ID, id);

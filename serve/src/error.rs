@@ -9,6 +9,7 @@ use serde::Serialize;
 use unscene_engine::EngineError;
 use unscene_media::MediaError;
 use unscene_models::manifest::Task;
+use utoipa::ToSchema;
 
 use crate::admission::Busy;
 use crate::keys::Denied;
@@ -25,6 +26,9 @@ pub enum ApiError {
     /// The body is empty, cut short, or not the multipart form that it claims to be.
     #[error("{0}")]
     BadUpload(String),
+    /// The tensors of a request are not those of the graph.
+    #[error("{0}")]
+    BadTensor(String),
     /// No bundle of that name is loaded.
     #[error("no model named `{name}` is loaded; loaded are {loaded}")]
     UnknownModel {
@@ -51,7 +55,7 @@ pub enum ApiError {
     },
     /// No route has that path.
     #[error(
-        "nothing is served at {0}; GET /v1/models lists the models, POST /v1/classify, /v1/localize, /v1/detect and /v1/predict take a video"
+        "nothing is served at {0}; GET /v1/models lists the models, POST /v1/classify, /v1/localize, /v1/detect and /v1/predict take a video, and GET /openapi.json describes them all"
     )]
     NoSuchRoute(String),
     /// The route exists and does not take that method.
@@ -62,6 +66,9 @@ pub enum ApiError {
         /// The methods of the route, as the `Allow` header lists them.
         allowed: &'static str,
     },
+    /// The client takes no kind of answer that there is.
+    #[error("the header Accept takes none of the kinds of answer that there are here: {0}")]
+    NotAcceptable(String),
     /// The body or the video is over a limit.
     #[error("{0}")]
     TooLarge(String),
@@ -114,12 +121,17 @@ pub enum ApiError {
 /// The short name of a problem, beside the response that tells it.
 pub struct Reason(pub &'static str);
 
-/// The RFC 9457 document.
-#[derive(Serialize)]
+/// What is wrong: an RFC 9457 document.
+#[derive(Serialize, ToSchema)]
 pub struct Problem {
+    /// What kind it is of: `urn:unscene:problem:` and a name.
     r#type: String,
+    /// The kind in words.
     title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What was found, what was expected, and what to do.
     detail: String,
 }
 
@@ -129,6 +141,7 @@ impl ApiError {
         match self {
             Self::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter is wrong"),
             Self::BadUpload(_) => (StatusCode::BAD_REQUEST, "bad-upload", "The upload cannot be read"),
+            Self::BadTensor(_) => (StatusCode::BAD_REQUEST, "bad-tensor", "A tensor is wrong"),
             Self::UnknownModel { .. } | Self::NoModel { .. } => {
                 (StatusCode::NOT_FOUND, "unknown-model", "No such model")
             }
@@ -137,6 +150,7 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             }
+            Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "No such kind of answer"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The video is over a limit"),
             Self::LongAnswer(_) => (StatusCode::PAYLOAD_TOO_LARGE, "answer-too-large", "The answer is over a limit"),
             Self::NotAVideo(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-video", "The upload is not a video"),
@@ -179,6 +193,13 @@ impl ApiError {
             self.to_string()
         };
         Problem { r#type: format!("urn:unscene:problem:{name}"), title, status: status.as_u16(), detail }
+    }
+}
+
+impl Problem {
+    /// What was found, what was expected, and what to do.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 }
 
@@ -249,8 +270,9 @@ impl From<MediaError> for ApiError {
 }
 
 /// Answers a path that no route has.
-pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::NoSuchRoute(format!("`{}`", shorten(request.path()))))
+pub async fn not_found(request: HttpRequest) -> HttpResponse {
+    let error = ApiError::NoSuchRoute(format!("`{}`", shorten(request.path())));
+    crate::kserve::error_response(request.path(), error)
 }
 
 /// A client's own text, short and printable enough to be repeated in an answer.

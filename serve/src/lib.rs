@@ -19,14 +19,17 @@ pub mod access;
 pub mod admission;
 pub mod error;
 mod keys;
+mod kserve;
 mod loaded;
 pub mod metrics;
+mod openapi;
 mod options;
 mod params;
 mod registry;
 mod routes;
 mod service;
 mod state;
+mod telemetry;
 mod tls;
 pub mod upload;
 
@@ -34,4 +37,5 @@ pub use options::{LogFormat, ServeOptions};
 /// To be called first in `main`: the service starts its own program to decode in.
 pub use unscene_media::run_if_worker;
 
-pub use service::{Service, StartError, StopHandle, init_tracing, run};
+pub use service::{Service, StartError, StopHandle, run};
+pub use telemetry::{Telemetry, init_tracing};

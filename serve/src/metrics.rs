@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -19,6 +21,8 @@ const CLIPS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// Memory, threads, open files and time on the CPU of the service's own process, under the names that are usual.
+    process: Arc<ProcessCollector>,
     /// Held by who reads the gauges that are kept elsewhere.
     pub scraping: Arc<Mutex<()>>,
     /// Requests answered, by `route` and `status`.
@@ -150,6 +154,7 @@ impl Metrics {
             queue_depth,
             scraping: Arc::default(),
             registry,
+            process: Arc::new(ProcessCollector::for_self()),
         })
     }
 
@@ -175,7 +180,9 @@ impl Metrics {
     pub fn encode(&self) -> Result<(String, Vec<u8>), prometheus::Error> {
         let encoder = TextEncoder::new();
         let mut text = Vec::new();
-        encoder.encode(&self.registry.gather(), &mut text)?;
+        let mut all = self.registry.gather();
+        all.extend(self.process.collect());
+        encoder.encode(&all, &mut text)?;
         Ok((encoder.format_type().to_owned(), text))
     }
 }
@@ -191,6 +198,8 @@ mod tests {
         let (_, text) = metrics.encode().unwrap();
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("unscene_build_info{version="), "{text}");
+        let resident = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap();
+        assert!(resident.parse::<f64>().unwrap() > 1e6, "{resident}");
         assert!(text.contains("unscene_requests_total{route=\"/livez\",status=\"200\"} 1"), "{text}");
     }
 }

@@ -158,6 +158,11 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_SPOOL_DIR", value_name = "DIR")]
     pub spool_dir: Option<PathBuf>,
 
+    /// Where traces are sent: the address of an OpenTelemetry collector that takes them by HTTP (OTLP), without TLS. Without it there
+    /// are none. OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER and the like hold.
+    #[arg(long, env = "UNSCENE_OTLP_ENDPOINT", value_name = "http://HOST:4318/v1/traces", value_parser = otlp)]
+    pub otlp_endpoint: Option<String>,
+
     /// How log lines are written: `text` for people or `json` for a log collector. RUST_LOG chooses which are.
     #[arg(long, env = "UNSCENE_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -182,6 +187,17 @@ fn origin(text: &str) -> Result<String, String> {
     } else {
         Err(format!("`{text}` is no origin: give a scheme and a host, such as https://example.org, or `*`"))
     }
+}
+
+/// An address to send traces to; the usual path where it has none.
+fn otlp(text: &str) -> Result<String, String> {
+    let wrong = || format!("`{text}` is no address for traces: give http://HOST:4318/v1/traces");
+    let uri: Uri = text.parse().map_err(|_| wrong())?;
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        return Err(wrong());
+    }
+    let has_path = !matches!(uri.path(), "" | "/");
+    Ok(if has_path { text.to_owned() } else { format!("{}/v1/traces", text.trim_end_matches('/')) })
 }
 
 /// As [`positive_seconds`], and 0 too.

@@ -2,6 +2,8 @@
 
 mod predict;
 
+use utoipa::{IntoParams, ToSchema};
+
 use crate::error::ApiError;
 
 pub use predict::PredictParams;
@@ -44,22 +46,28 @@ pub trait Params: Default {
 }
 
 /// What a client of `/v1/classify` may ask for.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, IntoParams)]
 pub struct ClassifyParams {
-    /// Name of the model; the first classifier when absent.
+    /// Name of the model; the default classifier when absent.
+    #[param(value_type = String, required = false)]
     pub model: Option<String>,
-    /// Number of predictions in the answer.
+    /// Number of predictions in the answer; 5 when absent.
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 1000)]
     pub top_k: Option<usize>,
-    /// Frames from the start of one clip to the start of the next.
+    /// Sampled frames from the start of one clip to the start of the next; as the model says when absent.
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 1000000)]
     pub stride_frames: Option<usize>,
     /// Whether the answer holds each clip's own predictions.
+    #[param(value_type = bool, required = false)]
     pub clips: Option<bool>,
-    /// Whether the answer shows where the evidence lies.
+    /// Whether the answer shows where the evidence lies; of a model whose `explain` says that it can.
+    #[param(value_type = Explain, inline, required = false)]
     pub explain: Option<Explain>,
 }
 
 /// How an answer is explained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum Explain {
     /// With class activation maps.
     Cam,
@@ -84,17 +92,22 @@ impl Params for ClassifyParams {
 }
 
 /// What a client of `/v1/localize` may ask for.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, IntoParams)]
 pub struct LocalizeParams {
-    /// Name of the model; the first localizer when absent.
+    /// Name of the model; the default localizer when absent.
+    #[param(value_type = String, required = false)]
     pub model: Option<String>,
-    /// Lowest score of a segment in the answer.
+    /// Lowest score of a segment in the answer; as the model says when absent.
+    #[param(value_type = f32, required = false, minimum = 0.0, maximum = 1.0)]
     pub threshold: Option<f32>,
-    /// Most segments in the answer.
+    /// Most segments in the answer; 100 when absent.
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 10000)]
     pub max_segments: Option<usize>,
-    /// Overlap above which a segment is left out for a better one of its class.
+    /// Overlap above which a segment is left out for a better one of its class; as the model says when absent.
+    #[param(value_type = f64, required = false, minimum = 0.0, maximum = 1.0)]
     pub tiou_nms: Option<f64>,
-    /// Frames from the start of one window to the start of the next.
+    /// Sampled frames from the start of one window to the start of the next; as the model says when absent.
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 1000000)]
     pub stride_frames: Option<usize>,
 }
 
@@ -114,15 +127,19 @@ impl Params for LocalizeParams {
 }
 
 /// What a client of `/v1/detect` may ask for.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, IntoParams)]
 pub struct DetectParams {
-    /// Name of the model; the first detector when absent.
+    /// Name of the model; the default detector when absent.
+    #[param(value_type = String, required = false)]
     pub model: Option<String>,
-    /// Lowest score of a box in the answer.
+    /// Lowest score of a box in the answer; 0.25 when absent.
+    #[param(value_type = f32, required = false, minimum = 0.0, maximum = 1.0)]
     pub threshold: Option<f32>,
-    /// Of so many frames one is looked at.
+    /// Of so many frames one is looked at; each when absent.
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 1000000)]
     pub every: Option<usize>,
-    /// Whether the answer holds tubes.
+    /// Whether the answer holds tubes, an actor's boxes from frame to frame.
+    #[param(value_type = bool, required = false)]
     pub tubes: Option<bool>,
 }
 

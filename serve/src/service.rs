@@ -1,6 +1,5 @@
 //! Start, serve, drain, stop.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -18,7 +17,7 @@ use unscene_media::{DecodeWorkers, Turns};
 use crate::admission::Admission;
 use crate::keys::{KeyFileError, Keys};
 use crate::metrics::Metrics;
-use crate::options::{LogFormat, ServeOptions};
+use crate::options::ServeOptions;
 use crate::registry::Registry;
 use crate::state::State;
 use crate::tls::TlsError;
@@ -90,6 +89,14 @@ pub enum StartError {
     /// There can be no HTTPS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Traces cannot be sent there.
+    #[error("traces cannot be sent to {endpoint}: {reason}; give --otlp-endpoint as http://HOST:4318/v1/traces")]
+    Traces {
+        /// Where to.
+        endpoint: String,
+        /// Why not.
+        reason: String,
+    },
     /// The metrics cannot be registered.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -253,21 +260,6 @@ pub fn run(options: ServeOptions) -> Result<(), StartError> {
         });
         service.serve().await
     })
-}
-
-/// Writes log lines to standard error. RUST_LOG chooses which; the default is `info`. Does nothing when the program has
-/// set up its own.
-pub fn init_tracing(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,ort=warn,actix_server=warn"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let _already_set = match format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    };
 }
 
 /// The signals that ask for the end.

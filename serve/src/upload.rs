@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use actix_multipart::{Field, Multipart};
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use actix_web::web::{self, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use prometheus::IntCounter;
@@ -16,6 +16,7 @@ use unscene_media::Source;
 
 use crate::error::{ApiError, shorten};
 use crate::params::Params;
+use crate::state::State;
 
 /// Uploads up to this size stay in memory.
 const IN_MEMORY: usize = 4 << 20;
@@ -37,6 +38,23 @@ impl Upload {
     pub fn source(&self) -> Source {
         Source::File { name: NAME.to_owned(), file: self.0.clone() }
     }
+
+    /// The bytes themselves.
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Internal`] when the system does not say.
+    pub fn size(&self) -> Result<usize, ApiError> {
+        let file = self.0.metadata();
+        let length =
+            file.map(|file| file.len()).map_err(|error| ApiError::Internal(format!("an upload is lost: {error}")))?;
+        Ok(usize::try_from(length).unwrap_or(usize::MAX))
+    }
 }
 
 /// Where uploads go and how large they may be.
@@ -48,6 +66,17 @@ pub struct UploadRules {
     pub spool_dir: Option<PathBuf>,
     /// Counts what arrives.
     pub received: IntCounter,
+}
+
+impl UploadRules {
+    /// As the service was told.
+    pub fn of(state: &State) -> Self {
+        Self {
+            max_bytes: state.options.max_body_bytes(),
+            spool_dir: state.options.spool_dir.clone(),
+            received: state.metrics.received_bytes.clone(),
+        }
+    }
 }
 
 /// Reads a raw or multipart body. Form fields other than `video` are set on `params`.
@@ -62,26 +91,47 @@ pub async fn receive(
     rules: &UploadRules,
     params: &mut impl Params,
 ) -> Result<Upload, ApiError> {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let announced = header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > rules.max_bytes) {
-        return Err(too_large(rules.max_bytes));
-    }
-    let form =
-        header(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("multipart/"));
-    let counted = count(payload, rules.received.clone(), rules.max_bytes);
+    let form = header(request, CONTENT_TYPE)
+        .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("multipart/"));
     let upload = if form {
+        check_length(request, rules)?;
+        let counted = count(payload, rules.received.clone(), rules.max_bytes);
         from_form(Multipart::new(request.headers(), counted), rules, params).await?
     } else {
-        let body = counted.map_err(|error| body_error(&error, rules.max_bytes));
-        spool(body, rules).await?
+        receive_body(request, payload, rules).await?
     };
-    if upload.0.metadata().is_ok_and(|file| file.len() == 0) {
+    if upload.size()? == 0 {
         return Err(ApiError::BadUpload(
             "the upload is empty; send the video as the body or as the form field `video`".to_owned(),
         ));
     }
     Ok(upload)
+}
+
+/// Reads a raw body.
+///
+/// # Errors
+///
+/// As [`receive`], but for an empty one.
+pub async fn receive_body(
+    request: &HttpRequest,
+    payload: web::Payload,
+    rules: &UploadRules,
+) -> Result<Upload, ApiError> {
+    check_length(request, rules)?;
+    let counted = count(payload, rules.received.clone(), rules.max_bytes);
+    spool(counted.map_err(|error| body_error(&error, rules.max_bytes)), rules).await
+}
+
+/// An error for a body that says itself that it is too long.
+fn check_length(request: &HttpRequest, rules: &UploadRules) -> Result<(), ApiError> {
+    let announced = header(request, CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    let is_too_long = announced.is_some_and(|length| length > rules.max_bytes);
+    if is_too_long { Err(too_large(rules.max_bytes)) } else { Ok(()) }
+}
+
+fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
+    request.headers().get(name)?.to_str().ok()
 }
 
 /// The body, counted, and ended by [`PayloadError::Overflow`](actix_web::error::PayloadError::Overflow) at the limit.

@@ -111,8 +111,9 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(args),
         Command::Annotate(args) => annotate::run(args),
         Command::Serve(options) => {
-            unscene_serve::init_tracing(options.log_format);
-            unscene_serve::run(*options).map_err(Into::into)
+            // The last traces are sent when it is dropped, at the end.
+            let started = unscene_serve::init_tracing(&options);
+            started.and_then(|_telemetry| unscene_serve::run(*options)).map_err(Into::into)
         }
     };
     failure::exit_code(result)

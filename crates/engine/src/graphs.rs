@@ -109,6 +109,50 @@ impl Graphs {
         OnSession::new(self, rows).run_rows(graph, Arc::new(input.to_vec()), rows, &mut || true)
     }
 
+    /// Runs a graph on rows that are ready, in turn with videos and in batches no larger than theirs. `keep_waiting` is asked while
+    /// the graph is busy.
+    ///
+    /// # Shapes
+    /// As [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); `Cancelled` when `keep_waiting` answers no.
+    pub fn infer(
+        &self,
+        graph: usize,
+        input: &[f32],
+        rows: usize,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Vec<f32>>> {
+        let row_len = self.check(graph, input.len(), rows)?;
+        // As many rows of the first graph as these are worth.
+        let worth = (self.session.most_rows(graph) / self.session.most_rows(0)).max(1);
+        let mut session = OnSession::new(self, rows.div_ceil(worth));
+        let mut whole: Vec<Vec<f32>> = vec![];
+        for batch in input.chunks(self.session.most_rows(graph) * row_len) {
+            let outputs = session.run_rows(graph, Arc::new(batch.to_vec()), batch.len() / row_len, keep_waiting)?;
+            whole.resize(outputs.len(), vec![]);
+            whole.iter_mut().zip(outputs).for_each(|(whole, part)| whole.extend(part));
+        }
+        Ok(whole)
+    }
+
+    /// Values of one row of the graph, if so many values are so many rows of it.
+    fn check(&self, graph: usize, values: usize, rows: usize) -> Result<usize> {
+        let Some(shape) = self.shapes.get(graph) else {
+            let (found, expected) = (graph.to_string(), format!("below {}", self.shapes.len()));
+            return Err(EngineError::Argument { what: "graph", found, expected });
+        };
+        if rows == 0 || rows.checked_mul(shape.row_len()) != Some(values) {
+            return Err(EngineError::Argument {
+                what: "input",
+                found: format!("{values} values for {rows} clips"),
+                expected: format!("at least one clip, {} values each", shape.row_len()),
+            });
+        }
+        Ok(shape.row_len())
+    }
+
     pub(crate) fn session(&self) -> &Session {
         &self.session
     }
@@ -155,17 +199,7 @@ impl<'a> OnSession<'a> {
         rows: usize,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Vec<f32>>> {
-        let Some(shape) = self.graphs.shapes.get(graph) else {
-            let (found, expected) = (graph.to_string(), format!("below {}", self.graphs.shapes.len()));
-            return Err(EngineError::Argument { what: "graph", found, expected });
-        };
-        if rows == 0 || rows.checked_mul(shape.row_len()) != Some(input.len()) {
-            return Err(EngineError::Argument {
-                what: "input",
-                found: format!("{} values for {rows} clips", input.len()),
-                expected: format!("at least one clip, {} values each", shape.row_len()),
-            });
-        }
+        self.graphs.check(graph, input.len(), rows)?;
         let (reply, answer) = bounded(1);
         let session = &self.graphs.session;
         if !self.caller.submit(graph, input, rows, reply) {

@@ -97,6 +97,11 @@ impl Queue {
         ((rows as u64).saturating_mul(WHOLE) / self.most[graph] as u64).max(1)
     }
 
+    /// Rows of a graph in a batch at most.
+    pub fn most_rows(&self, graph: usize) -> usize {
+        self.most[graph]
+    }
+
     /// Takes no more jobs; those that wait are still given out.
     pub fn close(&self) {
         self.state().closed = true;

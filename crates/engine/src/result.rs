@@ -81,7 +81,7 @@ pub struct Progress {
 pub(crate) type Control<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 /// The answer to a video.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Classification {
     /// The model's name.
     pub model: String,
@@ -106,7 +106,7 @@ pub struct Classification {
 }
 
 /// The video as it was read.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct VideoSummary {
     /// Length in seconds, where the file states one; otherwise the end of the last clip.
     pub duration_s: f64,
@@ -125,7 +125,7 @@ pub struct VideoSummary {
 }
 
 /// A class and its probability.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Prediction {
     /// The class's name.
     pub label: String,
@@ -136,7 +136,7 @@ pub struct Prediction {
 }
 
 /// The best classes of one clip.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ClipPrediction {
     /// Start of the clip's first frame, in seconds from the start of the video.
     pub start_s: f64,
@@ -147,7 +147,7 @@ pub struct ClipPrediction {
 }
 
 /// Seconds per stage. Stages overlap, so that the total is less than their sum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Timing {
     /// Decoding, scaling and normalising.
     pub decode_s: f64,

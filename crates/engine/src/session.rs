@@ -127,6 +127,11 @@ impl Session {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
+    /// Rows of a graph in a batch at most.
+    pub fn most_rows(&self, graph: usize) -> usize {
+        self.queue.most_rows(graph)
+    }
+
     /// Rows that wait.
     pub fn depth(&self) -> usize {
         self.queue.rows()

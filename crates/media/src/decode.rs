@@ -285,15 +285,25 @@ impl Decoder {
                 }
                 Ok(())
             }
-            Err(ff::Error::InvalidData) if self.lost() => Ok(()),
-            Err(ff::Error::Eof | ff::Error::InvalidData) => {
+            Err(error) if is_out_of_memory(error) => Err(self.out_of_memory()),
+            Err(error) if self.has_read_error() => {
+                Err(MediaError::Io { name: self.name.clone(), error: Arc::new(error.into()) })
+            }
+            // Demuxers say all kinds of things of damage, EAGAIN and EIO too.
+            Err(error) if error != ff::Error::Eof && self.lost() => Ok(()),
+            Err(_) => {
                 self.input_ended = true;
                 // A codec that cannot be drained has nothing left to give.
                 let _ = self.decoder.send_eof();
                 Ok(())
             }
-            Err(error) => Err(MediaError::Io { name: self.name.clone(), error: Arc::new(error.into()) }),
         }
+    }
+
+    /// Whether the bytes could not be read, whatever is in them.
+    fn has_read_error(&self) -> bool {
+        // SAFETY: the input was opened with an I/O context, which lives as long as it does.
+        unsafe { (*(*self.input.as_ptr()).pb).error < 0 }
     }
 
     /// Counts a damaged packet. False when there were so many in a row that the rest is given up.
@@ -305,7 +315,7 @@ impl Decoder {
 
     /// Not the file's fault: frames would be missing without a word.
     fn out_of_memory(&self) -> MediaError {
-        let detail = format!("a decoder of {} x {} pictures", self.info.width, self.info.height);
+        let detail = format!("for pictures of {} x {}", self.info.width, self.info.height);
         MediaError::OutOfMemory { name: self.name.clone(), detail }
     }
 

@@ -185,3 +185,18 @@ fn clips_of_nothing_are_refused() {
         assert!(ClipReader::new(decoder, sampling).is_err());
     }
 }
+
+/// What demuxers say of damage in such files are errors of the system.
+#[test]
+fn damage_is_told_from_errors_of_the_system() {
+    let mut huge_sample = fixture_bytes("fragmented.mp4");
+    let run = huge_sample.windows(4).position(|kind| kind == b"trun").unwrap();
+    // Its size, after version and flags, count, offset and flags of the first sample.
+    huge_sample[run + 20..run + 24].copy_from_slice(&0x7fff_fff0_u32.to_be_bytes());
+    let mut no_packets = fixture_bytes("h264.ts");
+    no_packets[13_614..].fill(0xa5);
+    for (name, data) in [("huge sample", huge_sample), ("no packets", no_packets)] {
+        let read = open(&bytes(name, data), View::Full, 1).and_then(|mut decoder| read_all(&mut decoder));
+        assert!(!matches!(read, Err(MediaError::Io { .. } | MediaError::Ffmpeg { .. })), "{name}: {read:?}");
+    }
+}

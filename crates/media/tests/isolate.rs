@@ -18,6 +18,9 @@ use unscene_media::{
 
 fn main() {
     run_if_worker();
+    // Before anything else here has to do with FFmpeg.
+    drop(workers(1));
+    assert_eq!(ffmpeg_next::log::get_level(), Ok(ffmpeg_next::log::Level::Quiet), "uploads could write to the log");
     let tests: [(&str, fn()); 10] = [
         ("frames_are_bit_for_bit_those_of_this_process", frames_are_bit_for_bit_those_of_this_process),
         ("going_to_a_moment_is_the_same", going_to_a_moment_is_the_same),

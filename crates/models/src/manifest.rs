@@ -74,7 +74,7 @@ pub struct Manifest {
 }
 
 /// What the graphs of a bundle compute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
     /// One distribution over the labels per clip.
@@ -111,7 +111,7 @@ pub struct LocalizeInfo {
 }
 
 /// The arithmetic inside the graphs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// Single precision.
@@ -126,7 +126,7 @@ pub enum Precision {
 /// A detector's frame is stretched to `height` x `width` instead, so that nobody is cut off.
 ///
 /// A value `v` of channel `c`, in `0..=255`, enters the network as `(v * range / 255 - mean[c]) / std[c]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClipInput {
     /// Frames per clip.
@@ -201,6 +201,16 @@ pub enum Dim {
 }
 
 impl Manifest {
+    /// What a graph of a bundle is called where graphs are models of their own: as the bundle, or, where there are several, by the
+    /// bundle, a dot, and the file.
+    pub fn graph_name(&self, bundle: &str, graph: usize) -> String {
+        let file = &self.graphs[graph].file;
+        match self.graphs.len() {
+            1 => bundle.to_owned(),
+            _ => format!("{bundle}.{}", file.strip_suffix(".onnx").unwrap_or(file)),
+        }
+    }
+
     /// Reads and validates a manifest.
     ///
     /// # Errors

@@ -6,8 +6,9 @@ use crate::{Id, Object, Pickle};
 
 /// Reads one pickle from the front of `bytes` and moves past it.
 pub(crate) fn run(bytes: &mut &[u8]) -> Result<Pickle, String> {
+    let room = bytes.len().saturating_mul(16);
     let mut machine =
-        Machine { bytes, objects: vec![Object::Opaque], stack: vec![], marks: vec![], memo: HashMap::new() };
+        Machine { bytes, objects: vec![Object::Opaque], stack: vec![], marks: vec![], memo: HashMap::new(), room };
     loop {
         let opcode = machine.byte()?;
         if opcode == b'.' {
@@ -27,6 +28,8 @@ struct Machine<'a, 'b> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// What calls may still copy of what they take, which may be the same again and again.
+    room: usize,
 }
 
 impl<'a> Machine<'a, '_> {
@@ -150,7 +153,7 @@ impl<'a> Machine<'a, '_> {
             }
             b'R' | 0x81 => {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
-                self.call(callable, arguments);
+                self.call(callable, arguments)?;
             }
             0x92 => {
                 for _ in 0..3 {
@@ -191,11 +194,19 @@ impl<'a> Machine<'a, '_> {
     }
 
     /// Dictionaries and bytes are understood, whatever makes them; other calls are kept.
-    fn call(&mut self, callable: Id, arguments: Id) {
+    fn call(&mut self, callable: Id, arguments: Id) -> Result<(), String> {
         let (Object::Global(name), Object::Tuple(arguments)) = (&self.objects[callable], &self.objects[arguments])
         else {
-            return self.stack.push(OPAQUE);
+            self.stack.push(OPAQUE);
+            return Ok(());
         };
+        let size = match arguments.first().map(|&first| &self.objects[first]) {
+            Some(Object::Text(text)) => text.len(),
+            Some(Object::List(items)) => items.len(),
+            _ => 0,
+        };
+        let room = self.room.checked_sub(name.len() + arguments.len() + size);
+        self.room = room.ok_or("its calls take the same again and again, more than PyTorch and NumPy would")?;
         let made = match (name.as_str(), arguments.as_slice()) {
             ("collections.OrderedDict", []) | ("collections.defaultdict", _) => Some(Object::Dict(vec![])),
             // Python 2 gives the items as a list of pairs.
@@ -208,6 +219,7 @@ impl<'a> Machine<'a, '_> {
         let kept = || Object::Call { callable: name.clone(), arguments: arguments.clone(), state: None };
         let object = made.unwrap_or_else(kept);
         self.push(object);
+        Ok(())
     }
 
     fn latin1(&self, text: Id) -> Option<Vec<u8>> {
@@ -344,4 +356,21 @@ impl<'a> Machine<'a, '_> {
 
 fn underflow() -> String {
     "the pickle takes more than it has".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tuple of a thousand numbers, and calls that take it.
+    fn calls(count: usize) -> Result<Pickle, String> {
+        let parts: [&[u8]; 4] = [b"(", &b"K\x01".repeat(1000), b"tq\x000cm\nf\nq\x010", &b"h\x01h\x00R0".repeat(count)];
+        run(&mut &[&parts.concat()[..], b"N."].concat()[..])
+    }
+
+    #[test]
+    fn a_small_pickle_does_not_become_a_large_one() {
+        assert_eq!(calls(5).unwrap().objects().filter(|object| matches!(object, Object::Call { .. })).count(), 5);
+        assert!(calls(1000).unwrap_err().contains("again and again"));
+    }
 }

@@ -16,8 +16,9 @@ struct Cli {
 fn main() -> ExitCode {
     unscene_serve::run_if_worker();
     let cli = Cli::parse();
-    unscene_serve::init_tracing(cli.options.log_format);
-    match unscene_serve::run(cli.options) {
+    // The last traces are sent when it is dropped, at the end.
+    let started = unscene_serve::init_tracing(&cli.options);
+    match started.and_then(|_telemetry| unscene_serve::run(cli.options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("unscene-serve: {error}");

@@ -1,6 +1,10 @@
 //! The parameters of several tasks at once.
 
 use unscene_models::manifest::Task;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{Required, Schema};
 
 use super::{ClassifyParams, DetectParams, LocalizeParams, Params, once, unknown};
 use crate::error::{ApiError, shorten};
@@ -56,9 +60,49 @@ impl Params for PredictParams {
     }
 }
 
+/// `tasks`, and those of each task under their longer names.
+impl IntoParams for PredictParams {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let tasks = ParameterBuilder::new()
+            .name("tasks")
+            .parameter_in(place().unwrap_or_default())
+            .required(Required::False)
+            .description(Some("classify, localize and detect, or some of them, with commas; all that there is a model for when absent."))
+            .schema(Some(Schema::from(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(task_lists())))))
+            .build();
+        let of = |task: Task, params: Vec<Parameter>| {
+            params.into_iter().map(move |mut param| {
+                param.name = format!("{task}.{}", param.name);
+                param
+            })
+        };
+        let mut all = vec![tasks];
+        all.extend(of(Task::Classify, ClassifyParams::into_params(&place)));
+        all.extend(of(Task::Localize, LocalizeParams::into_params(&place)));
+        all.extend(of(Task::Detect, DetectParams::into_params(&place)));
+        all
+    }
+}
+
+/// What can be asked for.
+const TASKS: [Task; 3] = [Task::Classify, Task::Localize, Task::Detect];
+
+/// Every value that `tasks` can have.
+fn task_lists() -> Vec<String> {
+    let mut lists: Vec<Vec<Task>> = vec![vec![]];
+    let mut at = 0;
+    while at < lists.len() {
+        let rest = TASKS.into_iter().filter(|task| !lists[at].contains(task));
+        let longer: Vec<_> = rest.map(|task| [&lists[at][..], &[task]].concat()).collect();
+        lists.extend(longer);
+        at += 1;
+    }
+    let text = |list: &Vec<Task>| list.iter().map(Task::to_string).collect::<Vec<_>>().join(",");
+    lists[1..].iter().map(text).collect()
+}
+
 fn tasks(value: &str) -> Result<Vec<Task>, ApiError> {
-    let known = [Task::Classify, Task::Localize, Task::Detect];
-    let named = |name: &str| known.into_iter().find(|task| task.to_string() == name.trim());
+    let named = |name: &str| TASKS.into_iter().find(|task| task.to_string() == name.trim());
     let tasks: Option<Vec<Task>> = value.split(',').map(named).collect();
     let each_once = |tasks: &Vec<Task>| (1..tasks.len()).all(|at| !tasks[..at].contains(&tasks[at]));
     tasks.filter(each_once).ok_or_else(|| {
@@ -83,6 +127,13 @@ mod tests {
             of("detect", DetectParams::NAMES),
         ];
         assert_eq!(PredictParams::NAMES, all.concat());
+    }
+
+    #[test]
+    fn every_list_of_tasks_that_is_described_is_read() {
+        let lists = task_lists();
+        assert_eq!(lists.len(), 3 + 6 + 6);
+        assert!(lists.iter().all(|list| tasks(list).is_ok()), "{lists:?}");
     }
 
     #[test]

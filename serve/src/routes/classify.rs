@@ -7,8 +7,10 @@ use unscene_draw::{Canvas, heat_over};
 use unscene_engine::{Classification, ClassifyOptions, Explanation, Graphs, Model, Prediction, Timing, VideoSummary};
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
+use utoipa::ToSchema;
 
-use super::video::{Body, Look, Video, asks_for, take};
+use super::accept::{JSON, PNG, negotiate};
+use super::video::{Body, Look, Video, take};
 use crate::error::ApiError;
 use crate::loaded::Loaded;
 use crate::params::{ClassifyParams, Explain};
@@ -20,29 +22,34 @@ pub async fn classify(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let wants_picture = asks_for(&request, "image/png");
+    let kind = negotiate(&request, &[JSON, PNG])?;
+    // A picture is there when it is explained; otherwise JSON, where that will do.
+    let plain = negotiate(&request, &[JSON]);
     let body = move |mut answer: Answer| {
         let best = answer.explanations.iter_mut().flatten().next();
-        match best.filter(|_| wants_picture) {
-            Some(best) => Body::png(std::mem::take(&mut best.picture)),
-            None => Body::json(answer),
+        match best.filter(|_| kind == PNG) {
+            Some(best) => Ok(Body::png(std::mem::take(&mut best.picture))),
+            None => plain.map(|_| Body::json(answer)),
         }
     };
     take::<ClassifyParams>(state, request, payload, body).await
 }
 
 /// What was found, and where.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExplainedClassification)]
 pub struct Answer {
     #[serde(flatten)]
     classification: Classification,
     /// One for each prediction, when asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     explanations: Option<Vec<Shown>>,
 }
 
 /// An explanation as clients get it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Explanation)]
 pub struct Shown {
     #[serde(flatten)]
     prediction: Prediction,
@@ -53,6 +60,7 @@ pub struct Shown {
     frame_s: f64,
     /// The map over that frame, a PNG in base64.
     #[serde(rename = "png", serialize_with = "as_base64")]
+    #[schema(value_type = String, content_encoding = "base64", content_media_type = "image/png")]
     picture: Vec<u8>,
 }
 

@@ -15,17 +15,17 @@ use tokio::sync::mpsc::{self, Sender, error::TrySendError};
 use unscene_engine::{DetectOptions, DetectSummary, Detection, Detector, Graphs, Seen, Timing, VideoSummary};
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
+use utoipa::ToSchema;
 
-use super::video::{Body, Look, Video, Waiting, Wanted, asks_for, start, take};
+use super::accept::{JSON, LINES_JSON, negotiate};
+use super::video::{Body, Look, Video, Waiting, Wanted, start, take};
 use crate::error::{ApiError, Problem};
 use crate::loaded::Loaded;
 use crate::params::DetectParams;
 use crate::state::State;
 
-/// Media type of an answer in lines.
-const LINES_JSON: &str = "application/x-ndjson";
 /// Boxes in one answer at most, those of tubes among them: about 50 MB with the text that is made of them.
-const MAX_BOXES: usize = 250_000;
+pub const MAX_BOXES: usize = 250_000;
 /// Lines that wait for a client at most, before the work waits too.
 const MAX_LINES: usize = 16;
 /// How often work that waits for the client looks whether it is still wanted.
@@ -37,23 +37,30 @@ pub async fn detect(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    if asks_for(&request, LINES_JSON) {
+    if negotiate(&request, &[JSON, LINES_JSON])? == LINES_JSON {
         return in_lines(state, request, payload).await;
     }
-    take::<DetectParams>(state, request, payload, Body::json).await
+    take::<DetectParams>(state, request, payload, |answer| Ok(Body::json(answer))).await
 }
 
 /// A line of an answer.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Line {
-    /// The last one.
-    Summary(DetectSummary),
-    /// The last one, when something went wrong after the first.
-    Error(Problem),
-    /// Names itself.
-    #[serde(untagged)]
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Line {
+    /// What was seen.
     Seen(Seen),
+    /// The last one.
+    End(End),
+}
+
+/// How an answer in lines ends.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// All has been told.
+    Summary(DetectSummary),
+    /// Something went wrong after the first line.
+    Error(Problem),
 }
 
 impl Line {
@@ -92,8 +99,8 @@ async fn in_lines(
     let rest = stream::poll_fn(move |cx| lines.poll_recv(cx));
     let last = stream::once(async move {
         match waiting.settle(work.await) {
-            Ok(summary) => Line::Summary(summary).bytes(),
-            Err(error) => Line::Error(error.problem()).bytes(),
+            Ok(summary) => Line::End(End::Summary(summary)).bytes(),
+            Err(error) => Line::End(End::Error(error.problem())).bytes(),
         }
     });
     let body = stream::iter([first]).chain(rest).chain(last).map(Ok::<_, Infallible>);

@@ -5,6 +5,7 @@ use unscene_engine::{Graphs, Localization, LocalizeOptions, Localizer, SegmentNm
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
 
+use super::accept::{JSON, negotiate};
 use super::video::{Body, Look, Video, take};
 use crate::error::ApiError;
 use crate::loaded::Loaded;
@@ -20,7 +21,8 @@ pub async fn localize(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    take::<LocalizeParams>(state, request, payload, Body::json).await
+    negotiate(&request, &[JSON])?;
+    take::<LocalizeParams>(state, request, payload, |answer| Ok(Body::json(answer))).await
 }
 
 impl Look for LocalizeParams {

@@ -1,19 +1,24 @@
 //! The routes, one file each.
 
-mod classify;
-mod detect;
-mod livez;
+mod accept;
+pub mod classify;
+pub mod detect;
+pub mod livez;
 mod localize;
 mod metrics;
-mod models;
-mod predict;
-mod readyz;
-mod video;
+pub mod models;
+pub mod predict;
+pub mod readyz;
+pub mod video;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
+pub use accept::{JSON, LINES_JSON, PNG};
+pub use readyz::readiness;
+
 use crate::error::{ApiError, not_found};
+use crate::{kserve, openapi};
 
 /// Registers every route, and problem documents for what no route takes.
 pub fn configure(config: &mut ServiceConfig) {
@@ -28,6 +33,16 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(get("/livez").route(web::get().to(livez::livez)))
         .service(get("/readyz").route(web::get().to(readyz::readyz)))
         .service(get("/metrics").route(web::get().to(metrics::metrics)))
+        .service(get("/openapi.json").route(web::get().to(openapi::openapi)))
+        .service(get("/v2").route(web::get().to(kserve::server)))
+        .service(get("/v2/health/live").route(web::get().to(kserve::live)))
+        .service(get("/v2/health/ready").route(web::get().to(kserve::server_ready)))
+        .service(get("/v2/models/{name}").route(web::get().to(kserve::metadata)))
+        .service(get("/v2/models/{name}/ready").route(web::get().to(kserve::ready)))
+        .service(post("/v2/models/{name}/infer").route(web::post().to(kserve::infer)))
+        .service(get("/v2/models/{name}/versions/{version}").route(web::get().to(kserve::metadata)))
+        .service(get("/v2/models/{name}/versions/{version}/ready").route(web::get().to(kserve::ready)))
+        .service(post("/v2/models/{name}/versions/{version}/infer").route(web::post().to(kserve::infer)))
         .default_service(web::to(not_found));
 }
 
@@ -39,14 +54,15 @@ fn post(path: &str) -> actix_web::Resource {
     web::resource(path).default_service(web::to(only_post))
 }
 
-async fn only_get(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(not_allowed(&request, "GET"))
+async fn only_get(request: HttpRequest) -> HttpResponse {
+    not_allowed(&request, "GET")
 }
 
-async fn only_post(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(not_allowed(&request, "POST"))
+async fn only_post(request: HttpRequest) -> HttpResponse {
+    not_allowed(&request, "POST")
 }
 
-fn not_allowed(request: &HttpRequest, allowed: &'static str) -> ApiError {
-    ApiError::MethodNotAllowed { method: crate::error::shorten(request.method().as_str()), allowed }
+fn not_allowed(request: &HttpRequest, allowed: &'static str) -> HttpResponse {
+    let error = ApiError::MethodNotAllowed { method: crate::error::shorten(request.method().as_str()), allowed };
+    kserve::error_response(request.path(), error)
 }

@@ -4,15 +4,16 @@ use std::panic::resume_unwind;
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::{Serialize, Serializer};
-use serde_json::json;
+use serde::Serialize;
 use unscene_engine::{Detection, Detector, Localization, Localizer, Model};
 use unscene_media::{IsolatedDecoder, SharedDecoder, VideoInfo};
 use unscene_models::manifest::Task;
+use utoipa::ToSchema;
 
+use super::accept::{JSON, negotiate};
 use super::classify;
 use super::video::{Body, Look, Video, Work, take};
-use crate::error::ApiError;
+use crate::error::{ApiError, Problem};
 use crate::params::PredictParams;
 use crate::state::State;
 
@@ -22,7 +23,8 @@ pub async fn predict(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    take::<PredictParams>(state, request, payload, Body::json).await
+    negotiate(&request, &[JSON])?;
+    take::<PredictParams>(state, request, payload, |answer| Ok(Body::json(answer))).await
 }
 
 /// The models of the tasks that are asked for.
@@ -33,41 +35,61 @@ pub struct Models {
 }
 
 /// What came of each task that is asked for.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Answers {
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "entry")]
-    classify: Option<Result<classify::Answer, ApiError>>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "entry")]
-    localize: Option<Result<Localization, ApiError>>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "entry")]
-    detect: Option<Result<Detection, ApiError>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    classify: Option<Entry<classify::Answer>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    localize: Option<Entry<Localization>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    detect: Option<Entry<Detection>>,
 }
 
-/// The answer of a task, or `{"error": ...}`.
-fn entry<A: Serialize, S: Serializer>(entry: &Option<Result<A, ApiError>>, serializer: S) -> Result<S::Ok, S::Error> {
-    match entry {
-        Some(Err(error)) => json!({ "error": error.problem() }).serialize(serializer),
-        Some(Ok(answer)) => answer.serialize(serializer),
-        None => serializer.serialize_none(),
-    }
+/// The answer of a task, or why there is none.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Entry<A> {
+    /// As the task's own route answers.
+    Answer(A),
+    /// What is wrong.
+    Failed {
+        /// As the task's own route says it.
+        error: Problem,
+    },
 }
 
-impl Answers {
-    /// An error when nothing came of any task: its first one.
-    fn check(self) -> Result<Self, ApiError> {
-        let Self { classify, localize, detect } = &self;
-        let any = [is_some_ok(classify), is_some_ok(localize), is_some_ok(detect)].contains(&true);
-        if any {
-            return Ok(self);
+impl<A> From<Result<A, ApiError>> for Entry<A> {
+    fn from(result: Result<A, ApiError>) -> Self {
+        match result {
+            Ok(answer) => Self::Answer(answer),
+            Err(error) => Self::Failed { error: error.problem() },
         }
-        let classify = self.classify.and_then(Result::err);
-        let error = classify.or(self.localize.and_then(Result::err)).or(self.detect.and_then(Result::err));
-        Err(error.unwrap_or_else(|| ApiError::Internal("no task was asked for".to_owned())))
     }
 }
 
-fn is_some_ok<A>(entry: &Option<Result<A, ApiError>>) -> bool {
-    matches!(entry, Some(Ok(_)))
+/// What came of a task that is asked for.
+type Came<A> = Option<Result<A, ApiError>>;
+
+/// All of it, or the first error when nothing came of any task.
+fn gather(
+    classify: Came<classify::Answer>,
+    localize: Came<Localization>,
+    detect: Came<Detection>,
+) -> Result<Answers, ApiError> {
+    let any = matches!(classify, Some(Ok(_))) || matches!(localize, Some(Ok(_))) || matches!(detect, Some(Ok(_)));
+    if !any {
+        let first = classify.and_then(Result::err);
+        let first = first.or(localize.and_then(Result::err)).or(detect.and_then(Result::err));
+        return Err(first.unwrap_or_else(|| ApiError::Internal("no task was asked for".to_owned())));
+    }
+    Ok(Answers {
+        classify: classify.map(Entry::from),
+        localize: localize.map(Entry::from),
+        detect: detect.map(Entry::from),
+    })
 }
 
 impl Work for PredictParams {
@@ -96,10 +118,10 @@ impl Work for PredictParams {
             let localize = begin(scope, self.localize, models.localize.as_ref(), &mut shared, video)?;
             let detect = begin(scope, self.detect, models.detect.as_ref(), &mut shared, video)?;
             let decoded = shared.run();
-            let answers = Answers { classify: classify.map(end), localize: localize.map(end), detect: detect.map(end) };
+            let (classify, localize, detect) = (classify.map(end), localize.map(end), detect.map(end));
             // What is wrong with the video is not the fault of a task, and neither is that nobody waits.
             decoded?;
-            if video.wanted.still() { answers.check() } else { Err(ApiError::Cancelled) }
+            if video.wanted.still() { gather(classify, localize, detect) } else { Err(ApiError::Cancelled) }
         })
     }
 }

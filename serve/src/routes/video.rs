@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use actix_web::error::BlockingError;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use tracing::Span;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info_span};
 use unscene_engine::{Graphs, Progress, Timing, VideoSummary};
 use unscene_media::{DecodeOptions, DecodeWorkers, Frames, IsolatedDecoder, Limits, Turns, VideoInfo};
 
+use super::accept::{JSON, PNG};
 use crate::admission::{Place, Slot};
 use crate::error::{ApiError, shorten};
 use crate::metrics::Metrics;
@@ -94,6 +96,7 @@ pub trait Look: Params + Send + 'static {
     ) -> Result<Self::Answer, ApiError> {
         let answer = self.look(model, frames, video)?;
         let (model, seen, timing) = Self::counts(&answer);
+        Span::current().record("decode_s", timing.decode_s).record("inference_s", timing.inference_s);
         video.metrics.count(model, seen, timing);
         Ok(answer)
     }
@@ -259,10 +262,10 @@ pub async fn take<W: Work>(
     state: web::Data<State>,
     request: HttpRequest,
     payload: web::Payload,
-    body: impl FnOnce(W::Answer) -> Body + Send + 'static,
+    body: impl FnOnce(W::Answer) -> Result<Body, ApiError> + Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
     let mut waiting = Waiting::new(&state, &request)?;
-    let run = move |params: W, models: &W::Models, video: &Video| params.run(models, video).map(body);
+    let run = move |params: W, models: &W::Models, video: &Video| params.run(models, video).and_then(body);
     let work = start(state, request, payload, waiting.wanted.clone(), run);
     let result = waiting.wait(async { work.await?.await }).await;
     let Body { kind, bytes } = waiting.settle(result)?;
@@ -279,12 +282,12 @@ impl Body {
     /// The answer as JSON.
     pub fn json(answer: impl Serialize) -> Self {
         let bytes = serde_json::to_vec(&answer).expect("names and numbers can be written as JSON");
-        Self { kind: "application/json", bytes }
+        Self { kind: JSON, bytes }
     }
 
     /// A picture instead of the answer.
     pub fn png(bytes: Vec<u8>) -> Self {
-        Self { kind: "image/png", bytes }
+        Self { kind: PNG, bytes }
     }
 }
 
@@ -307,44 +310,36 @@ pub async fn start<W: Work, A: Send + 'static>(
     let mut params = W::from_query(request.query_string())?;
     // Before the upload, so that a wrong name costs no upload; once more after it, for a name in the form.
     params.find(&state)?;
-    let rules = UploadRules {
-        max_bytes: state.options.max_body_bytes(),
-        spool_dir: state.options.spool_dir.clone(),
-        received: state.metrics.received_bytes.clone(),
-    };
-    let upload = receive(&request, payload, &rules, &mut params).await?;
+    let rules = UploadRules::of(&state);
+    let upload = receive(&request, payload, &rules, &mut params);
+    let upload = upload.instrument(info_span!("upload")).await?;
     let models = params.find(&state)?;
     let limits = state.options.limits();
 
     // Before it waits, so that it is refused at once if it is no video, or if there are too many clips before its own.
-    let probe = state.admission.probe().await;
+    let probe = state.admission.probe().instrument(info_span!("wait for a look at the header")).await;
     let (workers, looked_at) = (state.workers.clone(), upload.source());
     // The place goes with the work: who hangs up must not make room for more of it.
     let look = move || (workers.probe(&looked_at, &limits), place, probe);
-    let (info, place, probe) = web::block(look).await.map_err(thread_failed)?;
+    let look = web::block(look).instrument(info_span!("look at the header"));
+    let (info, place, probe) = look.await.map_err(thread_failed)?;
     drop(probe);
     let info = info?;
     place.expect(params.clips(&models, &info))?;
 
     let waiting = Instant::now();
-    let slot = state.admission.slot().await;
+    let slot = state.admission.slot().instrument(info_span!("wait for a slot")).await;
     state.metrics.wait_seconds.observe(waiting.elapsed().as_secs_f64());
 
     let (workers, turns, metrics) = (state.workers.clone(), state.turns.clone(), state.metrics.clone());
     let video = Video { upload, limits, metrics, wanted, workers, turns, place, _slot: slot };
-    let span = Span::current();
+    let span = info_span!("decode and infer", decode_s = Empty, inference_s = Empty);
     let work = move || span.in_scope(|| run(params, &models, &video).map_err(|error| video.told(error)));
     let work = web::block(work);
     Ok(async { work.await.map_err(thread_failed)? })
 }
 
-fn thread_failed(error: BlockingError) -> ApiError {
+/// The error of a thread that panicked.
+pub fn thread_failed(error: BlockingError) -> ApiError {
     ApiError::Internal(format!("the decoding thread of a request failed: {error}"))
-}
-
-/// Whether a client asked for this kind of answer by name: browsers take anything, and are answered in JSON.
-pub fn asks_for(request: &HttpRequest, kind: &str) -> bool {
-    let accept = request.headers().get_all("accept").filter_map(|value| value.to_str().ok());
-    let mut kinds = accept.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or("").trim());
-    kinds.next().is_some_and(|first| first.eq_ignore_ascii_case(kind))
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use unscene_serve::{ServeOptions, Service, StopHandle};
 
 /// The form boundary of [`form`].
-const BOUNDARY: &str = "----boundary-of-the-tests";
+pub const BOUNDARY: &str = "----boundary-of-the-tests";
 
 /// The program of the service, which decodes: tests cannot be workers themselves.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_unscene-serve");
@@ -225,6 +225,15 @@ impl Response {
         let mut answer = self.json();
         assert!(answer.as_object_mut().expect("an object").remove("timing").is_some(), "{answer}");
         answer
+    }
+
+    /// A header's value, in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(found, _)| *found == name)
+            .map(|(_, value)| value)
     }
 
     pub fn text(&self) -> String {

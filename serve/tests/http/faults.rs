@@ -13,14 +13,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::client::{PROGRAM, Response, TestServer, fixture, head, read};
 
 /// The program, and where it listens; ended when dropped.
-struct Program {
-    child: Child,
-    addr: SocketAddr,
+pub struct Program {
+    pub child: Child,
+    pub addr: SocketAddr,
 }
 
 impl Program {
     /// Starts it after a shell has run a command, such as one that limits it.
-    fn start(before: &str, flags: &[&str]) -> Self {
+    pub fn start(before: &str, flags: &[&str]) -> Self {
         let script = format!("{before}\nexec \"$0\" \"$@\"");
         let bundle = fixture("tiny");
         let mut child = Command::new("bash")
@@ -41,7 +41,7 @@ impl Program {
         Self { child, addr: addr.expect("it listens").parse().expect("an address") }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.addr).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         stream
@@ -51,7 +51,7 @@ impl Program {
         ask(self.addr, body)
     }
 
-    fn assert_unharmed(&self) {
+    pub fn assert_unharmed(&self) {
         let (status, answer) = self.ask(&read("red.mp4")).expect("it answers");
         assert_eq!(status, 200, "{answer}");
         assert!(answer.contains("\"label\":\"red\""), "{answer}");

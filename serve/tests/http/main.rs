@@ -3,10 +3,16 @@
 mod access;
 mod bad_input;
 mod client;
+mod corpus;
 mod detect;
 mod faults;
 mod happy;
+mod hostile;
+mod kserve;
 mod lifecycle;
 mod localize;
 mod models;
+mod openapi;
 mod predict;
+mod soak;
+mod traces;

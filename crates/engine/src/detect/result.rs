@@ -86,7 +86,7 @@ impl DetectOptions {
 }
 
 /// What is told of a video while it is looked at.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
     /// A frame, in the order of the video.
@@ -96,7 +96,7 @@ pub enum Seen {
 }
 
 /// The actors of a frame.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct FoundFrame {
     /// The frame's number, from 0.
     pub frame: usize,
@@ -107,7 +107,7 @@ pub struct FoundFrame {
 }
 
 /// An actor in a frame.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct FoundBox {
     /// What they do: the class's name.
     pub label: String,
@@ -121,7 +121,7 @@ pub struct FoundBox {
 }
 
 /// An actor's way through a stretch of the video in which they act.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct FoundTube {
     /// Tubes count from 0 in the order in which they are told.
     pub id: usize,
@@ -144,7 +144,7 @@ pub struct FoundTube {
 }
 
 /// What was looked at, and by what.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct DetectSummary {
     /// The model's name.
     pub model: String,
@@ -161,7 +161,7 @@ pub struct DetectSummary {
 }
 
 /// The actors of a video.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Detection {
     /// What was looked at, and by what.
     #[serde(flatten)]

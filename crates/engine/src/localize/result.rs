@@ -111,7 +111,7 @@ impl LocalizeOptions {
 }
 
 /// The actions of a video.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Localization {
     /// The model's name.
     pub model: String,
@@ -133,7 +133,7 @@ pub struct Localization {
 }
 
 /// An action and when it happens.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct FoundSegment {
     /// The class's name.
     pub label: String,

@@ -17,7 +17,7 @@ use super::worker::WORKER_FLAG;
 use crate::decode::DecodeOptions;
 use crate::error::MediaError;
 use crate::probe::{Limits, VideoInfo};
-use crate::source::Source;
+use crate::source::{Source, start_ffmpeg};
 
 /// How workers are made.
 #[derive(Debug, Clone)]
@@ -64,6 +64,8 @@ impl DecodeWorkers {
     /// # Errors
     /// When the program cannot be started, or is not a worker.
     pub fn start(options: WorkerOptions) -> io::Result<Self> {
+        // Pictures are converted on this side, where FFmpeg would write to the log, too.
+        start_ffmpeg();
         let mut idle: Vec<_> = (1..options.workers).map(|_| None).collect();
         // The last is the first to be hired.
         idle.push(Some(Worker::start(&options)?));

@@ -1,0 +1,331 @@
+//! `GET /openapi.json`: what every route takes and answers, as OpenAPI 3.1. Schemas are those of the types that are read and
+//! written, parameters those of [`params`](crate::params).
+
+use std::sync::OnceLock;
+
+use actix_web::HttpResponse;
+use unscene_engine::{Detection, Localization};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::schema::{Components, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, Info, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::error::{PROBLEM_JSON, Problem};
+use crate::kserve::{
+    GraphMetadata, GraphReady, InferRequest, InferResponse, KserveProblem, Live, ServerMetadata, ServerReady,
+};
+use crate::params::{ClassifyParams, DetectParams, LocalizeParams, PredictParams};
+use crate::routes::livez::Health;
+use crate::routes::models::{ModelInfo, ModelList};
+use crate::routes::readyz::Ready;
+use crate::routes::{JSON, LINES_JSON, PNG, classify, detect, predict};
+
+/// Media type of bytes of any kind.
+const BYTES: &str = "application/octet-stream";
+/// The name of the one way to say who one is.
+const KEY: &str = "key";
+
+/// What each failure's status means.
+const FAILURES: [(&str, &str); 13] = [
+    ("400", "A parameter, a tensor or the upload is wrong"),
+    ("401", "An API key is needed, and not there or not known"),
+    ("403", "The API key is for something else"),
+    ("404", "No such model"),
+    ("406", "The client takes no kind of answer that there is"),
+    ("413", "The video or the answer is over a limit"),
+    ("415", "The upload is not a video"),
+    ("422", "The video or the bundle cannot be used"),
+    (
+        "429",
+        "There is too much before the request, or the API key is used too often; Retry-After says when to come again",
+    ),
+    ("500", "The service failed"),
+    ("503", "The service is starting, shutting down, or has no room or no model"),
+    ("504", "The request took too long"),
+    ("405", "Method not allowed"),
+];
+/// Failures of any route.
+const COMMON: &[&str] = &["401", "403", "429", "500"];
+/// Those of routes that take a video.
+const OF_VIDEOS: &[&str] = &["400", "401", "403", "404", "406", "413", "415", "422", "429", "500", "503", "504"];
+/// Those of routes that take tensors.
+const OF_TENSORS: &[&str] = &["400", "401", "403", "404", "413", "429", "500", "503", "504"];
+
+/// Answers with the description.
+pub async fn openapi() -> HttpResponse {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let text = TEXT.get_or_init(|| document().to_pretty_json().expect("a description can be written as JSON"));
+    HttpResponse::Ok().content_type(JSON).body(text.as_str())
+}
+
+/// The description of every route.
+pub fn document() -> OpenApi {
+    let mut all = Description::default();
+    all.task::<ClassifyParams, classify::Answer>("classify", "Names the action of a video", &[PNG]);
+    all.task::<LocalizeParams, Localization>("localize", "Finds when actions happen in a long video", &[]);
+    all.task::<DetectParams, Detection>(
+        "detect",
+        "Finds who acts in each frame of a video, and what they do",
+        &[LINES_JSON],
+    );
+    all.task::<PredictParams, predict::Answers>(
+        "predict",
+        "What models of several tasks say of a video, decoded once",
+        &[],
+    );
+
+    let list = all.answers::<ModelList>("models", "What is served, and what could not be loaded", COMMON);
+    all.add("/v1/models", HttpMethod::Get, list);
+    let reload = all.answers::<ModelInfo>(
+        "reload",
+        "Loads the bundle of a model again, and serves it from then on",
+        &["401", "403", "404", "422", "429", "500", "503"],
+    );
+    all.add("/v1/models/{name}/reload", HttpMethod::Post, reload.parameter(in_path("name", "The model's name")));
+
+    for (path, id, summary) in
+        [("/livez", "live", "The process answers"), ("/startupz", "started", "The models were loaded once")]
+    {
+        let probe = all.answers::<Health>(id, summary, &["503"]);
+        all.add(path, HttpMethod::Get, probe);
+    }
+    let ready = all.answers::<Ready>("ready", "The service takes work", &["503"]);
+    all.add("/readyz", HttpMethod::Get, ready);
+    let metrics = text("metrics", "What is counted, for Prometheus", "text/plain");
+    let metrics = all.failures(metrics, COMMON);
+    all.add("/metrics", HttpMethod::Get, metrics);
+    all.add("/openapi.json", HttpMethod::Get, text("openapi", "This description", JSON));
+    all.kserve();
+    all.finish()
+}
+
+/// A description in the making.
+#[derive(Default)]
+struct Description {
+    paths: Paths,
+    components: Components,
+}
+
+impl Description {
+    fn add(&mut self, path: &str, method: HttpMethod, operation: OperationBuilder) {
+        self.paths.add_path_operation(path, vec![method], operation.build());
+    }
+
+    /// The schema of a type, by its name.
+    fn schema<T: ToSchema>(&mut self) -> Content {
+        let mut schemas = vec![(T::name().to_string(), T::schema())];
+        T::schemas(&mut schemas);
+        self.components.schemas.extend(schemas);
+        Content::new(Some(Ref::from_schema_name(T::name())))
+    }
+
+    /// A route that answers with a type, or fails.
+    fn answers<T: ToSchema>(&mut self, id: &str, summary: &str, failures: &[&str]) -> OperationBuilder {
+        let response = Response::builder().description("Done").content(JSON, self.schema::<T>()).build();
+        let operation = OperationBuilder::new().operation_id(Some(id)).summary(Some(summary)).response("200", response);
+        self.failures(operation, failures)
+    }
+
+    fn failures(&mut self, operation: OperationBuilder, statuses: &[&str]) -> OperationBuilder {
+        let problem = self.schema::<Problem>();
+        fail(operation, statuses, &problem)
+    }
+
+    /// A route that takes a video. Beside JSON it can answer with other kinds.
+    fn task<P: IntoParams, A: ToSchema>(&mut self, task: &str, summary: &str, other_kinds: &[&str]) {
+        let params = P::into_params(|| Some(ParameterIn::Query));
+        let body = video(&params);
+        let timeout = ParameterBuilder::new()
+            .name("X-Request-Timeout-S")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some("Seconds that the client waits at most; after them the work is given up."))
+            .schema(Some(
+                ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0.0)).maximum(Some(31_536_000.0)),
+            ));
+        let mut response = ResponseBuilder::new().description("Done").content(JSON, self.schema::<A>());
+        for &kind in other_kinds {
+            let content = match kind {
+                LINES_JSON => self.schema::<detect::Line>(),
+                _ => Content::new(Some(binary())),
+            };
+            response = response.content(kind, content);
+        }
+        let operation = OperationBuilder::new()
+            .operation_id(Some(task))
+            .summary(Some(summary))
+            .parameters(Some(params))
+            .parameter(timeout)
+            .request_body(Some(body))
+            .response("200", response);
+        let operation = self.failures(operation, OF_VIDEOS);
+        self.add(&format!("/v1/{task}"), HttpMethod::Post, operation);
+    }
+
+    /// The routes of the Open Inference Protocol.
+    fn kserve(&mut self) {
+        let problem = self.schema::<KserveProblem>();
+        let server = self.answers::<ServerMetadata>("kserve_server", "The server", &[]);
+        self.add("/v2", HttpMethod::Get, fail(server, COMMON, &problem));
+        let live = self.answers::<Live>("kserve_live", "The process answers", &[]);
+        self.add("/v2/health/live", HttpMethod::Get, live);
+        let ready = self.answers::<ServerReady>("kserve_ready", "The service takes work", &[]);
+        self.add("/v2/health/ready", HttpMethod::Get, fail(ready, &["503"], &problem));
+        for (base, suffix) in [("/v2/models/{name}", ""), ("/v2/models/{name}/versions/{version}", "_version")] {
+            let at_graph = |operation: OperationBuilder, statuses| {
+                let name = in_path("name", "A bundle's name; of a localizer, and a dot, and `proposal` or `head`");
+                let operation = fail(operation, statuses, &problem).parameter(name);
+                if suffix.is_empty() { operation } else { operation.parameter(in_path("version", "Always 1")) }
+            };
+            let found = &["401", "403", "404", "429", "500", "503"];
+            let metadata = self.answers::<GraphMetadata>(&format!("kserve_graph{suffix}"), "A graph's tensors", &[]);
+            self.add(base, HttpMethod::Get, at_graph(metadata, found));
+            let ready =
+                self.answers::<GraphReady>(&format!("kserve_graph_ready{suffix}"), "Whether a graph takes work", &[]);
+            self.add(&format!("{base}/ready"), HttpMethod::Get, at_graph(ready, found));
+            let infer = self.infer(&format!("kserve_infer{suffix}"));
+            self.add(&format!("{base}/infer"), HttpMethod::Post, at_graph(infer, OF_TENSORS));
+        }
+    }
+
+    fn infer(&mut self, id: &str) -> OperationBuilder {
+        let body = RequestBodyBuilder::new()
+            .description(Some("The input as JSON; or, with the header Inference-Header-Content-Length, as so many bytes of JSON and the values after it"))
+            .required(Some(Required::True))
+            .content(JSON, self.schema::<InferRequest>())
+            .content(BYTES, Content::new(Some(binary())));
+        let response = ResponseBuilder::new()
+            .description("The outputs, as JSON, or in the same manner with bytes")
+            .content(JSON, self.schema::<InferResponse>())
+            .content(BYTES, Content::new(Some(binary())));
+        OperationBuilder::new()
+            .operation_id(Some(id))
+            .summary(Some("Runs a graph on rows that are ready"))
+            .request_body(Some(body.build()))
+            .response("200", response)
+    }
+
+    fn finish(mut self) -> OpenApi {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("Where the service has keys; probes and this description need none"));
+        self.components.add_security_scheme(KEY, SecurityScheme::Http(scheme.build()));
+        let mut info = Info::new("Unscene", env!("CARGO_PKG_VERSION"));
+        info.description = Some(
+            "Actions in videos. Times are seconds from the start of the video by its timestamps, boxes are left, top, right and \
+             bottom in pixels of the displayed frame, scores are probabilities."
+                .to_owned(),
+        );
+        let mut all = OpenApi::new(info, self.paths);
+        all.components = Some(self.components);
+        // With a key or, where the service has none, without.
+        let by_key = SecurityRequirement::new::<_, [&str; 0], &str>(KEY, []);
+        all.security = Some(vec![SecurityRequirement::default(), by_key]);
+        all
+    }
+}
+
+/// Adds how an operation can fail.
+fn fail(mut operation: OperationBuilder, statuses: &[&str], problem: &Content) -> OperationBuilder {
+    for (status, meaning) in FAILURES.iter().filter(|(status, _)| statuses.contains(status)) {
+        let response = ResponseBuilder::new().description(*meaning).content(PROBLEM_JSON, problem.clone());
+        operation = operation.response(*status, response);
+    }
+    operation
+}
+
+/// A route that answers with text.
+fn text(id: &str, summary: &str, kind: &str) -> OperationBuilder {
+    let any = ObjectBuilder::new().schema_type(if kind == JSON { SchemaType::AnyValue } else { Type::String.into() });
+    let response = Response::builder().description("Done").content(kind, Content::new(Some(any))).build();
+    OperationBuilder::new().operation_id(Some(id)).summary(Some(summary)).response("200", response)
+}
+
+/// A video as the body, or in a form with the parameters.
+fn video(params: &[Parameter]) -> RequestBody {
+    let mut form = ObjectBuilder::new().property("video", binary()).required("video");
+    for param in params {
+        let schema = param.schema.clone().unwrap_or_else(|| RefOr::T(Schema::default()));
+        form = form.property(&param.name, schema);
+    }
+    RequestBodyBuilder::new()
+        .description(Some(
+            "A video, whatever Content-Type it claims; or a form with the field `video`, and any parameter as a field",
+        ))
+        .required(Some(Required::True))
+        .content("video/mp4", Content::new(Some(binary())))
+        .content(BYTES, Content::new(Some(binary())))
+        .content("multipart/form-data", Content::new(Some(form)))
+        .build()
+}
+
+/// Bytes.
+fn binary() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).content_media_type(BYTES)
+}
+
+fn in_path(name: &str, description: &str) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(description))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::openapi::path::Operation;
+
+    use super::*;
+    use crate::params::Params;
+
+    /// A document's operation for a task.
+    fn operation(document: &OpenApi, task: &str) -> Operation {
+        document.paths.get_path_operation(format!("/v1/{task}"), HttpMethod::Post).unwrap().clone()
+    }
+
+    fn described<P: Params>(document: &OpenApi, task: &str) {
+        let params = operation(document, task).parameters.unwrap();
+        let names: Vec<String> = params
+            .iter()
+            .filter_map(|param| match param {
+                RefOr::T(param) if param.parameter_in == ParameterIn::Query => Some(param.name.clone()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(names, P::NAMES, "{task}");
+    }
+
+    #[test]
+    fn every_parameter_that_is_read_is_described() {
+        let document = document();
+        described::<ClassifyParams>(&document, "classify");
+        described::<LocalizeParams>(&document, "localize");
+        described::<DetectParams>(&document, "detect");
+        described::<PredictParams>(&document, "predict");
+    }
+
+    #[test]
+    fn every_route_is_described() {
+        let routes = include_str!("routes/mod.rs");
+        let document = document();
+        let mut found = 0;
+        for (method, verb) in [("get(\"", HttpMethod::Get), ("post(\"", HttpMethod::Post)] {
+            for route in routes.split(".service(").filter_map(|line| line.strip_prefix(method)) {
+                let path = route.split('"').next().unwrap();
+                assert!(document.paths.get_path_operation(path, verb.clone()).is_some(), "{path}");
+                found += 1;
+            }
+        }
+        let described: usize = document
+            .paths
+            .paths
+            .values()
+            .map(|item| usize::from(item.get.is_some()) + usize::from(item.post.is_some()))
+            .sum();
+        assert_eq!(found, described);
+    }
+}
