@@ -90,9 +90,10 @@ class Peer:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
 
-    def run(self):
+    def run(self, asked=""):
+        """What it answers to a line."""
         try:
-            self.process.stdin.write("\n")
+            self.process.stdin.write(f"{asked}\n")
             self.process.stdin.flush()
             line = self.process.stdout.readline()
         except BrokenPipeError:

@@ -13,13 +13,13 @@ import concurrent.futures
 import http.client
 import json
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-from run import RESULTS, machine, table, write_whole
+from run import RESULTS, bundle, machine, table, write_whole
+from serving import Service, memory_mib, percentile, tree
 
 VIDEO = Path(__file__).resolve().parent.parent / "tests/fixtures/video/h264.mp4"
 ARCH, WIDTH = "r3d18-hara", 0.5
@@ -28,20 +28,10 @@ CLIENTS = 4
 QUEUE_CLIPS, QUEUE, VIDEOS = 24, 1, 4
 
 
-class Server:
+class Server(Service):
     def __init__(self, release, folder):
-        run, bundle = folder / "run", folder / "bundle"
-        for command in (["init", "--arch", ARCH, "--width", WIDTH, "--classes", 400, "--seed", 1, "--out", run],
-                        ["export", "--onnx", "--run", run, "--out", bundle]):
-            subprocess.run([str(part) for part in (release / "unscene", *command)], check=True, stdout=subprocess.DEVNULL)
-        flags = ["--bundle", bundle, "--addr", "127.0.0.1:0", "--engine", "ort", "--device", "cpu", "--queue-clips", QUEUE_CLIPS,
-                 "--queue", QUEUE, "--max-videos", VIDEOS]
-        self.process = subprocess.Popen([str(part) for part in (release / "unscene-serve", *flags)], stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            if "listening on http://" in line:
-                self.address = line.split("listening on http://")[1].split()[0]
-                break
-        threading.Thread(target=lambda: [None for _ in self.process.stderr], daemon=True).start()
+        made = bundle(release, folder, ARCH, "--arch", ARCH, "--width", WIDTH, "--classes", 400)
+        super().__init__(release, [made], "--queue-clips", QUEUE_CLIPS, "--queue", QUEUE, "--max-videos", VIDEOS)
         self.video = VIDEO.read_bytes()
 
     def ask(self):
@@ -57,19 +47,6 @@ class Server:
         except OSError as error:
             status, retry = type(error).__name__, None
         return status, begun, time.monotonic() - begun, retry and int(retry)
-
-    def resident_mib(self):
-        """Of the service and the processes that decode for it."""
-        children = subprocess.run(["ps", "--ppid", str(self.process.pid), "-o", "pid="], text=True, stdout=subprocess.PIPE).stdout.split()
-        total = 0
-        for process in [str(self.process.pid), *children]:
-            try:
-                # What is shared is counted once, in parts.
-                lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            except OSError:
-                continue
-            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-        return total / 1024
 
 
 def capacity(server, seconds):
@@ -96,7 +73,8 @@ def overload(server, rate, seconds):
 
     def watch():
         while not done.wait(1):
-            memory.append((time.monotonic(), server.resident_mib()))
+            # The service, and the processes that decode for it.
+            memory.append((time.monotonic(), sum(memory_mib(one) for one in tree(server.process.pid))))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -114,11 +92,6 @@ def overload(server, rate, seconds):
     done.set()
     watcher.join()
     return begun, [request.result() for request in requests], memory, recovered
-
-
-def percentile(values, share):
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def plot(begun, requests, memory, best, path):
@@ -171,8 +144,7 @@ def main():
             begun, requests, memory, recovered = overload(server, arguments.times * before, arguments.seconds)
             after, times = capacity(server, 30)
         finally:
-            server.process.terminate()
-            server.process.wait()
+            server.stop()
     best = statistics.mean([before, after])
     answered = [one for one in requests if one[0] == 200]
     others = {}

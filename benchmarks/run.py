@@ -118,13 +118,14 @@ def training(release, folder, rounds):
             + table(["losses", "seconds of an epoch", "of them waiting", "%"], waiting(release / "unscene", folder)))
 
 
-def bundle(release, folder, arch):
-    run, out = folder / f"{arch}-run", folder / arch
+def bundle(release, folder, name, *init):
+    """A bundle of that name with random weights; its run is beside it. `init` are the flags of `unscene init`; without any, the
+    name is the architecture, with 400 classes."""
+    run, out = folder / f"{name}-run", folder / name
     if not out.exists():
-        unscene = release / "unscene"
-        for command in (["init", "--arch", arch, "--classes", "400", "--seed", "1", "--out", run],
+        for command in (["init", *(init or ("--arch", name, "--classes", 400)), "--seed", 1, "--out", run],
                         ["export", "--onnx", "--run", run, "--out", out]):
-            subprocess.run([unscene, *command], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([str(part) for part in (release / "unscene", *command)], check=True, stdout=subprocess.DEVNULL)
     return out
 
 
@@ -168,10 +169,7 @@ def localize(release, folder, rounds):
 
 
 def detect(release, folder, rounds):
-    run, out = folder / "detector-run", folder / "detector"
-    for command in (["init", "--arch", "vgg16-ssd", "--task", "detect", "--classes", "24", "--seed", "1", "--out", run],
-                    ["export", "--onnx", "--run", run, "--out", out]):
-        subprocess.run([release / "unscene", *command], check=True, stdout=subprocess.DEVNULL)
+    out = bundle(release, folder, "detector", "--arch", "vgg16-ssd", "--task", "detect", "--classes", 24)
     found = call(release / "detect", out, clip_video(folder, 4), "--rounds", rounds)
     frames = found["frames"]
     speed = [(found["engine"], f"{frames / found['seconds']:.2f}", f"{frames / found['bare_s']:.2f}", f"{found['ratio']:.3f}",

@@ -31,45 +31,9 @@ def serve_peer(arch, width, frames, size, batch, iterations, device="cpu"):
     from torch import nn
     from torch.nn import functional
 
+    from peers.r3d import Net
+
     torch.manual_seed(0)
-    blocks = {"r3d10-hara": [1, 1, 1, 1], "r3d18-hara": [2, 2, 2, 2]}[arch]
-
-    class Block(nn.Module):
-        def __init__(self, inputs, outputs, stride):
-            super().__init__()
-            self.conv1 = nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False)
-            self.bn1 = nn.BatchNorm3d(outputs)
-            self.conv2 = nn.Conv3d(outputs, outputs, 3, 1, 1, bias=False)
-            self.bn2 = nn.BatchNorm3d(outputs)
-            self.stride, self.more = stride, outputs - inputs
-
-        def forward(self, x):
-            y = functional.relu(self.bn1(self.conv1(x)))
-            y = self.bn2(self.conv2(y))
-            if self.stride > 1:
-                x = x[:, :, ::self.stride, ::self.stride, ::self.stride]
-            if self.more:
-                x = functional.pad(x, (0, 0, 0, 0, 0, 0, 0, self.more))
-            return functional.relu(y + x)
-
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            channels = [round(64 * 2 ** stage * width) for stage in range(4)]
-            self.conv1 = nn.Conv3d(3, channels[0], 7, (1, 2, 2), 3, bias=False)
-            self.bn1 = nn.BatchNorm3d(channels[0])
-            layers, inputs = [], channels[0]
-            for stage, (outputs, count) in enumerate(zip(channels, blocks)):
-                for block in range(count):
-                    layers.append(Block(inputs, outputs, 2 if stage and not block else 1))
-                    inputs = outputs
-            self.layers = nn.Sequential(*layers)
-            self.fc = nn.Linear(inputs, CLASSES)
-
-        def forward(self, x):
-            x = functional.max_pool3d(functional.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-            features = self.layers(x).mean((2, 3, 4))
-            return self.fc(features), features
 
     class Reverse(torch.autograd.Function):
         @staticmethod
@@ -80,7 +44,7 @@ def serve_peer(arch, width, frames, size, batch, iterations, device="cpu"):
         def backward(context, gradient):
             return -0.5 * gradient
 
-    net = Net().to(device)
+    net = Net(arch, width, CLASSES).to(device)
     adversary, inputs = [], net.fc.in_features
     for _ in range(3):
         adversary += [nn.Linear(inputs, 512), nn.BatchNorm1d(512), nn.ReLU()]

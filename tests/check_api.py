@@ -4,7 +4,7 @@ and NVIDIA's schema reads what is written for Triton.
 
     python3 tests/check_api.py TARGET_FOLDER [--examples N]
 
-Needs the packages of tests/requirements.txt. TARGET_FOLDER has `unscene-serve` and `unscene-export`.
+Needs the packages of tests/api/requirements.txt. TARGET_FOLDER has `unscene-serve` and `unscene-export`.
 """
 
 import argparse

@@ -79,6 +79,9 @@ pub enum ExportError {
     /// The system does not let the program listen for signals.
     #[error("cannot listen for Ctrl-C: {0}")]
     Signal(String),
+    /// The bundle to write models for Triton of cannot be read.
+    #[error(transparent)]
+    Bundle(#[from] unscene_engine::EngineError),
     /// The manifest contradicts itself.
     #[error(transparent)]
     Manifest(#[from] unscene_models::manifest::ManifestError),

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use unscene_engine::Bundle;
-use unscene_models::manifest::{Dim, GraphFile, MANIFEST_FILE, Manifest, Task, TensorInfo};
+use unscene_models::manifest::{Dim, GraphFile, Manifest, Task, TensorInfo};
 
 use crate::ExportError;
 use crate::bundle::{Partial, check_place, read, write};
@@ -26,9 +26,9 @@ const MAX_QUEUE_DELAY_US: u32 = 1000;
 /// # Errors
 /// When the bundle cannot be read, or a model of such a name is there already and is not to be replaced.
 pub fn write_triton(bundle: &Path, repository: &Path, force: bool) -> Result<Vec<PathBuf>, ExportError> {
-    let manifest = String::from_utf8_lossy(&read(&bundle.join(MANIFEST_FILE))?).into_owned();
-    let manifest = Manifest::from_json(&manifest)?;
-    let of = Bundle::name_of(bundle);
+    // Whose files are those that its manifest says.
+    let opened = Bundle::open(bundle)?;
+    let (manifest, of) = (&opened.manifest, opened.name());
     let models: Vec<(String, &GraphFile)> =
         manifest.graphs.iter().enumerate().map(|(at, graph)| (manifest.graph_name(&of, at), graph)).collect();
     // All places before the first is written.
@@ -46,7 +46,7 @@ pub fn write_triton(bundle: &Path, repository: &Path, force: bool) -> Result<Vec
         if labelled {
             write(&partial.0.join(LABELS_FILE), (manifest.labels.join("\n") + "\n").as_bytes())?;
         }
-        write(&partial.0.join(CONFIG_FILE), config(&name, graph, max_batch(&manifest, at), labelled).as_bytes())?;
+        write(&partial.0.join(CONFIG_FILE), config(&name, graph, max_batch(manifest, at), labelled).as_bytes())?;
         partial.publish(&place)?;
         written.push(place);
     }

@@ -12,8 +12,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Bytes};
 use actix_web::{Error, HttpMessage};
-use tracing::Instrument;
 use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::error::Reason;
@@ -30,6 +30,8 @@ struct Watched {
     path: String,
     id: String,
     peer: Option<String>,
+    /// In traces; ends with this.
+    _span: Span,
     /// The name of the API key.
     key: Option<String>,
     /// The route's pattern and the status, once the answer has begun.
@@ -163,6 +165,7 @@ pub async fn log(
         path: crate::error::shorten(request.path()),
         id,
         peer: request.peer_addr().map(|peer| peer.to_string()),
+        _span: span.clone(),
         key: None,
         answer: None,
         complete: false,

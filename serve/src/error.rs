@@ -3,7 +3,7 @@
 //! This file is the only one that chooses a status.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use unscene_engine::EngineError;
@@ -29,6 +29,9 @@ pub enum ApiError {
     /// The tensors of a request are not those of the graph.
     #[error("{0}")]
     BadTensor(String),
+    /// The body is compressed.
+    #[error("the header content-encoding is `{0}`; send the body without compression")]
+    Encoded(String),
     /// No bundle of that name is loaded.
     #[error("no model named `{name}` is loaded; loaded are {loaded}")]
     UnknownModel {
@@ -88,7 +91,7 @@ pub enum ApiError {
     #[error("{0}")]
     Busy(#[from] Busy),
     /// The system has no room for the upload, on its disk or in its tables. The text is of the system and goes to the client.
-    #[error("the service has no room for the upload now: {0}; try again later, or send a smaller video")]
+    #[error("the service has no room for the upload now: {0}; try again later, or send less")]
     Exhausted(String),
     /// The request has no key, or one that may not do this now.
     #[error("{0}")]
@@ -107,7 +110,7 @@ pub enum ApiError {
     Draining,
     /// The request took longer than the service allows.
     #[error(
-        "the request was not answered within {0} s and was cancelled; send a shorter video, or raise the header X-Request-Timeout-S or the service's --request-timeout-s"
+        "the request was not answered within {0} s and was cancelled; send less, or raise the header X-Request-Timeout-S or the service's --request-timeout-s"
     )]
     Timeout(f64),
     /// The work was cancelled because nobody waits for it.
@@ -142,6 +145,7 @@ impl ApiError {
             Self::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter is wrong"),
             Self::BadUpload(_) => (StatusCode::BAD_REQUEST, "bad-upload", "The upload cannot be read"),
             Self::BadTensor(_) => (StatusCode::BAD_REQUEST, "bad-tensor", "A tensor is wrong"),
+            Self::Encoded(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded", "The body is compressed"),
             Self::UnknownModel { .. } | Self::NoModel { .. } => {
                 (StatusCode::NOT_FOUND, "unknown-model", "No such model")
             }
@@ -151,7 +155,7 @@ impl ApiError {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             }
             Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "No such kind of answer"),
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The video is over a limit"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is over a limit"),
             Self::LongAnswer(_) => (StatusCode::PAYLOAD_TOO_LARGE, "answer-too-large", "The answer is over a limit"),
             Self::NotAVideo(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-video", "The upload is not a video"),
             Self::Unprocessable(_) => {
@@ -229,6 +233,9 @@ impl ResponseError for ApiError {
             }
             Self::Exhausted(_) => {
                 response.insert_header((RETRY_AFTER, 10_u64));
+            }
+            Self::Encoded(_) => {
+                response.insert_header((ACCEPT_ENCODING, "identity"));
             }
             _ => {}
         }

@@ -28,14 +28,14 @@ const BYTES: &str = "application/octet-stream";
 const KEY: &str = "key";
 
 /// What each failure's status means.
-const FAILURES: [(&str, &str); 13] = [
+const FAILURES: [(&str, &str); 12] = [
     ("400", "A parameter, a tensor or the upload is wrong"),
     ("401", "An API key is needed, and not there or not known"),
     ("403", "The API key is for something else"),
     ("404", "No such model"),
     ("406", "The client takes no kind of answer that there is"),
     ("413", "The video or the answer is over a limit"),
-    ("415", "The upload is not a video"),
+    ("415", "The upload is not a video, or is compressed"),
     ("422", "The video or the bundle cannot be used"),
     (
         "429",
@@ -44,14 +44,13 @@ const FAILURES: [(&str, &str); 13] = [
     ("500", "The service failed"),
     ("503", "The service is starting, shutting down, or has no room or no model"),
     ("504", "The request took too long"),
-    ("405", "Method not allowed"),
 ];
 /// Failures of any route.
 const COMMON: &[&str] = &["401", "403", "429", "500"];
 /// Those of routes that take a video.
 const OF_VIDEOS: &[&str] = &["400", "401", "403", "404", "406", "413", "415", "422", "429", "500", "503", "504"];
 /// Those of routes that take tensors.
-const OF_TENSORS: &[&str] = &["400", "401", "403", "404", "413", "429", "500", "503", "504"];
+const OF_TENSORS: &[&str] = &["400", "401", "403", "404", "413", "415", "429", "500", "503", "504"];
 
 /// Answers with the description.
 pub async fn openapi() -> HttpResponse {
@@ -85,12 +84,10 @@ pub fn document() -> OpenApi {
     );
     all.add("/v1/models/{name}/reload", HttpMethod::Post, reload.parameter(in_path("name", "The model's name")));
 
-    for (path, id, summary) in
-        [("/livez", "live", "The process answers"), ("/startupz", "started", "The models were loaded once")]
-    {
-        let probe = all.answers::<Health>(id, summary, &["503"]);
-        all.add(path, HttpMethod::Get, probe);
-    }
+    let live = all.answers::<Health>("live", "The process answers", &[]);
+    all.add("/livez", HttpMethod::Get, live);
+    let started = all.answers::<Health>("started", "The models were loaded once", &["503"]);
+    all.add("/startupz", HttpMethod::Get, started);
     let ready = all.answers::<Ready>("ready", "The service takes work", &["503"]);
     all.add("/readyz", HttpMethod::Get, ready);
     let metrics = text("metrics", "What is counted, for Prometheus", "text/plain");
@@ -137,14 +134,6 @@ impl Description {
     fn task<P: IntoParams, A: ToSchema>(&mut self, task: &str, summary: &str, other_kinds: &[&str]) {
         let params = P::into_params(|| Some(ParameterIn::Query));
         let body = video(&params);
-        let timeout = ParameterBuilder::new()
-            .name("X-Request-Timeout-S")
-            .parameter_in(ParameterIn::Header)
-            .required(Required::False)
-            .description(Some("Seconds that the client waits at most; after them the work is given up."))
-            .schema(Some(
-                ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0.0)).maximum(Some(31_536_000.0)),
-            ));
         let mut response = ResponseBuilder::new().description("Done").content(JSON, self.schema::<A>());
         for &kind in other_kinds {
             let content = match kind {
@@ -157,7 +146,7 @@ impl Description {
             .operation_id(Some(task))
             .summary(Some(summary))
             .parameters(Some(params))
-            .parameter(timeout)
+            .parameter(timeout())
             .request_body(Some(body))
             .response("200", response);
         let operation = self.failures(operation, OF_VIDEOS);
@@ -203,6 +192,12 @@ impl Description {
         OperationBuilder::new()
             .operation_id(Some(id))
             .summary(Some("Runs a graph on rows that are ready"))
+            .parameter(timeout())
+            .parameter(in_header(
+                "Inference-Header-Content-Length",
+                "Bytes of the body that are JSON; the values follow them. All are JSON when it is absent.",
+                ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0.0)),
+            ))
             .request_body(Some(body.build()))
             .response("200", response)
     }
@@ -264,6 +259,23 @@ fn video(params: &[Parameter]) -> RequestBody {
 /// Bytes.
 fn binary() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).content_media_type(BYTES)
+}
+
+fn timeout() -> ParameterBuilder {
+    in_header(
+        "X-Request-Timeout-S",
+        "Seconds that the client waits at most; after them the work is given up.",
+        ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0.0)).maximum(Some(31_536_000.0)),
+    )
+}
+
+fn in_header(name: &str, description: &str, schema: ObjectBuilder) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
 }
 
 fn in_path(name: &str, description: &str) -> ParameterBuilder {

@@ -288,7 +288,7 @@ fn cors(origins: &[String]) -> middleware::Condition<Cors> {
     let cors = Cors::default()
         .allowed_methods(["GET", "POST"])
         .allow_any_header()
-        .expose_headers(["retry-after", "x-request-id"])
+        .expose_headers(["retry-after", "x-request-id", "inference-header-content-length"])
         .max_age(3600);
     let cors = if any { cors.allow_any_origin().send_wildcard() } else { cors };
     let named = origins.iter().filter(|_| !any).fold(cors, |cors, origin| cors.allowed_origin(origin));

@@ -43,8 +43,9 @@ impl Drop for Telemetry {
 pub fn init_tracing(options: &ServeOptions) -> Result<Telemetry, StartError> {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,ort=warn,actix_server=warn"));
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    // When nobody reads the lines any more, that cannot be told either, and trying to would end the thread.
+    let lines = tracing_subscriber::fmt::layer().log_internal_errors(false);
+    let lines = lines.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines = match options.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

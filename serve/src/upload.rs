@@ -244,7 +244,7 @@ fn not_written(error: std::io::Error) -> ApiError {
 
 fn too_large(max_bytes: u64) -> ApiError {
     ApiError::TooLarge(format!(
-        "the request body is larger than {max_bytes} bytes, the most this service takes; send a shorter or smaller video"
+        "the request body is larger than {max_bytes} bytes, the most this service takes; send less"
     ))
 }
 

@@ -109,8 +109,14 @@ impl Graphs {
         OnSession::new(self, rows).run_rows(graph, Arc::new(input.to_vec()), rows, &mut || true)
     }
 
-    /// Runs a graph on rows that are ready, in turn with videos and in batches no larger than theirs. `keep_waiting` is asked while
-    /// the graph is busy.
+    /// As how many rows of the first graph so many of another count.
+    pub fn clips_worth(&self, graph: usize, rows: usize) -> usize {
+        let each = self.session.most_rows(graph) / self.session.most_rows(0);
+        rows.div_ceil(each.max(1))
+    }
+
+    /// Runs a graph on rows that are ready, in turn with videos and in batches no larger than theirs. `keep_waiting` is told how many
+    /// rows are done, and asked whether to go on, while the graph is busy and after each batch.
     ///
     /// # Shapes
     /// As [`run`](Self::run).
@@ -122,15 +128,18 @@ impl Graphs {
         graph: usize,
         input: &[f32],
         rows: usize,
-        keep_waiting: &mut dyn FnMut() -> bool,
+        keep_waiting: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<Vec<f32>>> {
         let row_len = self.check(graph, input.len(), rows)?;
-        // As many rows of the first graph as these are worth.
-        let worth = (self.session.most_rows(graph) / self.session.most_rows(0)).max(1);
-        let mut session = OnSession::new(self, rows.div_ceil(worth));
-        let mut whole: Vec<Vec<f32>> = vec![];
+        let mut session = OnSession::new(self, self.clips_worth(graph, rows));
+        let (mut whole, mut done): (Vec<Vec<f32>>, _) = (vec![], 0);
         for batch in input.chunks(self.session.most_rows(graph) * row_len) {
-            let outputs = session.run_rows(graph, Arc::new(batch.to_vec()), batch.len() / row_len, keep_waiting)?;
+            let batch_rows = batch.len() / row_len;
+            let outputs = session.run_rows(graph, Arc::new(batch.to_vec()), batch_rows, &mut || keep_waiting(done))?;
+            done += batch_rows;
+            if !keep_waiting(done) {
+                return Err(EngineError::Cancelled);
+            }
             whole.resize(outputs.len(), vec![]);
             whole.iter_mut().zip(outputs).for_each(|(whole, part)| whole.extend(part));
         }

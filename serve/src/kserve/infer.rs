@@ -4,16 +4,22 @@ use std::os::unix::fs::FileExt;
 
 use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::{HttpRequest, HttpResponse, web};
+use tracing::{Instrument, info_span};
 
-use super::tensors::{Asked, HEADER_LENGTH, row_len};
+use super::tensors::{Asked, HEADER_LENGTH, VALUE, floats, row_len};
 use super::{AtGraph, KserveError, ServedGraph, sides};
+use crate::admission::Place;
 use crate::error::{ApiError, shorten};
-use crate::routes::video::{Waiting, thread_failed};
+use crate::routes::video::{Waiting, Wanted, thread_failed, wait_for_slot};
 use crate::state::State;
 use crate::upload::{Upload, UploadRules, receive_body};
 
-/// Characters that a value takes in JSON at least, with its comma; most take more.
-const SHORTEST_VALUE: usize = 2;
+/// Characters that a value takes in JSON, with its comma, or so.
+const JSON_VALUE: usize = 10;
+/// Longest JSON: in memory, it takes several times that. What is longer is to be sent as bytes.
+const MAX_JSON: usize = 64 << 20;
+/// Bytes after the JSON that are read at a time.
+const READ: usize = 1 << 20;
 
 /// Runs rows that are ready, in batches with those of videos.
 pub async fn infer(
@@ -41,19 +47,26 @@ async fn run(
     let graph = path.find(state)?;
     let json_len = json_len(request)?;
     check_encoding(request)?;
-    let upload = receive_body(request, payload, &UploadRules::of(state)).await?;
-    // What is in it is read later, within a slot; how long it is says how many rows there are at most.
-    let value = json_len.map_or(SHORTEST_VALUE, |_| size_of::<f32>());
-    let input = sides(&graph.file().inputs[0]);
-    place.expect((upload.size()? / (value * row_len(&input)).max(1)).max(1))?;
-    let slot = state.admission.slot().await;
+    let upload = receive_body(request, payload, &UploadRules::of(state)).instrument(info_span!("upload")).await?;
+    let parts = Parts::of(&upload, json_len)?;
+    // What is in it is read within a slot; its length says how much that is, about.
+    let row = row_len(&sides(&graph.file().inputs[0]));
+    let values = if parts.rest > 0 { parts.rest / VALUE } else { parts.json / JSON_VALUE };
+    let rows = (values / row.max(1)).max(1);
+    let graphs = graph.served.model.graphs();
+    place.expect(graphs.clips_worth(graph.index, rows))?;
+    let slot = wait_for_slot(state).await;
 
     let (wanted, metrics) = (waiting.wanted.clone(), state.metrics.clone());
+    let span = info_span!("read and infer");
     let work = move || {
-        // Both are held until the work has really ended, which may be after the client has left.
-        let (_place, _slot) = (place, slot);
-        let (asked, outputs) = look(&graph, &upload, json_len, &mut || wanted.still())?;
-        metrics.clips.with_label_values(&[graph.served.model.name()]).inc_by(asked.rows as u64);
+        // Held until the work has really ended, which may be after the client has left.
+        let _slot = slot;
+        let result = span.in_scope(|| look(&graph, &upload, &parts, &place, &wanted));
+        let (asked, outputs) = result.map_err(|error| wanted.told(error))?;
+        if graph.index == 0 {
+            metrics.clips.with_label_values(&[graph.served.model.name()]).inc_by(asked.rows as u64);
+        }
         asked.answer(graph.name(), graph.file(), outputs)
     };
     let (body, json_len) = web::block(work).await.map_err(thread_failed)??;
@@ -65,22 +78,59 @@ async fn run(
     Ok(response.body(body))
 }
 
+/// Lengths of a body's JSON and of what follows it, in bytes.
+struct Parts {
+    json: usize,
+    rest: usize,
+}
+
+impl Parts {
+    fn of(upload: &Upload, json_len: Option<usize>) -> Result<Self, ApiError> {
+        let size = upload.size()?;
+        let json = json_len.unwrap_or(size);
+        let rest = size.checked_sub(json).ok_or_else(|| {
+            ApiError::BadTensor(format!("the body has {size} bytes, fewer than {HEADER_LENGTH} says are JSON"))
+        })?;
+        if json > MAX_JSON {
+            return Err(ApiError::TooLarge(format!(
+                "the JSON has {json} bytes, and {MAX_JSON} are the most; send the values as bytes after it, with the header {HEADER_LENGTH}"
+            )));
+        }
+        Ok(Self { json, rest })
+    }
+}
+
 /// Reads the request, and runs the graph.
 fn look(
     graph: &ServedGraph,
     upload: &Upload,
-    json_len: Option<usize>,
-    keep_waiting: &mut dyn FnMut() -> bool,
+    parts: &Parts,
+    place: &Place,
+    wanted: &Wanted,
 ) -> Result<(Asked, Vec<Vec<f32>>), ApiError> {
-    let mut body = vec![0; upload.size()?];
-    upload
-        .file()
-        .read_exact_at(&mut body, 0)
-        .map_err(|error| ApiError::Internal(format!("an upload is lost: {error}")))?;
-    let mut asked = Asked::read(&body, json_len, graph.file())?;
-    drop(body);
-    let input = std::mem::take(&mut asked.input);
-    let outputs = graph.served.model.graphs().infer(graph.index, &input, asked.rows, keep_waiting)?;
+    let lost = |error| ApiError::Internal(format!("an upload is lost: {error}"));
+    let mut json = vec![0; parts.json];
+    upload.file().read_exact_at(&mut json, 0).map_err(lost)?;
+    let rest = || {
+        let (mut values, mut block) = (Vec::with_capacity(parts.rest / VALUE), vec![0; READ]);
+        for at in (0..parts.rest).step_by(READ) {
+            let block = &mut block[..READ.min(parts.rest - at)];
+            upload.file().read_exact_at(block, (parts.json + at) as u64).map_err(lost)?;
+            values.extend(floats(block));
+        }
+        Ok(values)
+    };
+    let mut asked = Asked::read(&json, parts.rest, rest, graph.file())?;
+    drop(json);
+    let (graphs, input) = (graph.served.model.graphs(), std::mem::take(&mut asked.input));
+    place.expect(graphs.clips_worth(graph.index, asked.rows))?;
+    let mut noted = 0;
+    let outputs = graphs.infer(graph.index, &input, asked.rows, &mut |rows| {
+        let done = graphs.clips_worth(graph.index, rows);
+        place.done(done - noted);
+        noted = done;
+        wanted.still()
+    })?;
     Ok((asked, outputs))
 }
 
@@ -96,10 +146,7 @@ fn json_len(request: &HttpRequest) -> Result<Option<usize>, ApiError> {
 fn check_encoding(request: &HttpRequest) -> Result<(), ApiError> {
     let encoding = request.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim());
     match encoding {
-        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => Err(ApiError::BadTensor(format!(
-            "the header content-encoding is `{}`; send the body without compression",
-            shorten(encoding)
-        ))),
+        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => Err(ApiError::Encoded(shorten(encoding))),
         _ => Ok(()),
     }
 }

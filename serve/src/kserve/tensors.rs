@@ -1,10 +1,10 @@
 //! Tensors in requests and answers: as JSON, or as little-endian bytes after it.
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{SeqAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
 use unscene_models::manifest::GraphFile;
 use utoipa::ToSchema;
 
@@ -12,23 +12,58 @@ use super::{FP32, sides};
 use crate::error::{ApiError, shorten};
 
 /// Bytes of a value.
-const VALUE: usize = size_of::<f32>();
+pub const VALUE: usize = size_of::<f32>();
+/// Longest `id`.
+const MAX_ID: usize = 256;
+/// Most inputs, outputs and sides that are read; no graph has as many.
+const MAX_PARTS: usize = 64;
+/// Most values of an answer: as JSON, 100 MB.
+const MAX_VALUES: usize = 1 << 23;
 
 /// A request for a graph's outputs.
 #[derive(Deserialize, ToSchema)]
 pub struct InferRequest {
-    /// Given back in the answer.
+    /// Given back in the answer; 256 bytes at most.
     #[schema(nullable = false)]
     id: Option<String>,
-    /// `binary_data_output`: all outputs are wanted as bytes, unless they say otherwise.
     #[serde(default)]
-    #[schema(value_type = Object)]
-    parameters: Map<String, Value>,
+    parameters: RequestParameters,
     /// The graph's one input.
+    #[serde(deserialize_with = "few")]
     inputs: Vec<InputTensor>,
     /// The outputs that are wanted; all when absent or empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     outputs: Vec<WantedOutput>,
+}
+
+/// Parameters of a request. Others are passed over.
+#[derive(Default, Deserialize, ToSchema)]
+pub struct RequestParameters {
+    /// Whether all outputs are wanted as bytes, unless they say otherwise.
+    #[schema(nullable = false)]
+    binary_data_output: Option<bool>,
+}
+
+/// Parameters of an input.
+#[derive(Default, Deserialize, ToSchema)]
+pub struct InputParameters {
+    /// So many bytes after the JSON have the values.
+    #[schema(nullable = false)]
+    binary_data_size: Option<usize>,
+    #[schema(ignore)]
+    shared_memory_region: Option<IgnoredAny>,
+}
+
+/// Parameters of an output.
+#[derive(Default, Deserialize, ToSchema)]
+pub struct OutputParameters {
+    /// Whether it is wanted as bytes.
+    #[schema(nullable = false)]
+    binary_data: Option<bool>,
+    #[schema(ignore)]
+    classification: Option<IgnoredAny>,
+    #[schema(ignore)]
+    shared_memory_region: Option<IgnoredAny>,
 }
 
 /// An input.
@@ -38,11 +73,10 @@ pub struct InputTensor {
     /// `FP32`.
     datatype: String,
     /// Rows, then the sides of the graph's input.
+    #[serde(deserialize_with = "few")]
     shape: Vec<usize>,
-    /// `binary_data_size`: so many bytes after the JSON have the values.
     #[serde(default)]
-    #[schema(value_type = Object)]
-    parameters: Map<String, Value>,
+    parameters: InputParameters,
     /// The values, row by row, as one list or as lists in lists.
     #[schema(value_type = Option<Vec<f32>>, nullable = false)]
     data: Option<Values>,
@@ -52,10 +86,8 @@ pub struct InputTensor {
 #[derive(Deserialize, ToSchema)]
 pub struct WantedOutput {
     name: String,
-    /// `binary_data`: whether it is wanted as bytes.
     #[serde(default)]
-    #[schema(value_type = Object)]
-    parameters: Map<String, Value>,
+    parameters: OutputParameters,
 }
 
 /// What a graph gave.
@@ -155,18 +187,29 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Reads a body, of which so many bytes are JSON: all of them unless the client says otherwise.
+    /// Reads the JSON of a request, and what `rest_len` bytes follow it, if there are any, as values.
     ///
     /// # Errors
     ///
-    /// [`ApiError::BadTensor`], which names the part that is wrong.
-    pub fn read(body: &[u8], json_len: Option<usize>, graph: &GraphFile) -> Result<Self, ApiError> {
+    /// [`ApiError::BadTensor`], which names the part that is wrong; as `rest`.
+    pub fn read(
+        json: &[u8],
+        rest_len: usize,
+        rest: impl FnOnce() -> Result<Vec<f32>, ApiError>,
+        graph: &GraphFile,
+    ) -> Result<Self, ApiError> {
         let wrong = |text: String| ApiError::BadTensor(text);
-        let (json, bytes) = body.split_at_checked(json_len.unwrap_or(body.len())).ok_or_else(|| {
-            wrong(format!("the body has {} bytes, fewer than {HEADER_LENGTH} says are JSON", body.len()))
-        })?;
         let request: InferRequest =
             serde_json::from_slice(json).map_err(|error| wrong(format!("the request cannot be read: {error}")))?;
+        if request.id.as_ref().is_some_and(|id| id.len() > MAX_ID) {
+            return Err(wrong(format!("the `id` has more than {MAX_ID} bytes")));
+        }
+        let shared = request.inputs.iter().any(|input| input.parameters.shared_memory_region.is_some())
+            || request.outputs.iter().any(|output| output.parameters.shared_memory_region.is_some());
+        if shared || request.outputs.iter().any(|output| output.parameters.classification.is_some()) {
+            let text = "shared memory and the parameter `classification` are not known here; send and take values";
+            return Err(wrong(text.into()));
+        }
         let expected = &graph.inputs[0];
         let inputs = request.inputs.len();
         let [input] = <[InputTensor; 1]>::try_from(request.inputs)
@@ -189,14 +232,14 @@ impl Asked {
             )));
         }
         let rows = input.shape[0];
-        let binary = size(&input.parameters, "binary_data_size")?;
-        let values = match (input.data, binary) {
-            (Some(Values(values)), None) if bytes.is_empty() => values,
-            (None, Some(size)) if size == bytes.len() => floats(bytes)
-                .ok_or_else(|| wrong(format!("{size} bytes are no whole number of values of {VALUE} bytes")))?,
+        let values = match (input.data, input.parameters.binary_data_size) {
+            (Some(Values(values)), None) if rest_len == 0 => values,
+            (None, Some(size)) if size == rest_len && size.is_multiple_of(VALUE) => rest()?,
             (None, Some(size)) => {
-                let found = bytes.len();
-                return Err(wrong(format!("{found} bytes follow the JSON, and `binary_data_size` is {size}")));
+                let whole = format!("give a whole number of values of {VALUE} bytes");
+                return Err(wrong(format!(
+                    "{rest_len} bytes follow the JSON, and `binary_data_size` is {size}; {whole}"
+                )));
             }
             (Some(_), _) => {
                 return Err(wrong("values are given as `data`, and more as bytes; give them once".into()));
@@ -212,7 +255,7 @@ impl Asked {
         if values.iter().any(|value| !value.is_finite()) {
             return Err(wrong(format!("`{}` has values that are no finite numbers", input.name)));
         }
-        let by_default = flag(&request.parameters, "binary_data_output")?.unwrap_or(false);
+        let by_default = request.parameters.binary_data_output.unwrap_or(false);
         let mut wanted: Vec<(usize, bool)> = vec![];
         for output in &request.outputs {
             let index = graph.outputs.iter().position(|known| known.name == output.name);
@@ -223,10 +266,17 @@ impl Asked {
             if wanted.iter().any(|(known, _)| *known == index) {
                 return Err(wrong(format!("the output `{}` is asked for twice; ask once", output.name)));
             }
-            wanted.push((index, flag(&output.parameters, "binary_data")?.unwrap_or(by_default)));
+            wanted.push((index, output.parameters.binary_data.unwrap_or(by_default)));
         }
         if wanted.is_empty() {
             wanted = (0..graph.outputs.len()).map(|index| (index, by_default)).collect();
+        }
+        let values_of = |(index, _): &(usize, bool)| row_len(&sides(&graph.outputs[*index]));
+        let told: usize = wanted.iter().map(values_of).sum();
+        if told.saturating_mul(rows) > MAX_VALUES {
+            return Err(ApiError::TooLarge(format!(
+                "the answer would have {told} values for each of {rows} rows, and {MAX_VALUES} are the most; send fewer rows, or ask for fewer outputs"
+            )));
         }
         Ok(Self { id: request.id, input: values, rows, wanted })
     }
@@ -238,6 +288,10 @@ impl Asked {
         graph: &GraphFile,
         mut outputs: Vec<Vec<f32>>,
     ) -> Result<(Vec<u8>, Option<usize>), ApiError> {
+        // JSON has no words for them.
+        if outputs.iter().flatten().any(|value| !value.is_finite()) {
+            return Err(ApiError::BadTensor("the graph gives no finite numbers for this input".into()));
+        }
         let mut bytes = vec![];
         let told = self.wanted.iter().map(|&(index, binary)| {
             let (tensor, values) = (&graph.outputs[index], std::mem::take(&mut outputs[index]));
@@ -274,20 +328,33 @@ pub fn row_len(sides: &[i64]) -> usize {
     sides[1..].iter().map(|&side| side as usize).product()
 }
 
-fn floats(bytes: &[u8]) -> Option<Vec<f32>> {
-    let (values, rest) = bytes.as_chunks::<VALUE>();
-    rest.is_empty().then(|| values.iter().map(|value| f32::from_le_bytes(*value)).collect())
+/// Little-endian values.
+pub fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks::<VALUE>().0.iter().map(|value| f32::from_le_bytes(*value))
 }
 
-fn size(parameters: &Map<String, Value>, name: &str) -> Result<Option<usize>, ApiError> {
-    let Some(value) = parameters.get(name) else { return Ok(None) };
-    let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
-    let wrong = || ApiError::BadTensor(format!("`{name}` is {}; give a number of bytes", shorten(&value.to_string())));
-    size.map(Some).ok_or_else(wrong)
-}
+/// A list of no more than [`MAX_PARTS`].
+fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Few<T>(PhantomData<T>);
 
-fn flag(parameters: &Map<String, Value>, name: &str) -> Result<Option<bool>, ApiError> {
-    let Some(value) = parameters.get(name) else { return Ok(None) };
-    let wrong = || ApiError::BadTensor(format!("`{name}` is {}; give true or false", shorten(&value.to_string())));
-    value.as_bool().map(Some).ok_or_else(wrong)
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            write!(f, "a list of {MAX_PARTS} at most")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut parts = vec![];
+            while let Some(part) = list.next_element()? {
+                if parts.len() == MAX_PARTS {
+                    return Err(A::Error::invalid_length(MAX_PARTS + 1, &self));
+                }
+                parts.push(part);
+            }
+            Ok(parts)
+        }
+    }
+
+    deserializer.deserialize_seq(Few(PhantomData))
 }

@@ -5,6 +5,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use tracing::Span;
 use unscene_engine::{Detection, Detector, Localization, Localizer, Model};
 use unscene_media::{IsolatedDecoder, SharedDecoder, VideoInfo};
 use unscene_models::manifest::Task;
@@ -158,8 +159,9 @@ fn begin<'scope, L: Look>(
 ) -> Result<Option<Thread<'scope, L::Answer>>, ApiError> {
     let Some(model) = model else { return Ok(None) };
     let (params, frames) = (params.unwrap_or_default(), shared.reader()?);
-    let look = move || params.look_and_count(model, frames, video).map_err(|error| video.told(error));
-    Ok(Some(scope.spawn(look)))
+    let span = Span::current();
+    let look = move || params.look_and_count(model, frames, video).map_err(|error| video.wanted.told(error));
+    Ok(Some(scope.spawn(move || span.in_scope(look))))
 }
 
 /// What came of a task. Its panic is that of the request.

@@ -158,14 +158,6 @@ impl Video {
             if self.wanted.still() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         }
     }
-
-    /// An error as the client is told of it.
-    pub fn told(&self, error: ApiError) -> ApiError {
-        match error {
-            ApiError::Cancelled if Instant::now() >= self.wanted.deadline => self.wanted.too_late(),
-            error => error,
-        }
-    }
 }
 
 /// Until when somebody waits for an answer.
@@ -185,6 +177,14 @@ impl Wanted {
     /// Whether somebody still waits.
     pub fn still(&self) -> bool {
         !self.cancelled.load(Ordering::Acquire) && Instant::now() < self.deadline
+    }
+
+    /// An error as the client is told of it.
+    pub fn told(&self, error: ApiError) -> ApiError {
+        match error {
+            ApiError::Cancelled if Instant::now() >= self.deadline => self.too_late(),
+            error => error,
+        }
     }
 
     fn too_late(&self) -> ApiError {
@@ -327,16 +327,21 @@ pub async fn start<W: Work, A: Send + 'static>(
     let info = info?;
     place.expect(params.clips(&models, &info))?;
 
-    let waiting = Instant::now();
-    let slot = state.admission.slot().instrument(info_span!("wait for a slot")).await;
-    state.metrics.wait_seconds.observe(waiting.elapsed().as_secs_f64());
-
+    let slot = wait_for_slot(&state).await;
     let (workers, turns, metrics) = (state.workers.clone(), state.turns.clone(), state.metrics.clone());
     let video = Video { upload, limits, metrics, wanted, workers, turns, place, _slot: slot };
     let span = info_span!("decode and infer", decode_s = Empty, inference_s = Empty);
-    let work = move || span.in_scope(|| run(params, &models, &video).map_err(|error| video.told(error)));
+    let work = move || span.in_scope(|| run(params, &models, &video).map_err(|error| video.wanted.told(error)));
     let work = web::block(work);
     Ok(async { work.await.map_err(thread_failed)? })
+}
+
+/// Waits for the slot of a video that is opened, or of tensors that are read.
+pub async fn wait_for_slot(state: &State) -> Slot {
+    let waiting = Instant::now();
+    let slot = state.admission.slot().instrument(info_span!("wait for a slot")).await;
+    state.metrics.wait_seconds.observe(waiting.elapsed().as_secs_f64());
+    slot
 }
 
 /// The error of a thread that panicked.

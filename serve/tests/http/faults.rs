@@ -66,6 +66,15 @@ impl Drop for Program {
 }
 
 #[test]
+fn nobody_needs_to_read_the_log() {
+    // Whoever reads it leaves once the service listens.
+    let mut program = Program::start("exec 2> >(sed '/listening on/q' >&2)", &[]);
+    (0..3).for_each(|_| program.assert_unharmed());
+    kill_process(Pid::from_child(&program.child), Signal::TERM).unwrap();
+    assert_eq!(program.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_signal_to_stop_in_full_load_leaves_no_accepted_request_without_an_answer() {
     let mut program = Program::start("", &["--max-videos", "2", "--queue", "30"]);
     let (answered, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));

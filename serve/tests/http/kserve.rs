@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Response, TestServer};
+use crate::client::{Response, TestServer, wait_until};
 
 const LOCALIZER: &str = "../../../crates/engine/tests/fixtures/localizer";
 
@@ -138,7 +138,14 @@ fn what_is_wrong_with_a_request_is_named() {
         (with(&["inputs", "0", "parameters"], json!({ "binary_data_size": 4 })), "give them once"),
         (with(&["outputs"], json!([{ "name": "dance" }])), "no output `dance`; there are `logits`"),
         (with(&["outputs"], json!([{ "name": "logits" }, { "name": "logits" }])), "asked for twice"),
-        (with(&["outputs"], json!([{ "name": "logits", "parameters": { "binary_data": 1 } }])), "give true or false"),
+        (with(&["outputs"], json!([{ "name": "logits", "parameters": { "binary_data": 1 } }])), "cannot be read"),
+        (
+            with(&["outputs"], json!([{ "name": "logits", "parameters": { "classification": 3 } }])),
+            "`classification` are not known",
+        ),
+        (with(&["outputs"], json!(vec![json!({ "name": "logits" }); 65])), "a list of 64 at most"),
+        (with(&["id"], json!("x".repeat(257))), "more than 256 bytes"),
+        (with(&["inputs", "0", "data"], json!(vec![3e38; sides.iter().product()])), "gives no finite numbers"),
         (json!([]), "cannot be read"),
     ];
     for (request, words) in cases {
@@ -152,7 +159,7 @@ fn what_is_wrong_with_a_request_is_named() {
         ((LENGTH, "many"), text.as_bytes(), 400, "give a number"),
         ((LENGTH, "99999999"), text.as_bytes(), 400, "fewer than"),
         ((LENGTH, "10"), text.as_bytes(), 400, "cannot be read"),
-        (("Content-Encoding", "gzip"), text.as_bytes(), 400, "without compression"),
+        (("Content-Encoding", "gzip"), text.as_bytes(), 415, "without compression"),
         (JSON, b"".as_slice(), 400, "cannot be read"),
         (JSON, &[b'['; 100_000], 400, "cannot be read"),
         (JSON, &vec![b' '; 9 << 20], 413, "8388608 bytes"),
@@ -164,7 +171,7 @@ fn what_is_wrong_with_a_request_is_named() {
 }
 
 #[test]
-fn tensors_wait_in_the_same_queue_as_videos() {
+fn tensors_are_counted_and_have_a_deadline() {
     let server = TestServer::start(&["--queue-clips", "2"]);
     let (name, sides) = input(&server, "tiny");
     // What a request may have itself is not bounded by what may be before it.
@@ -177,6 +184,11 @@ fn tensors_wait_in_the_same_queue_as_videos() {
     );
     late.assert_problem(504, "not answered within");
     server.wait_for_metric("unscene_admitted_requests", 0.0);
+    // Which is told after a tenth of a second of work.
+    wait_until("their rate is known", || {
+        let answer = infer(&server, "tiny", &request(&name, &sides, 64, &rows(&sides, 64)));
+        answer.status == 200 && server.metric("unscene_clips_per_second") > 0.0
+    });
 }
 
 #[test]

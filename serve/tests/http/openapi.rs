@@ -115,6 +115,17 @@ fn real_answers_are_as_described() {
     {
         check(&document, "get", pattern, &server.get(path));
     }
+    let tensor = |values: usize| {
+        let text = serde_json::json!({ "inputs": [{
+            "name": "clip", "datatype": "FP32", "shape": [1, 3, 16, 16, 16], "data": vec![0.5; values],
+        }] });
+        server.send("POST", "/v2/models/tiny/infer", &[], text.to_string().as_bytes())
+    };
+    for (values, status) in [(3 * 16 * 16 * 16, 200), (7, 400)] {
+        let answer = tensor(values);
+        assert_eq!(answer.status, status);
+        check(&document, "post", "/v2/models/{name}/infer", &answer);
+    }
     check(&document, "post", "/v1/models/{name}/reload", &server.post("/v1/models/tiny/reload", &[]));
 }
 
