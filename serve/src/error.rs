@@ -187,32 +187,8 @@ impl ApiError {
 }
 
 impl ApiError {
-    /// What a client is told. What it is not told goes to the log.
-    pub fn problem(&self) -> Problem {
-        let (status, name, title) = self.kind();
-        let detail = if let Self::Internal(text) = self {
-            tracing::error!(error = %text, "request failed inside the service");
-            "the service failed while it handled this request; its log says why".to_owned()
-        } else {
-            self.to_string()
-        };
-        Problem { r#type: format!("urn:unscene:problem:{name}"), title, status: status.as_u16(), detail }
-    }
-}
-
-impl Problem {
-    /// What was found, what was expected, and what to do.
-    pub fn detail(&self) -> &str {
-        &self.detail
-    }
-}
-
-impl ResponseError for ApiError {
-    fn status_code(&self) -> StatusCode {
-        self.kind().0
-    }
-
-    fn error_response(&self) -> HttpResponse {
+    /// An answer with this document, and the status and headers of the error.
+    pub fn response(&self, document: impl Serialize) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((CACHE_CONTROL, "no-store"));
         match self {
@@ -241,7 +217,36 @@ impl ResponseError for ApiError {
         }
         // For whoever counts answers.
         response.extensions_mut().insert(Reason(self.kind().1));
-        response.content_type(PROBLEM_JSON).json(self.problem())
+        response.content_type(PROBLEM_JSON).json(document)
+    }
+
+    /// What a client is told. What it is not told goes to the log.
+    pub fn problem(&self) -> Problem {
+        let (status, name, title) = self.kind();
+        let detail = if let Self::Internal(text) = self {
+            tracing::error!(error = %text, "request failed inside the service");
+            "the service failed while it handled this request; its log says why".to_owned()
+        } else {
+            self.to_string()
+        };
+        Problem { r#type: format!("urn:unscene:problem:{name}"), title, status: status.as_u16(), detail }
+    }
+}
+
+impl Problem {
+    /// What was found, what was expected, and what to do.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response(self.problem())
     }
 }
 

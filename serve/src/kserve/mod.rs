@@ -13,7 +13,7 @@ use actix_web::{ResponseError, web};
 use serde::Serialize;
 use unscene_models::manifest::{Dim, GraphFile, TensorInfo};
 
-use crate::error::{ApiError, PROBLEM_JSON, Problem, shorten};
+use crate::error::{ApiError, Problem, shorten};
 use crate::registry::Served;
 use crate::state::State;
 
@@ -112,14 +112,7 @@ impl ResponseError for KserveError {
 
     fn error_response(&self) -> HttpResponse {
         let problem = self.0.problem();
-        let body = KserveProblem { error: problem.detail().to_owned(), problem };
-        let text = serde_json::to_vec(&body).expect("text can be written as JSON");
-        let (mut head, _) = self.0.error_response().into_parts();
-        head.headers_mut().insert(
-            actix_web::http::header::CONTENT_TYPE,
-            actix_web::http::header::HeaderValue::from_static(PROBLEM_JSON),
-        );
-        head.set_body(actix_web::body::BoxBody::new(text))
+        self.0.response(KserveProblem { error: problem.detail().to_owned(), problem })
     }
 }
 
