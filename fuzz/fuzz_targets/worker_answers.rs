@@ -1,0 +1,2 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(init: unscene_fuzz::run_if_worker(), |data: &[u8]| unscene_fuzz::worker_answers(data));
