@@ -20,6 +20,8 @@ done
 # Not libclang-cpp, which other packages bring and bindgen cannot use.
 [[ -n ${LIBCLANG_PATH:-} ]] || compgen -G '/usr/lib/llvm-*/lib/libclang[.-][s0-9]*' >/dev/null || need libclang-dev
 python3 -m pip --version >/dev/null 2>&1 || need python3-pip
+# `make test` makes a virtual environment.
+python3 -c "import ensurepip, venv" 2>/dev/null || need python3-venv
 
 if ((${#missing[@]})); then
     if ((EUID == 0)); then sudo=(); elif command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then sudo=(sudo); else
