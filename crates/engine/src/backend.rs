@@ -145,11 +145,14 @@ fn tract(bundle: &Bundle, options: &EngineOptions) -> Result<Loaded> {
 
 fn ort(bundle: &Bundle, options: &EngineOptions, device: DeviceChoice) -> Result<Loaded> {
     let gpu = matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::TensorRt(_));
-    // As many as fill a GPU; on a CPU all cores already share one clip, and one clip at a time overlaps best with decoding.
-    let suits = if gpu { fills_a_gpu(bundle.manifest.input.len()) } else { 1 };
+    let clip_len = bundle.manifest.input.len();
+    let side_by_side = if gpu { 1 } else { side_by_side(options.resolved_threads(), clip_len) };
+    // As many as fill a GPU; on a CPU as many as are run side by side, because few clips at a time overlap best with decoding.
+    let suits = if gpu { fills_a_gpu(clip_len) } else { side_by_side };
     let most_rows = most_rows(&bundle.manifest, options, suits);
+    let padded_up_to = gpu.then_some(&most_rows);
     Ok(Loaded {
-        backend: Box::new(OrtBackend::load(bundle, options, device, gpu.then_some(&most_rows))?),
+        backend: Box::new(OrtBackend::load(bundle, options, device, side_by_side, padded_up_to)?),
         engine: backend_ort::engine_name(),
         device: device.to_string(),
         most_rows,
@@ -178,9 +181,22 @@ fn fills_a_gpu(clip_len: usize) -> usize {
     (8 * 3 * 16 * 112 * 112 / clip_len).clamp(1, 8)
 }
 
+/// Clips of so many values that a CPU with so many threads runs side by side. Each has weights and memory of its own, so that there are
+/// four at most, of as many values as 16 clips of 16 x 112 x 112.
+fn side_by_side(threads: usize, clip_len: usize) -> usize {
+    threads.min(16 * 3 * 16 * 112 * 112 / clip_len.max(1)).clamp(1, 4)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::fills_a_gpu;
+    use super::{fills_a_gpu, side_by_side};
+
+    #[test]
+    fn cores_are_shared_by_a_few_clips_and_not_by_long_buffers() {
+        let clip = 3 * 16 * 112 * 112;
+        assert_eq!([1, 2, 3, 4, 64].map(|threads| side_by_side(threads, clip)), [1, 2, 3, 4, 4]);
+        assert_eq!(side_by_side(8, 48 * clip), 1);
+    }
 
     #[test]
     fn short_clips_are_batched_and_long_buffers_are_not() {

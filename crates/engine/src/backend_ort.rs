@@ -1,8 +1,11 @@
 //! ONNX Runtime, loaded when first asked for.
 
 use std::ffi::CStr;
+use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::thread;
 
 use libloading::Library;
 use ort::environment::Environment;
@@ -11,12 +14,15 @@ use ort::ep::{CUDA, ExecutionProvider, TensorRT};
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::value::TensorRef;
+use prost::Message;
+use tract_onnx::pb::ModelProto;
 use unscene_models::manifest::Precision;
 
 use crate::backend::{Backend, GraphShape};
 use crate::bundle::Bundle;
 use crate::error::{EngineError, Result};
 use crate::options::{DeviceChoice, EngineOptions};
+use crate::planes;
 
 const LIBRARY: &str = if cfg!(target_os = "windows") {
     "onnxruntime.dll"
@@ -98,9 +104,14 @@ pub(crate) fn engine_name() -> String {
     runtime().map_or_else(|_| "onnxruntime".into(), |runtime| format!("onnxruntime {}", runtime.version))
 }
 
-/// Loads a graph on a device.
-pub(crate) fn open_session(path: &Path, options: &EngineOptions, device: DeviceChoice, fp16: bool) -> Result<Session> {
-    let threads = options.resolved_threads();
+/// Loads a graph on a device: from its file or, when they are given, from the bytes of a model that does the same.
+pub(crate) fn open_session(
+    path: &Path,
+    model: Option<&[u8]>,
+    threads: usize,
+    device: DeviceChoice,
+    fp16: bool,
+) -> Result<Session> {
     let runtime = runtime().map_err(|reason| EngineError::Unavailable { requested: "engine ort".into(), reason })?;
     let load_error =
         |reason| EngineError::Load { engine: format!("onnxruntime on {device}"), path: path.to_path_buf(), reason };
@@ -116,16 +127,30 @@ pub(crate) fn open_session(path: &Path, options: &EngineOptions, device: DeviceC
             reason.trim_end_matches('.')
         ),
     })?;
-    builder.commit_from_file(path).map_err(|error| load_error(error.to_string()))
+    let session = match model {
+        Some(model) => builder.commit_from_memory(model),
+        None => builder.commit_from_file(path),
+    };
+    session.map_err(|error| load_error(error.to_string()))
 }
 
-/// A session of ONNX Runtime for each graph.
+/// The model of a graph as it is run on a CPU; none where that is how it is in its file.
+fn for_a_cpu(path: &Path) -> Result<Option<Vec<u8>>> {
+    let error = |reason: String| EngineError::Load { engine: engine_name(), path: path.to_path_buf(), reason };
+    let bytes = fs::read(path).map_err(|reason| error(reason.to_string()))?;
+    let mut model = ModelProto::decode(&*bytes).map_err(|reason| error(format!("it is no ONNX model: {reason}")))?;
+    drop(bytes);
+    Ok((planes::flatten(&mut model) > 0).then(|| model.encode_to_vec()))
+}
+
+/// Sessions of ONNX Runtime for each graph.
 pub(crate) struct OrtBackend {
     graphs: Vec<OrtGraph>,
 }
 
 struct OrtGraph {
-    session: Session,
+    /// On a CPU several, which run rows side by side: two cores do more with a row each than with one together.
+    sessions: Vec<Session>,
     shape: GraphShape,
     /// On a GPU, the largest batch: smaller ones are padded to a power of two, because each new size costs a search for
     /// algorithms (CUDA) or a build of the engine (TensorRT).
@@ -134,17 +159,23 @@ struct OrtGraph {
 }
 
 impl OrtBackend {
-    /// `padded_up_to` is there for a device that prepares for each number of rows: the largest of each graph.
+    /// `side_by_side` is how many rows are run at the same time, on a CPU. `padded_up_to` is there for a device that prepares for
+    /// each number of rows: the largest of each graph.
     pub fn load(
         bundle: &Bundle,
         options: &EngineOptions,
         device: DeviceChoice,
+        side_by_side: usize,
         padded_up_to: Option<&Vec<usize>>,
     ) -> Result<Self> {
         let fp16 = bundle.manifest.precision == Precision::Fp16;
+        let threads = (options.resolved_threads() / side_by_side).max(1);
         let load = |(index, shape)| {
-            let session = open_session(&bundle.graph_path(index), options, device, fp16)?;
-            Ok(OrtGraph { session, shape, largest: padded_up_to.map(|most| most[index]), padded: Vec::new() })
+            let path = bundle.graph_path(index);
+            let model = if device == DeviceChoice::Cpu { for_a_cpu(&path)? } else { None };
+            let open = |_| open_session(&path, model.as_deref(), threads, device, fp16);
+            let sessions = (0..side_by_side).map(open).collect::<Result<_>>()?;
+            Ok(OrtGraph { sessions, shape, largest: padded_up_to.map(|most| most[index]), padded: Vec::new() })
         };
         let graphs = GraphShape::all(&bundle.manifest).into_iter().enumerate().map(load).collect::<Result<_>>()?;
         Ok(Self { graphs })
@@ -208,12 +239,42 @@ impl Backend for OrtBackend {
     }
 
     fn buckets(&self, graph: usize) -> Vec<usize> {
-        self.graphs[graph].largest.map(buckets).unwrap_or_default()
+        let graph = &self.graphs[graph];
+        // On a CPU, one for each session: what it needs for its first run takes time, too.
+        graph.largest.map_or_else(|| vec![graph.sessions.len()], buckets)
     }
 }
 
 impl OrtGraph {
     fn run(&mut self, input: &[f32], rows: usize) -> ort::Result<Vec<Vec<f32>>> {
+        let side_by_side = self.sessions.len().min(rows);
+        if side_by_side < 2 {
+            return self.run_together(input, rows);
+        }
+        // Consecutive rows for each session, their numbers differing by one at most.
+        let ends = (1..=side_by_side).map(|part| part * rows / side_by_side);
+        let (shape, mut first) = (&self.shape, 0);
+        thread::scope(|scope| {
+            let parts = self.sessions.iter_mut().zip(ends).map(|(session, end)| {
+                let (rows, part) = (end - first, &input[first * shape.row_len()..end * shape.row_len()]);
+                first = end;
+                scope.spawn(move || run(session, shape, part, rows))
+            });
+            let parts: Vec<_> = parts.collect();
+            let mut all: Vec<Vec<f32>> = vec![];
+            for part in parts {
+                let outputs = part.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+                if all.is_empty() {
+                    all = outputs;
+                } else {
+                    all.iter_mut().zip(outputs).for_each(|(all, more)| all.extend(more));
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    fn run_together(&mut self, input: &[f32], rows: usize) -> ort::Result<Vec<Vec<f32>>> {
         let (mut padded_rows, mut data) = (rows, input);
         if let Some(largest) = self.largest {
             let bucket = bucket(rows, largest);
@@ -224,15 +285,17 @@ impl OrtGraph {
                 (padded_rows, data) = (bucket, &self.padded);
             }
         }
-        let view = TensorRef::from_array_view((self.shape.input_of(padded_rows), data))?;
-        let outputs = self.session.run(ort::inputs![view])?;
+        let mut outputs = run(&mut self.sessions[0], &self.shape, data, padded_rows)?;
         // Padding is cut off here; wrong numbers of values are left for the caller to see.
-        let values = outputs.values().map(|output| {
-            let (_, values) = output.try_extract_tensor::<f32>()?;
-            Ok(values[..values.len() / padded_rows * rows].to_vec())
-        });
-        values.collect()
+        outputs.iter_mut().for_each(|values| values.truncate(values.len() / padded_rows * rows));
+        Ok(outputs)
     }
+}
+
+fn run(session: &mut Session, shape: &GraphShape, input: &[f32], rows: usize) -> ort::Result<Vec<Vec<f32>>> {
+    let view = TensorRef::from_array_view((shape.input_of(rows), input))?;
+    let outputs = session.run(ort::inputs![view])?;
+    outputs.values().map(|output| Ok(output.try_extract_tensor::<f32>()?.1.to_vec())).collect()
 }
 
 #[cfg(test)]

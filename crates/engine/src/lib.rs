@@ -20,6 +20,7 @@ mod model;
 mod network;
 mod options;
 mod overlap;
+mod planes;
 mod queue;
 #[cfg(test)]
 mod reel;

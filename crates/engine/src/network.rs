@@ -53,7 +53,7 @@ impl Network {
     /// message shows the inputs that it has.
     pub fn load(path: &Path, sides: &[usize], options: &EngineOptions) -> Result<Self> {
         let ort = |device: DeviceChoice| {
-            let session = open_session(path, options, device, false)?;
+            let session = open_session(path, None, options.resolved_threads(), device, false)?;
             let batch = check_input(path, &session, sides)?;
             Ok((Graph::Ort(Box::new(session)), batch, engine_name(), device.to_string()))
         };

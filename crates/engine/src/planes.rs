@@ -1,0 +1,426 @@
+//! 3-D convolutions as 2-D ones, for CPUs: ONNX Runtime's kernels for 2-D convolutions read their input where it lies, those for 3-D
+//! ones first copy every window of it.
+//!
+//! A filter that sees `k` frames is a filter of one picture that has the channels of those `k` frames, one after the other. A tensor
+//! `N x C x T x H x W` (a volume) is therefore kept as `NT x C x H x W` (planes) from one convolution to the next; operators that
+//! are not known here get volumes, as before. Where time is no longer than the filter, all frames are channels, and the
+//! filter's taps that would only meet zeros are left out. The sums are the same ones in another order.
+
+use std::collections::{HashMap, HashSet};
+
+use tract_onnx::pb;
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Side;
+
+/// Channels that ONNX Runtime's kernels take at once.
+const BLOCK: usize = 8;
+
+/// Rewrites the 3-D convolutions of a model, and what lies between them. A model without any, or whose shapes are not told, stays as it
+/// is. Returns how many were rewritten.
+pub(crate) fn flatten(model: &mut pb::ModelProto) -> usize {
+    let Some(graph) = model.graph.as_mut() else { return 0 };
+    let mut rewriter = Rewriter {
+        shapes: shapes(graph),
+        parameters: std::mem::take(&mut graph.initializer).into_iter().map(|one| (one.name.clone(), one)).collect(),
+        values: HashMap::new(),
+        nodes: vec![],
+        made: 0,
+        rewritten: 0,
+    };
+    for node in std::mem::take(&mut graph.node) {
+        rewriter.node(node);
+    }
+    for output in &graph.output {
+        rewriter.volume(&output.name);
+    }
+    graph.node = rewriter.nodes;
+    let used: HashSet<&String> = graph.node.iter().flat_map(|node| &node.input).collect();
+    let mut parameters: Vec<_> = rewriter.parameters.into_values().filter(|one| used.contains(&one.name)).collect();
+    parameters.sort_by(|one, other| one.name.cmp(&other.name));
+    graph.initializer = parameters;
+    // Of tensors that are not there any more.
+    graph.value_info.clear();
+    rewriter.rewritten
+}
+
+/// A volume without its batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Shape {
+    channels: usize,
+    frames: usize,
+    height: usize,
+    width: usize,
+}
+
+/// Those of all volumes.
+fn shapes(graph: &pb::GraphProto) -> HashMap<String, Shape> {
+    let infos = graph.input.iter().chain(&graph.value_info).chain(&graph.output);
+    infos.filter_map(|info| Some((info.name.clone(), shape(info)?))).collect()
+}
+
+fn shape(info: &pb::ValueInfoProto) -> Option<Shape> {
+    let Some(pb::type_proto::Value::TensorType(tensor)) = &info.r#type.as_ref()?.value else { return None };
+    let sides = tensor.shape.as_ref()?.dim.iter().skip(1).map(|dim| match dim.value {
+        Some(Side::DimValue(side)) if side > 0 => usize::try_from(side).ok(),
+        _ => None,
+    });
+    let sides: Vec<usize> = sides.collect::<Option<_>>()?;
+    let [channels, frames, height, width] = sides[..] else { return None };
+    (tensor.elem_type == DataType::Float as i32).then_some(Shape { channels, frames, height, width })
+}
+
+/// The forms in which a tensor is there.
+#[derive(Default)]
+struct Forms {
+    volume: Option<String>,
+    planes: Option<String>,
+}
+
+/// A window that slides over a volume: in time, in height, in width.
+struct Window {
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    padding: [usize; 3],
+}
+
+impl Window {
+    /// That of a node; none where it is not as long before as behind, has gaps, or does anything else that is not known here.
+    fn of(node: &pb::NodeProto) -> Option<Self> {
+        let known = ["kernel_shape", "strides", "pads"];
+        if node.attribute.iter().any(|attribute| !known.contains(&attribute.name.as_str())) {
+            return None;
+        }
+        let sizes = |name: &str| -> Option<Vec<usize>> {
+            let found = node.attribute.iter().find(|attribute| attribute.name == name)?;
+            found.ints.iter().map(|&size| usize::try_from(size).ok()).collect()
+        };
+        let pads: [usize; 6] = sizes("pads")?.try_into().ok()?;
+        let (before, behind) = pads.split_at(3);
+        let window = Self {
+            kernel: sizes("kernel_shape")?.try_into().ok()?,
+            stride: sizes("strides")?.try_into().ok()?,
+            padding: before.try_into().ok()?,
+        };
+        (before == behind && window.stride.iter().all(|&step| step > 0)).then_some(window)
+    }
+
+    /// The same in each frame.
+    fn attributes(&self) -> Vec<pb::AttributeProto> {
+        let [(_, kernel), (_, stride), (_, padding)] =
+            [self.kernel, self.stride, self.padding].map(|all| (all[0], longs(&all[1..])));
+        let pads = [&padding[..], &padding].concat();
+        vec![ints("kernel_shape", kernel), ints("strides", stride), ints("pads", pads)]
+    }
+}
+
+struct Rewriter {
+    shapes: HashMap<String, Shape>,
+    parameters: HashMap<String, pb::TensorProto>,
+    /// By the name that a tensor has in the model.
+    values: HashMap<String, Forms>,
+    nodes: Vec<pb::NodeProto>,
+    made: usize,
+    rewritten: usize,
+}
+
+impl Rewriter {
+    fn node(&mut self, node: pb::NodeProto) {
+        let planes = match node.op_type.as_str() {
+            "Conv" => self.conv(&node),
+            "MaxPool" => self.max_pool(&node),
+            "Relu" | "Add" => self.each(&node),
+            _ => None,
+        };
+        if let (Some(planes), Some(output)) = (planes, node.output.first()) {
+            self.values.insert(output.clone(), Forms { volume: None, planes: Some(planes) });
+            return;
+        }
+        let input = node.input.iter().map(|name| self.volume(name)).collect();
+        for output in &node.output {
+            self.values.insert(output.clone(), Forms { volume: Some(output.clone()), planes: None });
+        }
+        self.nodes.push(pb::NodeProto { input, ..node });
+    }
+
+    /// A convolution of a volume.
+    fn conv(&mut self, node: &pb::NodeProto) -> Option<String> {
+        let window = Window::of(node)?;
+        let (input, output) = (*self.shapes.get(node.input.first()?)?, *self.shapes.get(node.output.first()?)?);
+        let weights = floats(self.parameters.get(node.input.get(1)?)?)?;
+        let bias = match node.input.get(2) {
+            Some(name) => Some(floats(self.parameters.get(name)?)?),
+            None => None,
+        };
+        let [taps, rows, columns] = window.kernel;
+        if weights.len() != output.channels * input.channels * taps * rows * columns {
+            return None;
+        }
+        let filter = Filter { weights: &weights, inputs: input.channels, taps, area: rows * columns };
+        let named = |part: &str| format!("{}.{part}", node.name);
+        let is_short = input.frames <= taps;
+        // Where all frames are channels, filters of all frames that come of them are those of one picture.
+        let (pictures, copies, planes, weights) = if is_short {
+            let planes = self.planes(&node.input[0])?;
+            let all = input.frames * input.channels;
+            let planes = self.reshape(planes, &[all, input.height, input.width]);
+            let weights = filter.over_all(output.channels, input.frames, output.frames, &window);
+            (all, output.frames, planes, weights)
+        } else {
+            let seen = seen(taps, input.channels);
+            let is_plain = seen == 1 && window.stride[0] == 1 && window.padding[0] == 0;
+            let planes = match is_plain {
+                true => self.planes(&node.input[0])?,
+                false => self.gather(&node.input[0], input, output.frames, seen, &window)?,
+            };
+            (seen * input.channels, 1, planes, filter.over(output.channels, seen))
+        };
+        let filters = copies * output.channels;
+        let sides = [filters, pictures, rows, columns];
+        let mut inputs = vec![planes, self.parameter(named("planes"), &sides, &weights)];
+        if let Some(bias) = bias {
+            inputs.push(self.parameter(named("bias.planes"), &[filters], &bias.repeat(copies)));
+        }
+        let made = self.emit("Conv", inputs, window.attributes());
+        self.rewritten += 1;
+        Some(if copies == 1 { made } else { self.reshape(made, &[output.channels, output.height, output.width]) })
+    }
+
+    /// A maximum over windows of a volume: over those of each frame, then over frames.
+    fn max_pool(&mut self, node: &pb::NodeProto) -> Option<String> {
+        let window = Window::of(node)?;
+        let (input, output) = (*self.shapes.get(node.input.first()?)?, *self.shapes.get(node.output.first()?)?);
+        // Others stay as they are.
+        self.values.get(&node.input[0])?.planes.as_ref()?;
+        let planes = self.planes(&node.input[0])?;
+        let mut planes = self.emit("MaxPool", vec![planes], window.attributes());
+        let ([taps, ..], Shape { height, width, .. }) = (window.kernel, output);
+        if taps == 1 && window.stride[0] == 1 {
+            return Some(planes);
+        }
+        planes = self.reshape(planes, &[input.frames, input.channels, height, width]);
+        let frames = self.pad_frames(planes, window.padding[0], window.padding[0], Some(f32::MIN));
+        let parts = (0..taps).map(|tap| self.every(&frames, tap, output.frames, window.stride[0])).collect();
+        let made = self.emit("Max", parts, vec![]);
+        Some(self.reshape(made, &[output.channels, height, width]))
+    }
+
+    /// What is done with each value alone: with planes, where one of the inputs is there as such.
+    fn each(&mut self, node: &pb::NodeProto) -> Option<String> {
+        let shape = *self.shapes.get(node.output.first()?)?;
+        if node.input.iter().any(|input| self.shapes.get(input) != Some(&shape)) {
+            return None;
+        }
+        if !node.input.iter().any(|input| self.values.get(input).is_some_and(|forms| forms.planes.is_some())) {
+            return None;
+        }
+        let inputs = node.input.iter().map(|input| self.planes(input)).collect::<Option<_>>()?;
+        Some(self.emit(&node.op_type, inputs, vec![]))
+    }
+
+    /// The frames that a filter sees, as channels: `seen` of them for each of `frames`.
+    fn gather(&mut self, name: &str, shape: Shape, frames: usize, seen: usize, window: &Window) -> Option<String> {
+        let (padding, stride) = (window.padding[0], window.stride[0]);
+        let mut all = self.frames(name)?;
+        let behind = ((frames - 1) * stride + seen).saturating_sub(padding + shape.frames);
+        if padding + behind > 0 {
+            all = self.pad_frames(all, padding, behind, None);
+        }
+        let parts: Vec<String> = (0..seen).map(|tap| self.every(&all, tap, frames, stride)).collect();
+        let gathered = match &parts[..] {
+            [part] => part.clone(),
+            _ => self.emit("Concat", parts, vec![int("axis", 2)]),
+        };
+        Some(self.reshape(gathered, &[seen * shape.channels, shape.height, shape.width]))
+    }
+
+    /// Frames added before and behind, of zeros or of another value: `N x T x C x H x W`.
+    fn pad_frames(&mut self, frames: String, before: usize, behind: usize, value: Option<f32>) -> String {
+        let pads = self.integers(&[0, before as i64, 0, 0, 0, 0, behind as i64, 0, 0, 0]);
+        let mut inputs = vec![frames, pads];
+        if let Some(value) = value {
+            let name = self.name();
+            inputs.push(self.parameter(name, &[], &[value]));
+        }
+        self.emit("Pad", inputs, vec![])
+    }
+
+    /// So many frames, from a first one on, a stride apart.
+    fn every(&mut self, frames: &str, first: usize, count: usize, stride: usize) -> String {
+        let ends = first + (count - 1) * stride + 1;
+        let mut inputs = vec![frames.to_owned()];
+        for number in [first, ends, 1, stride] {
+            inputs.push(self.integers(&[number as i64]));
+        }
+        self.emit("Slice", inputs, vec![])
+    }
+
+    /// The tensor of that name as it was, a volume if it is one.
+    fn volume(&mut self, name: &str) -> String {
+        let Some(Forms { volume: None, planes: Some(planes) }) = self.values.get(name) else { return name.to_owned() };
+        let (planes, shape) = (planes.clone(), self.shapes[name]);
+        let Shape { channels, frames, height, width } = shape;
+        // With one frame the values lie as they did.
+        let node = if frames == 1 {
+            let sides = self.integers(&[-1, channels as i64, 1, height as i64, width as i64]);
+            made("Reshape", vec![planes, sides], vec![], name)
+        } else {
+            let frames = self.reshape(planes, &[frames, channels, height, width]);
+            made("Transpose", vec![frames], vec![ints("perm", vec![0, 2, 1, 3, 4])], name)
+        };
+        self.nodes.push(node);
+        if let Some(forms) = self.values.get_mut(name) {
+            forms.volume = Some(name.to_owned());
+        }
+        name.to_owned()
+    }
+
+    /// A volume as planes.
+    fn planes(&mut self, name: &str) -> Option<String> {
+        if let Some(planes) = self.values.get(name).and_then(|forms| forms.planes.clone()) {
+            return Some(planes);
+        }
+        let Shape { channels, height, width, .. } = *self.shapes.get(name)?;
+        let frames = self.frames(name)?;
+        let planes = self.reshape(frames, &[channels, height, width]);
+        let forms = self.values.entry(name.to_owned()).or_insert(Forms { volume: Some(name.to_owned()), planes: None });
+        forms.planes = Some(planes.clone());
+        Some(planes)
+    }
+
+    /// A volume frame by frame: `N x T x C x H x W`.
+    fn frames(&mut self, name: &str) -> Option<String> {
+        let Shape { channels, frames, height, width } = *self.shapes.get(name)?;
+        if let Some(planes) = self.values.get(name).and_then(|forms| forms.planes.clone()) {
+            return Some(self.reshape(planes, &[frames, channels, height, width]));
+        }
+        Some(self.emit("Transpose", vec![name.to_owned()], vec![ints("perm", vec![0, 2, 1, 3, 4])]))
+    }
+
+    /// The same values with other sides behind the first.
+    fn reshape(&mut self, tensor: String, sides: &[usize]) -> String {
+        let sides = self.integers(&[&[-1], &longs(sides)[..]].concat());
+        self.emit("Reshape", vec![tensor, sides], vec![])
+    }
+
+    fn emit(&mut self, op_type: &str, inputs: Vec<String>, attributes: Vec<pb::AttributeProto>) -> String {
+        let output = self.name();
+        self.nodes.push(made(op_type, inputs, attributes, &output));
+        output
+    }
+
+    fn parameter(&mut self, name: String, sides: &[usize], values: &[f32]) -> String {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(name, DataType::Float, longs(sides), bytes)
+    }
+
+    fn integers(&mut self, values: &[i64]) -> String {
+        let (name, bytes) = (self.name(), values.iter().flat_map(|value| value.to_le_bytes()).collect());
+        self.constant(name, DataType::Int64, vec![values.len() as i64], bytes)
+    }
+
+    fn constant(&mut self, name: String, kind: DataType, dims: Vec<i64>, raw_data: Vec<u8>) -> String {
+        let tensor =
+            pb::TensorProto { name: name.clone(), data_type: kind as i32, dims, raw_data, ..Default::default() };
+        self.parameters.insert(name.clone(), tensor);
+        name
+    }
+
+    /// One that nothing else has.
+    fn name(&mut self) -> String {
+        self.made += 1;
+        format!("planes.{}", self.made)
+    }
+}
+
+/// Frames that a filter of so many taps is made to see: some more, whose weights are zero, where that fills the kernels' blocks of
+/// channels and costs little.
+fn seen(taps: usize, channels: usize) -> usize {
+    let filled = (taps..taps + BLOCK).find(|seen| (seen * channels).is_multiple_of(BLOCK)).unwrap_or(taps);
+    if (filled - taps) * 5 <= taps { filled } else { taps }
+}
+
+/// The weights of 3-D filters: filters x inputs x taps x area.
+struct Filter<'a> {
+    weights: &'a [f32],
+    inputs: usize,
+    taps: usize,
+    area: usize,
+}
+
+impl Filter<'_> {
+    /// One picture's worth: of a filter, a channel, and a tap.
+    fn part(&self, filter: usize, input: usize, tap: usize) -> &[f32] {
+        let at = ((filter * self.inputs + input) * self.taps + tap) * self.area;
+        &self.weights[at..at + self.area]
+    }
+
+    /// Filters x (seen inputs) x area: the channels of a frame after those of the one before.
+    fn over(&self, filters: usize, seen: usize) -> Vec<f32> {
+        let mut made = vec![0.0; filters * seen * self.inputs * self.area];
+        let mut parts = made.chunks_exact_mut(self.area);
+        for filter in 0..filters {
+            for tap in 0..seen {
+                for (input, part) in (0..self.inputs).zip(&mut parts) {
+                    if tap < self.taps {
+                        part.copy_from_slice(self.part(filter, input, tap));
+                    }
+                }
+            }
+        }
+        made
+    }
+
+    /// (Made filters) x (frames inputs) x area, of all frames that there are and that are made.
+    fn over_all(&self, filters: usize, frames: usize, made: usize, window: &Window) -> Vec<f32> {
+        let mut all = vec![0.0; made * filters * frames * self.inputs * self.area];
+        let mut parts = all.chunks_exact_mut(self.area);
+        for at in 0..made {
+            for filter in 0..filters {
+                for frame in 0..frames {
+                    let tap =
+                        (frame + window.padding[0]).checked_sub(at * window.stride[0]).filter(|&tap| tap < self.taps);
+                    for (input, part) in (0..self.inputs).zip(&mut parts) {
+                        if let Some(tap) = tap {
+                            part.copy_from_slice(self.part(filter, input, tap));
+                        }
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+/// The values of a parameter that is kept as bytes.
+fn floats(tensor: &pb::TensorProto) -> Option<Vec<f32>> {
+    let is_single = tensor.data_type == DataType::Float as i32 && !tensor.raw_data.is_empty();
+    let values = tensor.raw_data.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+    is_single.then(|| values.collect())
+}
+
+fn made(op_type: &str, input: Vec<String>, attribute: Vec<pb::AttributeProto>, output: &str) -> pb::NodeProto {
+    pb::NodeProto {
+        name: output.into(),
+        op_type: op_type.into(),
+        input,
+        output: vec![output.into()],
+        attribute,
+        ..Default::default()
+    }
+}
+
+fn int(name: &str, value: i64) -> pb::AttributeProto {
+    pb::AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i: value, ..Default::default() }
+}
+
+fn ints(name: &str, values: Vec<i64>) -> pb::AttributeProto {
+    pb::AttributeProto { name: name.into(), r#type: AttributeType::Ints as i32, ints: values, ..Default::default() }
+}
+
+fn longs(sizes: &[usize]) -> Vec<i64> {
+    sizes.iter().map(|&size| size as i64).collect()
+}
+
+#[cfg(test)]
+mod tests;

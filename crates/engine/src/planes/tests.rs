@@ -1,0 +1,173 @@
+//! Against tract, which runs both forms.
+
+use tract_onnx::prelude::*;
+
+use super::*;
+
+/// A model in the making, with values that look drawn.
+struct Maker {
+    graph: pb::GraphProto,
+    state: u32,
+}
+
+impl Maker {
+    fn new(shape: [usize; 4]) -> Self {
+        let graph = pb::GraphProto { name: "test".into(), ..Default::default() };
+        let mut maker = Self { graph, state: 1 };
+        maker.graph.input.push(Self::info("clip", &shape));
+        maker
+    }
+
+    fn info(name: &str, sides: &[usize]) -> pb::ValueInfoProto {
+        use pb::tensor_shape_proto::Dimension;
+        let dimension = |value| Dimension { value, ..Default::default() };
+        // Without a name: tract fixes it.
+        let batch = dimension(None);
+        let sides = sides.iter().map(|&side| dimension(Some(Side::DimValue(side as i64))));
+        let shape = pb::TensorShapeProto { dim: std::iter::once(batch).chain(sides).collect() };
+        let tensor = pb::type_proto::Tensor { elem_type: DataType::Float as i32, shape: Some(shape) };
+        let kind = pb::TypeProto { value: Some(pb::type_proto::Value::TensorType(tensor)), ..Default::default() };
+        pb::ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
+    }
+
+    fn values(&mut self, count: usize) -> Vec<f32> {
+        let next = |state: &mut u32| {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (*state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..count).map(|_| next(&mut self.state)).collect()
+    }
+
+    fn parameter(&mut self, name: &str, sides: &[usize]) -> String {
+        let raw_data = self.values(sides.iter().product()).iter().flat_map(|value| value.to_le_bytes()).collect();
+        let (dims, data_type) = (longs(sides), DataType::Float as i32);
+        self.graph.initializer.push(pb::TensorProto {
+            name: name.into(),
+            data_type,
+            dims,
+            raw_data,
+            ..Default::default()
+        });
+        name.into()
+    }
+
+    fn node(
+        &mut self,
+        op_type: &str,
+        name: &str,
+        input: Vec<String>,
+        attribute: Vec<pb::AttributeProto>,
+        sides: &[usize],
+    ) {
+        self.graph.node.push(made(op_type, input, attribute, name));
+        self.graph.value_info.push(Self::info(name, sides));
+    }
+
+    /// From a tensor of so many channels to a volume.
+    fn conv(&mut self, [name, from]: [&str; 2], channels: usize, window: [[usize; 3]; 3], sides: [usize; 4]) {
+        let [kernel, ..] = window;
+        let shape = [&[sides[0], channels], &kernel[..]].concat();
+        let weight = self.parameter(&format!("{name}.weight"), &shape);
+        let bias = self.parameter(&format!("{name}.bias"), &sides[..1]);
+        self.node("Conv", name, vec![from.into(), weight, bias], windows(window), &sides);
+    }
+
+    fn model(mut self, outputs: &[&str]) -> pb::ModelProto {
+        let is_output = |info: &pb::ValueInfoProto| outputs.contains(&info.name.as_str());
+        self.graph.output = self.graph.value_info.iter().filter(|info| is_output(info)).cloned().collect();
+        self.graph.value_info.retain(|info| !is_output(info));
+        let opset_import = vec![pb::OperatorSetIdProto { domain: String::new(), version: 17 }];
+        pb::ModelProto { ir_version: 8, opset_import, graph: Some(self.graph), ..Default::default() }
+    }
+}
+
+fn windows([kernel, stride, padding]: [[usize; 3]; 3]) -> Vec<pb::AttributeProto> {
+    let pads = longs(&[padding, padding].concat());
+    vec![ints("kernel_shape", longs(&kernel)), ints("strides", longs(&stride)), ints("pads", pads)]
+}
+
+/// The outputs of a batch of two, one plan for each row: tract takes one at a time.
+fn outputs(model: &pb::ModelProto, shape: [usize; 4], rows: &[f32]) -> Vec<Vec<f32>> {
+    let sides = [&[1], &shape[..]].concat();
+    let fact = InferenceFact::dt_shape(f32::datum_type(), &sides);
+    let onnx = tract_onnx::onnx().with_ignore_output_shapes(true);
+    let plan = onnx.model_for_proto_model(model).unwrap().with_input_fact(0, fact).unwrap();
+    let plan = plan.into_optimized().unwrap().into_runnable().unwrap();
+    let outputs = plan.run(tvec!(Tensor::from_shape(&sides, rows).unwrap().into())).unwrap();
+    outputs.iter().map(|one| one.to_plain_array_view::<f32>().unwrap().iter().copied().collect()).collect()
+}
+
+/// Fails unless the model says the same when it is flattened, with so many convolutions.
+fn assert_same(mut model: pb::ModelProto, shape: [usize; 4], convolutions: usize) {
+    let row = Maker::new(shape).values(shape.iter().product());
+    let expected = outputs(&model, shape, &row);
+    let names = |model: &pb::ModelProto| {
+        model.graph.as_ref().unwrap().output.iter().map(|one| one.name.clone()).collect::<Vec<_>>()
+    };
+    let before = names(&model);
+    assert_eq!(flatten(&mut model), convolutions);
+    assert_eq!(names(&model), before);
+    let graph = model.graph.as_ref().unwrap();
+    let is_flat = |node: &&pb::NodeProto| node.op_type != "Conv" || node.attribute[0].ints.len() == 2;
+    assert_eq!(graph.node.iter().filter(is_flat).count(), graph.node.len());
+    let found = outputs(&model, shape, &row);
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(&expected) {
+        let largest = expected.iter().fold(1e-6_f32, |most, value| most.max(value.abs()));
+        assert_eq!(found.len(), expected.len());
+        assert!(found.iter().zip(expected).all(|(one, other)| (one - other).abs() < 1e-5 * largest));
+    }
+}
+
+const CUBE: [[usize; 3]; 3] = [[3; 3], [1; 3], [1; 3]];
+
+#[test]
+fn a_residual_network_says_the_same() {
+    let shape = [3, 9, 12, 10];
+    let mut maker = Maker::new(shape);
+    // As its stem, with a filter longer than the blocks that it fills; a shortcut that strides; time that ends as one frame.
+    maker.conv(["stem", "clip"], 3, [[7, 5, 5], [1, 2, 2], [3, 2, 2]], [8, 9, 6, 5]);
+    maker.node("Relu", "stem.relu", vec!["stem".into()], vec![], &[8, 9, 6, 5]);
+    let pool = windows([[3; 3], [2, 1, 1], [1; 3]]);
+    maker.node("MaxPool", "pool", vec!["stem.relu".into()], pool, &[8, 5, 6, 5]);
+    maker.conv(["one", "pool"], 8, CUBE, [8, 5, 6, 5]);
+    maker.node("Add", "add", vec!["one".into(), "pool".into()], vec![], &[8, 5, 6, 5]);
+    maker.node("Relu", "relu", vec!["add".into()], vec![], &[8, 5, 6, 5]);
+    maker.conv(["two", "relu"], 8, [[3; 3], [2; 3], [1; 3]], [12, 3, 3, 3]);
+    maker.conv(["short", "two"], 12, CUBE, [12, 3, 3, 3]);
+    maker.conv(["last", "short"], 12, [[3; 3], [3, 1, 1], [0, 1, 1]], [5, 1, 3, 3]);
+    maker.conv(["point", "last"], 5, [[1; 3], [1; 3], [0; 3]], [4, 1, 3, 3]);
+    maker.node("GlobalAveragePool", "mean", vec!["point".into()], vec![], &[4, 1, 1, 1]);
+    maker.node("Flatten", "logits", vec!["mean".into()], vec![int("axis", 1)], &[4]);
+    // Volumes that are outputs, too.
+    assert_same(maker.model(&["relu", "short", "logits"]), shape, 6);
+}
+
+#[test]
+fn filters_of_all_lengths_and_strides_say_the_same() {
+    for (frames, [kernel, stride, padding], made) in [
+        (4, [[1, 3, 3], [1; 3], [0, 1, 1]], 4),
+        (7, [[1, 3, 3], [2, 1, 1], [0, 1, 1]], 4),
+        (6, [[5, 3, 3], [3, 1, 1], [2, 1, 1]], 2),
+        (2, [[3; 3], [1; 3], [1; 3]], 2),
+        (2, [[2, 3, 3], [1, 1, 1], [0, 1, 1]], 1),
+        (3, [[5, 3, 3], [2, 1, 1], [2, 1, 1]], 2),
+        (8, [[4, 3, 3], [4, 1, 1], [0, 1, 1]], 2),
+    ] {
+        let shape = [6, frames, 4, 5];
+        let mut maker = Maker::new(shape);
+        maker.conv(["conv", "clip"], 6, [kernel, stride, padding], [3, made, 4, 5]);
+        assert_same(maker.model(&["conv"]), shape, 1);
+    }
+}
+
+#[test]
+fn what_is_not_known_stays() {
+    let mut maker = Maker::new([4, 6, 4, 4]);
+    maker.conv(["conv", "clip"], 4, CUBE, [4, 6, 4, 4]);
+    maker.graph.node[0].attribute.push(ints("dilations", vec![1, 1, 1]));
+    let mut model = maker.model(&["conv"]);
+    let before = model.clone();
+    assert_eq!(flatten(&mut model), 0);
+    assert_eq!(model.graph.unwrap().node, before.graph.unwrap().node);
+}
