@@ -27,9 +27,9 @@ BUNDLES = [FIXTURES / "tiny", FIXTURES / "detector", ROOT / "crates/engine/tests
 GRAPHS = ["tiny", "detector", "localizer.proposal", "localizer.head"]
 
 
-def serve(program):
+def serve(program, jobs):
     bundles = [part for bundle in BUNDLES for part in ("--bundle", str(bundle))]
-    process = subprocess.Popen([program, "--addr", "127.0.0.1:0", "--device", "cpu", *bundles], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([program, "--addr", "127.0.0.1:0", "--device", "cpu", "--jobs", jobs, *bundles], stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "listening on http://" in line:
             threading.Thread(target=lambda: [None for _ in process.stderr], daemon=True).start()
@@ -94,13 +94,15 @@ def main():
     parser.add_argument("--examples", type=int, default=20, help="requests that schemathesis makes up for each route and phase")
     args = parser.parse_args()
     check_triton(str(args.target / "unscene-export"))
-    process, address = serve(str(args.target / "unscene-serve"))
-    try:
-        check_kserve(address)
-        check_description(address, args.examples)
-    finally:
-        process.terminate()
-    if process.wait() != 0:
+    with tempfile.TemporaryDirectory() as jobs:
+        process, address = serve(str(args.target / "unscene-serve"), jobs)
+        try:
+            check_kserve(address)
+            check_description(address, args.examples)
+        finally:
+            process.terminate()
+            process.wait()
+    if process.returncode:
         sys.exit(f"check_api: the service ended with {process.returncode}")
 
 

@@ -53,7 +53,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub fn run(args: &ExportArgs) -> Result<(), ExportError> {
     ctrlc::set_handler(|| {
         INTERRUPTED.store(true, Ordering::Release);
-        let why = if abandon() { "error: interrupted: no bundle was written" } else { "error: interrupted" };
+        let why = if abandon() { "error: interrupted: what was half written is gone" } else { "error: interrupted" };
         let _ = writeln!(std::io::stderr(), "{why}");
         std::process::exit(130);
     })

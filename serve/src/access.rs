@@ -11,7 +11,7 @@ use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Bytes};
-use actix_web::{Error, HttpMessage};
+use actix_web::{Error, HttpMessage, HttpRequest};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
@@ -110,6 +110,11 @@ fn id_of(request: &ServiceRequest) -> String {
 
 /// The name of the API key that a request came with.
 struct KeyName(String);
+
+/// The name of the API key that a request came with; nothing where the service has no keys.
+pub fn key_of(request: &HttpRequest) -> String {
+    request.extensions().get().map(|KeyName(name)| name.clone()).unwrap_or_default()
+}
 
 /// What a request needs a key for, by its path as routes see it, with escapes undone; probes need none.
 fn scope_of(path: &str) -> Option<Scope> {

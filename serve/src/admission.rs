@@ -153,6 +153,12 @@ impl Admission {
         Slot::of(&self.0.probes).await
     }
 
+    /// Clips that were done, and that there are to do, of the request with a place of that number.
+    pub fn progress(&self, place: u64) -> Option<(usize, usize)> {
+        let clips = *self.0.taken().requests.get(&place)?;
+        Some((clips.expected - clips.left.min(clips.expected), clips.expected))
+    }
+
     /// Requests that have a place.
     pub fn requests(&self) -> usize {
         self.0.taken().requests.len()
@@ -188,6 +194,11 @@ impl Slot {
 }
 
 impl Place {
+    /// By which it is known while it is there.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Says how many clips there are to do.
     ///
     /// # Errors

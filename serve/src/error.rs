@@ -56,9 +56,19 @@ pub enum ApiError {
         /// What it does.
         found: Task,
     },
+    /// The service has no jobs.
+    #[error(
+        "this service has no jobs; it has them when it is started with --jobs DIR, and POST /v1/predict answers at once"
+    )]
+    NoJobs,
+    /// There is no job of that name, or it is somebody else's.
+    #[error(
+        "no job `{0}` is known here: it never was, was deleted, or ended too long ago; GET /v1/jobs lists those that are"
+    )]
+    UnknownJob(String),
     /// No route has that path.
     #[error(
-        "nothing is served at {0}; GET /v1/models lists the models, POST /v1/classify, /v1/localize, /v1/detect and /v1/predict take a video, and GET /openapi.json describes them all"
+        "nothing is served at {0}; GET /v1/models lists the models, POST /v1/classify, /v1/localize, /v1/detect, /v1/predict and /v1/jobs take a video, and GET /openapi.json describes them all"
     )]
     NoSuchRoute(String),
     /// The route exists and does not take that method.
@@ -150,6 +160,8 @@ impl ApiError {
                 (StatusCode::NOT_FOUND, "unknown-model", "No such model")
             }
             Self::WrongModel { .. } => (StatusCode::BAD_REQUEST, "wrong-model", "The model is of another task"),
+            Self::NoJobs => (StatusCode::NOT_FOUND, "no-jobs", "The service has no jobs"),
+            Self::UnknownJob(_) => (StatusCode::NOT_FOUND, "unknown-job", "No such job"),
             Self::NoSuchRoute(_) => (StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")

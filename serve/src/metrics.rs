@@ -50,6 +50,8 @@ pub struct Metrics {
     pub rejected: IntCounterVec,
     /// Bundles loaded or found broken, by `model` and `result`.
     pub model_loads: IntCounterVec,
+    /// Jobs accepted, and ended as `done`, `failed` or `cancelled`, by `state`.
+    pub jobs: IntCounterVec,
     /// Processes that decoded and died, or took too long; each is replaced.
     pub worker_deaths: IntCounter,
     /// Videos that are open now.
@@ -126,6 +128,7 @@ impl Metrics {
             )?,
             inference_seconds: seconds("inference_seconds", "Time to run the model on a video.", "model")?,
             wait_seconds,
+            jobs: counters("jobs_total", "Jobs accepted, and ended, by state.", &["state"])?,
             clips: counters(
                 "clips_total",
                 "Clips classified, windows localized, or frames looked at for actors.",

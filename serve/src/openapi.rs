@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use actix_web::HttpResponse;
 use unscene_engine::{Detection, Localization};
+use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::{Components, ObjectBuilder, Schema, SchemaType, Type};
@@ -17,6 +18,7 @@ use crate::kserve::{
     GraphMetadata, GraphReady, InferRequest, InferResponse, KserveProblem, Live, ServerMetadata, ServerReady,
 };
 use crate::params::{ClassifyParams, DetectParams, LocalizeParams, PredictParams};
+use crate::routes::jobs::{EVENTS, JobInfo, JobList, ListParams};
 use crate::routes::livez::Health;
 use crate::routes::models::{ModelInfo, ModelList};
 use crate::routes::readyz::Ready;
@@ -75,6 +77,7 @@ pub fn document() -> OpenApi {
         &[],
     );
 
+    all.jobs();
     let list = all.answers::<ModelList>("models", "What is served, and what could not be loaded", COMMON);
     all.add("/v1/models", HttpMethod::Get, list);
     let reload = all.answers::<ModelInfo>(
@@ -153,6 +156,44 @@ impl Description {
         self.add(&format!("/v1/{task}"), HttpMethod::Post, operation);
     }
 
+    /// The routes of jobs.
+    fn jobs(&mut self) {
+        let params = PredictParams::into_params(|| Some(ParameterIn::Query));
+        let location = header("Where the job is", Type::String);
+        let accepted = Response::builder().description("It is kept and waits").content(JSON, self.schema::<JobInfo>());
+        let submit = OperationBuilder::new()
+            .operation_id(Some("submit_job"))
+            .summary(Some("What models of several tasks say of a video, looked at when there is room"))
+            .request_body(Some(video(&params)))
+            .parameters(Some(params))
+            .response("202", accepted.header("Location", location));
+        let submit = self.failures(submit, OF_VIDEOS);
+        self.add("/v1/jobs", HttpMethod::Post, submit);
+        let list = self.answers::<JobList>(
+            "jobs",
+            "The jobs of the API key, the latest first",
+            &["400", "401", "403", "404", "429", "500"],
+        );
+        let list = list.parameters(Some(ListParams::into_params(|| Some(ParameterIn::Query))));
+        self.add("/v1/jobs", HttpMethod::Get, list);
+        let (found, id) = (&["401", "403", "404", "429", "500"], || in_path("id", "The job's name"));
+        let job = self.answers::<JobInfo>("job", "A job, and what came of it", found);
+        self.add("/v1/jobs/{id}", HttpMethod::Get, job.parameter(id()));
+        let delete =
+            self.answers::<JobInfo>("delete_job", "Cancels a job that has not ended; forgets one that has", found);
+        let gone = Response::builder().description("It had ended, and is forgotten");
+        self.add("/v1/jobs/{id}", HttpMethod::Delete, delete.parameter(id()).response("204", gone));
+        let events =
+            text("job_events", "The job whenever it has changed, until it has ended, as server-sent events", EVENTS);
+        let last = in_header(
+            "Last-Event-ID",
+            "The name of the last event that the client has seen",
+            ObjectBuilder::new().schema_type(Type::String),
+        );
+        let events = self.failures(events, found).parameter(id()).parameter(last);
+        self.add("/v1/jobs/{id}/events", HttpMethod::Get, events);
+    }
+
     /// The routes of the Open Inference Protocol.
     fn kserve(&mut self) {
         let problem = self.schema::<KserveProblem>();
@@ -225,10 +266,21 @@ impl Description {
 /// Adds how an operation can fail.
 fn fail(mut operation: OperationBuilder, statuses: &[&str], problem: &Content) -> OperationBuilder {
     for (status, meaning) in FAILURES.iter().filter(|(status, _)| statuses.contains(status)) {
-        let response = ResponseBuilder::new().description(*meaning).content(PROBLEM_JSON, problem.clone());
+        let mut response = ResponseBuilder::new().description(*meaning).content(PROBLEM_JSON, problem.clone());
+        response = match *status {
+            "401" => response.header("WWW-Authenticate", header("`Bearer`", Type::String)),
+            "429" => response.header("Retry-After", header("Seconds after which to come again", Type::Integer)),
+            "503" => response.header("Retry-After", header("Seconds, where it is known", Type::Integer)),
+            _ => response,
+        };
         operation = operation.response(*status, response);
     }
     operation
+}
+
+/// A header of an answer.
+fn header(description: &str, kind: Type) -> Header {
+    HeaderBuilder::new().description(Some(description)).schema(Some(ObjectBuilder::new().schema_type(kind))).build()
 }
 
 /// A route that answers with text.
@@ -325,18 +377,22 @@ mod tests {
         let routes = include_str!("routes/mod.rs");
         let document = document();
         let mut found = 0;
-        for (method, verb) in [("get(\"", HttpMethod::Get), ("post(\"", HttpMethod::Post)] {
-            for route in routes.split(".service(").filter_map(|line| line.strip_prefix(method)) {
-                let path = route.split('"').next().unwrap();
-                assert!(document.paths.get_path_operation(path, verb.clone()).is_some(), "{path}");
-                found += 1;
+        for route in routes.split(".service(").skip(1) {
+            let path = route.split('"').nth(1).unwrap();
+            for (method, verb) in [("get", HttpMethod::Get), ("post", HttpMethod::Post), ("delete", HttpMethod::Delete)]
+            {
+                if route.contains(&format!("web::{method}()")) {
+                    assert!(document.paths.get_path_operation(path, verb).is_some(), "{method} {path}");
+                    found += 1;
+                }
             }
         }
         let described: usize = document
             .paths
             .paths
             .values()
-            .map(|item| usize::from(item.get.is_some()) + usize::from(item.post.is_some()))
+            .flat_map(|item| [item.get.is_some(), item.post.is_some(), item.delete.is_some()])
+            .map(usize::from)
             .sum();
         assert_eq!(found, described);
     }

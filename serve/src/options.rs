@@ -65,8 +65,9 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_THREADS", value_name = "N", default_value_t = 0)]
     pub threads: usize,
 
-    /// Clips (windows, frames) in a batch at most, of one video or several. 0 leaves it to the engine: one on a CPU with ONNX
-    /// Runtime, where a larger batch is no faster; one for each thread with tract; on a GPU as many as fill it.
+    /// Clips (windows, frames) in a batch at most, of one video or several. 0 leaves it to the engine: on a CPU as
+    /// many as are run side by side, with ONNX Runtime up to four that share the threads, with tract one for each; on a GPU as many as
+    /// fill it.
     #[arg(long, env = "UNSCENE_MAX_BATCH", value_name = "CLIPS", default_value_t = 0)]
     pub max_batch: usize,
 
@@ -136,6 +137,28 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_SHUTDOWN_TIMEOUT_S", value_name = "SECONDS", default_value_t = 60.0, value_parser = positive_seconds)]
     pub shutdown_timeout_s: f64,
 
+    /// Folder for jobs (`POST /v1/jobs`): a database of them, and the videos of those that have not ended. Without it there are none.
+    /// One service has it at a time.
+    #[arg(long, env = "UNSCENE_JOBS", value_name = "DIR")]
+    pub jobs: Option<PathBuf>,
+
+    /// Jobs that are worked on at the same time, beside the requests of those who wait.
+    #[arg(long, env = "UNSCENE_JOBS_AT_ONCE", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub jobs_at_once: u64,
+
+    /// Longest time in seconds that a job is worked on. After it the job fails.
+    #[arg(long, env = "UNSCENE_JOB_TIMEOUT_S", value_name = "SECONDS", default_value_t = 3600.0, value_parser = positive_seconds)]
+    pub job_timeout_s: f64,
+
+    /// Days that a job is kept after it has ended.
+    #[arg(long, env = "UNSCENE_JOBS_KEEP_DAYS", value_name = "DAYS", default_value_t = 7.0, value_parser = days)]
+    pub jobs_keep_days: f64,
+
+    /// Mebibytes that the videos of jobs which have not ended may take, and as much again for the results of those that have: of
+    /// these the oldest go first.
+    #[arg(long, env = "UNSCENE_JOBS_MAX_MIB", value_name = "MIB", default_value_t = 10_240)]
+    pub jobs_max_mib: u64,
+
     /// File of API keys (TOML; docs/operations.md). Without it everybody may do everything. It is read again when it changes.
     #[arg(long, env = "UNSCENE_API_KEYS", value_name = "FILE")]
     pub api_keys: Option<PathBuf>,
@@ -175,6 +198,16 @@ pub(crate) fn positive_seconds(text: &str) -> Result<f64, String> {
         Ok(seconds)
     } else {
         Err(format!("{seconds} is out of range: give a number of seconds above 0 and at most a year"))
+    }
+}
+
+/// As [`positive_seconds`], in days.
+fn days(text: &str) -> Result<f64, String> {
+    let days: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of days"))?;
+    if days > 0.0 && days <= 36_500.0 {
+        Ok(days)
+    } else {
+        Err(format!("{days} is out of range: give a number of days above 0 and at most 36500"))
     }
 }
 
@@ -255,6 +288,21 @@ impl ServeOptions {
     /// The time allowed for one request.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.request_timeout_s)
+    }
+
+    /// The time allowed for one job.
+    pub fn job_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.job_timeout_s)
+    }
+
+    /// How long a job is kept after it has ended.
+    pub fn jobs_keep(&self) -> Duration {
+        Duration::from_secs_f64(self.jobs_keep_days * 86_400.0)
+    }
+
+    /// Bytes that the videos of jobs may take, and their results.
+    pub fn jobs_max_bytes(&self) -> u64 {
+        self.jobs_max_mib.saturating_mul(1 << 20)
     }
 
     /// The time allowed for requests in flight at shutdown.

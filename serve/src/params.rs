@@ -45,6 +45,31 @@ pub trait Params: Default {
     }
 }
 
+/// Parameters, and the text that they were read from.
+#[derive(Debug, Default)]
+pub struct Recorded<P> {
+    /// The parameters.
+    pub params: P,
+    pairs: Vec<(String, String)>,
+}
+
+impl<P> Recorded<P> {
+    /// What [`from_query`](Params::from_query) reads them from again.
+    pub fn query(&self) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.pairs).finish()
+    }
+}
+
+impl<P: Params> Params for Recorded<P> {
+    const NAMES: &'static [&'static str] = P::NAMES;
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        self.params.set(name, value)?;
+        self.pairs.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+}
+
 /// What a client of `/v1/classify` may ask for.
 #[derive(Debug, Default, PartialEq, IntoParams)]
 pub struct ClassifyParams {

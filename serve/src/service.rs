@@ -15,6 +15,7 @@ use unscene_engine::EngineError;
 use unscene_media::{DecodeWorkers, Turns};
 
 use crate::admission::Admission;
+use crate::jobs::{Jobs, JobsError, runner};
 use crate::keys::{KeyFileError, Keys};
 use crate::metrics::Metrics;
 use crate::options::ServeOptions;
@@ -83,6 +84,9 @@ pub enum StartError {
     /// The processes that decode cannot be started.
     #[error("a process to decode in cannot be started: {0}")]
     Workers(std::io::Error),
+    /// There can be no jobs.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The file of API keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
@@ -135,6 +139,7 @@ impl Service {
             workers: DecodeWorkers::start(options.workers()).map_err(StartError::Workers)?,
             turns: Turns::new(options.decodes()),
             metrics,
+            jobs: Jobs::open(&options)?,
             keys: options.api_keys.as_deref().map(Keys::read).transpose()?,
             draining: Arc::new(AtomicBool::new(false)),
             options,
@@ -204,6 +209,12 @@ impl Service {
         }
         let scheme = if state.options.tls_cert.is_some() { "https" } else { "http" };
         tracing::info!(%addr, "ready: listening on {scheme}://{addr}");
+        if let Some(jobs) = &state.jobs {
+            for _ in 0..state.options.jobs_at_once {
+                actix_web::rt::spawn(runner::work(state.clone(), jobs.clone()));
+            }
+            actix_web::rt::spawn(runner::tidy(state.clone(), jobs.clone()));
+        }
         let watching = state.clone();
         actix_web::rt::spawn(async move { watching.follow_keys().await });
         actix_web::rt::spawn(async move { state.follow_models().await });
@@ -216,6 +227,9 @@ impl StopHandle {
     /// closes. Meanwhile `/readyz` answers 503.
     pub async fn stop(&self) {
         self.state.draining.store(true, Ordering::Release);
+        if let Some(jobs) = &self.state.jobs {
+            jobs.stop();
+        }
         let deadline = Instant::now() + self.state.options.shutdown_timeout();
         while self.state.admission.requests() > 0 && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
@@ -286,9 +300,9 @@ impl Signals {
 fn cors(origins: &[String]) -> middleware::Condition<Cors> {
     let any = origins.iter().any(|origin| origin == "*");
     let cors = Cors::default()
-        .allowed_methods(["GET", "POST"])
+        .allowed_methods(["GET", "POST", "DELETE"])
         .allow_any_header()
-        .expose_headers(["retry-after", "x-request-id", "inference-header-content-length"])
+        .expose_headers(["location", "retry-after", "x-request-id", "inference-header-content-length"])
         .max_age(3600);
     let cors = if any { cors.allow_any_origin().send_wildcard() } else { cors };
     let named = origins.iter().filter(|_| !any).fold(cors, |cors, origin| cors.allowed_origin(origin));

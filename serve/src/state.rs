@@ -10,6 +10,7 @@ use unscene_models::manifest::Task;
 use crate::ServeOptions;
 use crate::admission::Admission;
 use crate::error::{ApiError, shorten};
+use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::loaded::Loaded;
 use crate::metrics::Metrics;
@@ -41,6 +42,8 @@ pub struct State {
     pub turns: Turns,
     /// What is counted.
     pub metrics: Metrics,
+    /// Work that outlives its request, where there is any.
+    pub jobs: Option<Jobs>,
     /// API keys, where there are any.
     pub keys: Option<Keys>,
     /// Set when a shutdown has begun.

@@ -34,6 +34,11 @@ const NAME: &str = "the uploaded video";
 pub struct Upload(Arc<File>);
 
 impl Upload {
+    /// A file that was kept.
+    pub fn kept(file: Arc<File>) -> Self {
+        Self(file)
+    }
+
     /// What the decoder opens.
     pub fn source(&self) -> Source {
         Source::File { name: NAME.to_owned(), file: self.0.clone() }
@@ -64,6 +69,8 @@ pub struct UploadRules {
     pub max_bytes: u64,
     /// Folder for the files; the system's own when `None`.
     pub spool_dir: Option<PathBuf>,
+    /// Where the upload is to stay, for a job; it goes with its request otherwise.
+    pub kept: Option<PathBuf>,
     /// Counts what arrives.
     pub received: IntCounter,
 }
@@ -74,6 +81,7 @@ impl UploadRules {
         Self {
             max_bytes: state.options.max_body_bytes(),
             spool_dir: state.options.spool_dir.clone(),
+            kept: None,
             received: state.metrics.received_bytes.clone(),
         }
     }
@@ -202,23 +210,25 @@ async fn spool(
         buffer.extend_from_slice(&chunk?);
         let full = if file.is_some() { WRITE } else { IN_MEMORY };
         if buffer.len() > full {
-            file = Some(append(file, buffer.split().freeze(), rules.spool_dir.clone()).await?);
+            file = Some(append(file, buffer.split().freeze(), rules).await?);
         }
     }
     let file = match file {
-        None => in_memory(&buffer).map_err(not_written)?,
-        Some(file) => append(Some(file), buffer.freeze(), None).await?,
+        None if rules.kept.is_none() => in_memory(&buffer).map_err(not_written)?,
+        file => append(file, buffer.freeze(), rules).await?,
     };
     Ok(Upload(Arc::new(file)))
 }
 
 /// Writes on a blocking thread, making the file first when there is none.
-async fn append(file: Option<File>, data: Bytes, folder: Option<PathBuf>) -> Result<File, ApiError> {
+async fn append(file: Option<File>, data: Bytes, rules: &UploadRules) -> Result<File, ApiError> {
+    let (kept, folder) = (rules.kept.clone(), rules.spool_dir.clone());
     let write = move || -> std::io::Result<File> {
-        let mut file = match (file, folder) {
-            (Some(file), _) => file,
-            (None, Some(folder)) => tempfile::tempfile_in::<&Path>(&folder)?,
-            (None, None) => tempfile::tempfile()?,
+        let mut file = match (file, kept, folder) {
+            (Some(file), ..) => file,
+            (None, Some(path), _) => File::options().read(true).write(true).create_new(true).open(path)?,
+            (None, None, Some(folder)) => tempfile::tempfile_in::<&Path>(&folder)?,
+            (None, None, None) => tempfile::tempfile()?,
         };
         file.write_all(&data)?;
         Ok(file)
@@ -236,7 +246,8 @@ fn in_memory(data: &[u8]) -> std::io::Result<File> {
     Ok(file)
 }
 
-fn not_written(error: std::io::Error) -> ApiError {
+/// The error of an upload that the system has no room for.
+pub fn not_written(error: std::io::Error) -> ApiError {
     tracing::error!(%error, "an upload cannot be written");
     // The kind of error has no path in it.
     ApiError::Exhausted(error.kind().to_string())
@@ -271,7 +282,7 @@ mod tests {
 
     fn rules() -> UploadRules {
         let received = IntCounter::new("received", "Bytes received.").unwrap();
-        UploadRules { max_bytes: u64::MAX, spool_dir: None, received }
+        UploadRules { max_bytes: u64::MAX, spool_dir: None, kept: None, received }
     }
 
     fn chunks(count: usize) -> impl Stream<Item = Result<Bytes, ApiError>> + Unpin {

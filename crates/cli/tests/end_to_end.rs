@@ -248,7 +248,7 @@ fn an_interrupted_export_leaves_nothing() {
         assert!(killed.success());
         let ended = child.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), Some(130), "after SIG{signal}");
-        assert!(String::from_utf8_lossy(&ended.stderr).contains("no bundle was written"), "{ended:?}");
+        assert!(String::from_utf8_lossy(&ended.stderr).contains("what was half written is gone"), "{ended:?}");
         assert_eq!(hidden(), 0);
         assert!(!out.exists());
     }

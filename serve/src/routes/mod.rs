@@ -3,6 +3,7 @@
 mod accept;
 pub mod classify;
 pub mod detect;
+pub mod jobs;
 pub mod livez;
 mod localize;
 mod metrics;
@@ -11,8 +12,8 @@ pub mod predict;
 pub mod readyz;
 pub mod video;
 
+use actix_web::HttpRequest;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
 
 pub use accept::{JSON, LINES_JSON, PNG};
 pub use readyz::readiness;
@@ -27,6 +28,13 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(post("/v1/localize").route(web::post().to(localize::localize)))
         .service(post("/v1/detect").route(web::post().to(detect::detect)))
         .service(post("/v1/predict").route(web::post().to(predict::predict)))
+        .service(resource("/v1/jobs", "GET, POST").route(web::get().to(jobs::list)).route(web::post().to(jobs::submit)))
+        .service(
+            resource("/v1/jobs/{id}", "GET, DELETE")
+                .route(web::get().to(jobs::get))
+                .route(web::delete().to(jobs::delete)),
+        )
+        .service(get("/v1/jobs/{id}/events").route(web::get().to(jobs::events)))
         .service(get("/v1/models").route(web::get().to(models::models)))
         .service(post("/v1/models/{name}/reload").route(web::post().to(models::reload)))
         .service(get("/startupz").route(web::get().to(readyz::startupz)))
@@ -47,22 +55,18 @@ pub fn configure(config: &mut ServiceConfig) {
 }
 
 fn get(path: &str) -> actix_web::Resource {
-    web::resource(path).default_service(web::to(only_get))
+    resource(path, "GET")
 }
 
 fn post(path: &str) -> actix_web::Resource {
-    web::resource(path).default_service(web::to(only_post))
+    resource(path, "POST")
 }
 
-async fn only_get(request: HttpRequest) -> HttpResponse {
-    not_allowed(&request, "GET")
-}
-
-async fn only_post(request: HttpRequest) -> HttpResponse {
-    not_allowed(&request, "POST")
-}
-
-fn not_allowed(request: &HttpRequest, allowed: &'static str) -> HttpResponse {
-    let error = ApiError::MethodNotAllowed { method: crate::error::shorten(request.method().as_str()), allowed };
-    kserve::error_response(request.path(), error)
+/// A path that takes these methods and says so of others.
+fn resource(path: &str, allowed: &'static str) -> actix_web::Resource {
+    let not_allowed = move |request: HttpRequest| async move {
+        let error = ApiError::MethodNotAllowed { method: crate::error::shorten(request.method().as_str()), allowed };
+        kserve::error_response(request.path(), error)
+    };
+    web::resource(path).default_service(web::to(not_allowed))
 }

@@ -174,6 +174,11 @@ impl Wanted {
         Self { cancelled: Arc::new(AtomicBool::new(false)), timeout, deadline: Instant::now() + timeout }
     }
 
+    /// Nobody waits any more.
+    pub fn give_up(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
     /// Whether somebody still waits.
     pub fn still(&self) -> bool {
         !self.cancelled.load(Ordering::Acquire) && Instant::now() < self.deadline
@@ -245,7 +250,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.wanted.cancelled.store(true, Ordering::Release);
+        self.wanted.give_up();
         if !self.settled {
             self.metrics.cancelled.inc();
         }
@@ -313,6 +318,22 @@ pub async fn start<W: Work, A: Send + 'static>(
     let rules = UploadRules::of(&state);
     let upload = receive(&request, payload, &rules, &mut params);
     let upload = upload.instrument(info_span!("upload")).await?;
+    look(state, params, upload, place, wanted, run).await
+}
+
+/// From a complete upload to where `run` has begun on a blocking thread; gives what comes of that.
+///
+/// # Errors
+///
+/// [`ApiError`].
+pub async fn look<W: Work, A: Send + 'static>(
+    state: web::Data<State>,
+    params: W,
+    upload: Upload,
+    place: Place,
+    wanted: Wanted,
+    run: impl FnOnce(W, &W::Models, &Video) -> Result<A, ApiError> + Send + 'static,
+) -> Result<impl Future<Output = Result<A, ApiError>>, ApiError> {
     let models = params.find(&state)?;
     let limits = state.options.limits();
 

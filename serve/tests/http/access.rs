@@ -15,7 +15,7 @@ use unscene_serve::Service;
 
 use crate::client::{PROGRAM, Response, TestServer, options, read, wait_until};
 
-fn key(name: &str, key: &str, rest: &str) -> String {
+pub fn key(name: &str, key: &str, rest: &str) -> String {
     let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("[[key]]\nname = \"{name}\"\nsha256 = \"{hash}\"\n{rest}\n")
 }
@@ -33,13 +33,16 @@ fn a_key_lets_in_for_what_it_is_for() {
         let body: &[u8] = if path == "/v1/classify" { &video } else { &[] };
         server.send(method, path, &[("Authorization", &bearer)], body)
     };
-    for probe in ["/livez", "/startupz", "/readyz"] {
+    for probe in ["/livez", "/startupz", "/readyz", "/v2/health/live", "/v2/health/ready"] {
         assert_eq!(server.get(probe).status, 200, "probes need no key");
     }
     let nobody = server.post("/v1/classify", &video);
     nobody.assert_problem(401, "needs an API key");
     assert!(nobody.head.contains("www-authenticate: bearer"), "{}", nobody.head);
     ask("POST", "/v1/classify", "wrong").assert_problem(401, "not known");
+    let tensors = server.post("/v2/models/tiny/infer", b"{}");
+    tensors.assert_problem(401, "needs an API key");
+    assert_eq!(tensors.json()["error"], tensors.json()["detail"]);
     assert_eq!(ask("POST", "/v1/classify", "sesame").status, 200);
     assert_eq!(ask("GET", "/v1/models", "sesame").status, 200);
     ask("POST", "/v1/classify", "open").assert_problem(403, "`boss` is not for this");

@@ -32,6 +32,15 @@ struct Cli {
     options: ServeOptions,
 }
 
+/// The red video, made longer by so many mebibytes that players pass over.
+pub fn padded(mib: u32) -> Vec<u8> {
+    let (mut video, padding) = (read("red.mp4"), mib << 20);
+    video.extend_from_slice(&padding.to_be_bytes());
+    video.extend_from_slice(b"free");
+    video.resize(video.len() + padding as usize - 8, 0);
+    video
+}
+
 /// Waits until something is so; fails after a time that only a broken server needs.
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..6000 {
@@ -124,13 +133,7 @@ impl TestServer {
     }
 
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
-        let mut stream = self.connect();
-        let mut head = head(method, path, headers);
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-        stream.write_all(head.as_bytes()).expect("the server reads the head");
-        // The server may refuse a body before it has read it all; its answer is what counts.
-        let _refused = stream.write_all(body);
-        Response::read(stream)
+        send(self.connect(), method, path, headers, body)
     }
 
     /// Asks for an answer in lines.
@@ -175,6 +178,15 @@ impl Drop for TestServer {
             self.end();
         }
     }
+}
+
+/// Sends a request, and reads its answer.
+pub fn send(mut stream: TcpStream, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    let head = head(method, path, headers) + &format!("Content-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).expect("the server reads the head");
+    // The server may refuse a body before it has read it all; its answer is what counts.
+    let _refused = stream.write_all(body);
+    Response::read(stream)
 }
 
 /// A request's first lines, without the blank one.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::client::{PROGRAM, Response, TestServer, fixture, head, read};
+use crate::client::{PROGRAM, Response, TestServer, fixture, head, padded, read};
 
 /// The program, and where it listens; ended when dropped.
 pub struct Program {
@@ -121,11 +121,7 @@ fn ask(addr: SocketAddr, video: &[u8]) -> Option<(u16, String)> {
 fn a_full_disk_costs_the_uploads_that_need_it() {
     // No file may be larger than 5 MiB, as if there was no more room.
     let program = Program::start("trap '' XFSZ; ulimit -f 5120", &[]);
-    let mut large = read("red.mp4");
-    let padding = 8_u32 << 20;
-    large.extend_from_slice(&padding.to_be_bytes());
-    large.extend_from_slice(b"free");
-    large.resize(large.len() + padding as usize - 8, 0);
+    let large = padded(8);
     for _ in 0..3 {
         let (status, answer) = program.ask(&large).expect("an answer");
         assert_eq!(status, 503, "{answer}");

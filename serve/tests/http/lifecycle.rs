@@ -46,6 +46,10 @@ fn a_full_service_refuses_at_once_and_says_when_to_come_back() {
     response.assert_problem(429, "full");
     assert!(response.head.contains("retry-after: 1"), "{}", response.head);
     assert_eq!(server.metric("unscene_rejected_total{reason=\"too-many-requests\"}"), 1.0);
+    // Tensors stand in the same line.
+    let tensors = server.send("POST", "/v2/models/tiny/infer", &[], b"{}");
+    tensors.assert_problem(429, "full");
+    assert!(tensors.header("retry-after") == Some("1") && tensors.json()["error"].is_string(), "{}", tensors.text());
     assert_eq!(server.get("/readyz").status, 200, "a busy service is still ready");
     drop(uploads);
     server.wait_for_metric("unscene_admitted_requests", 0.0);
@@ -108,6 +112,12 @@ fn a_shutdown_finishes_the_requests_in_flight() {
     }
     server.get("/readyz").assert_problem(503, "shutting down");
     server.post("/v1/classify", &video).assert_problem(503, "shutting down");
+    for (method, path) in
+        [("GET", "/v2/health/ready"), ("GET", "/v2/models/tiny/ready"), ("POST", "/v2/models/tiny/infer")]
+    {
+        server.send(method, path, &[], &[]).assert_problem(503, "shutting down");
+    }
+    assert_eq!(server.get("/v2/health/live").status, 200);
     assert_eq!(server.get("/livez").status, 200);
     stream.write_all(rest).unwrap();
     let response = Response::read(stream);

@@ -8,6 +8,7 @@ mod detect;
 mod faults;
 mod happy;
 mod hostile;
+mod jobs;
 mod kserve;
 mod lifecycle;
 mod localize;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::client::{Response, TestServer, fixture, read};
+use crate::client::{Response, TestServer, fixture, read, wait_until};
 
 const LOCALIZER: &str = "../../../crates/engine/tests/fixtures/localizer";
 
@@ -85,7 +85,8 @@ fn check_value(document: &Value, (method, path, status, kind): (&str, &str, u16,
 fn real_answers_are_as_described() {
     let more = ["detector", "maps", LOCALIZER].map(fixture);
     let flags: Vec<&str> = more.iter().flat_map(|bundle| ["--bundle", bundle.to_str().unwrap()]).collect();
-    let server = TestServer::start(&flags);
+    let jobs = tempfile::tempdir().unwrap();
+    let server = TestServer::start(&[&flags[..], &["--jobs", jobs.path().to_str().unwrap()]].concat());
     let document = server.get("/openapi.json").json();
     assert_eq!(document["openapi"], "3.1.0");
     let video = read("red.mp4");
@@ -126,6 +127,18 @@ fn real_answers_are_as_described() {
         assert_eq!(answer.status, status);
         check(&document, "post", "/v2/models/{name}/infer", &answer);
     }
+    assert_eq!(post("/v1/jobs?tasks=classify,detect", &[]), 202);
+    assert_eq!(post("/v1/jobs?tasks=none", &[]), 400);
+    let list = server.get("/v1/jobs");
+    check(&document, "get", "/v1/jobs", &list);
+    let path = format!("/v1/jobs/{}", list.json()["jobs"][0]["id"].as_str().unwrap());
+    wait_until("the job is done", || {
+        let job = server.get(&path);
+        check(&document, "get", "/v1/jobs/{id}", &job);
+        job.json()["state"] == "done"
+    });
+    assert_eq!(server.send("DELETE", &path, &[], &[]).status, 204);
+    check(&document, "delete", "/v1/jobs/{id}", &server.send("DELETE", &path, &[], &[]));
     check(&document, "post", "/v1/models/{name}/reload", &server.post("/v1/models/tiny/reload", &[]));
 }
 

@@ -1,0 +1,145 @@
+//! Work that outlives its request: a video is kept in a folder and looked at when there is room, and what comes of it is kept until
+//! it is asked for.
+//!
+//! A job is what `POST /v1/predict` does. [`store`] has the rows, in a SQLite database; [`folder`] has the videos, a file for each job
+//! that has not ended; [`runner`] claims one job after the other. A job that was accepted is in the database and on the disk before
+//! the client hears of it. One that was at work when the process ended is begun again, and whoever ends it does so once: the row
+//! changes only from the state and the attempt that the work was begun in.
+
+pub mod folder;
+pub mod runner;
+pub mod store;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::admission::Admission;
+use crate::options::ServeOptions;
+use crate::routes::video::Wanted;
+use folder::Folder;
+use store::{Job, JobState, Store, StoreError};
+
+/// Why there can be no jobs.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsError {
+    /// The folder cannot be used.
+    #[error("{}: the folder of jobs cannot be used: {source}; choose another with --jobs DIR", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error(
+        "{}: the database of jobs cannot be used: {source}; stop what else uses it, put back a copy of it, have `sqlite3 FILE .recover` \
+         save what it can, or move the file away, which forgets its jobs", path.display()
+    )]
+    Store {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        source: StoreError,
+    },
+}
+
+/// The jobs of a service. Clones share them.
+#[derive(Clone)]
+pub struct Jobs(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    folder: Folder,
+    /// Those at work.
+    at_work: Mutex<HashMap<String, AtWork>>,
+    /// Changes whenever a job does.
+    changed: watch::Sender<()>,
+}
+
+/// A job at work.
+struct AtWork {
+    wanted: Wanted,
+    /// Of its place in the service, as soon as it has one.
+    place: Option<u64>,
+}
+
+impl Jobs {
+    /// Opens the folder. What was at work when the process ended last waits again.
+    ///
+    /// # Errors
+    ///
+    /// [`JobsError`].
+    pub fn open(options: &ServeOptions) -> Result<Option<Self>, JobsError> {
+        let Some(dir) = &options.jobs else { return Ok(None) };
+        let folder = Folder::open(dir).map_err(|source| JobsError::Folder { folder: dir.clone(), source })?;
+        let path = dir.join("jobs.sqlite");
+        let opened = Store::open(&path).and_then(|store| {
+            let unended = store.begin_again()?;
+            Ok((store, unended))
+        });
+        let (store, unended) = opened.map_err(|source| JobsError::Store { path, source })?;
+        folder.keep(&unended).map_err(|source| JobsError::Folder { folder: dir.clone(), source })?;
+        if !unended.is_empty() {
+            tracing::info!(jobs = unended.len(), "jobs of before go on");
+        }
+        Ok(Some(Self(Arc::new(Inner { store, folder, at_work: Mutex::default(), changed: watch::Sender::new(()) }))))
+    }
+
+    /// The rows.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The videos.
+    pub fn folder(&self) -> &Folder {
+        &self.0.folder
+    }
+
+    /// To wait for changes.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
+    /// Says that a job has changed.
+    pub fn note_change(&self) {
+        self.0.changed.send_replace(());
+    }
+
+    /// Clips done and clips expected of a job at work.
+    pub fn progress(&self, id: &str, admission: &Admission) -> Option<(usize, usize)> {
+        let place = self.at_work().get(id)?.place?;
+        admission.progress(place)
+    }
+
+    /// Ends a job that has not ended, and gives it as it is then. The work stops soon.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn cancel(&self, job: &Job) -> Result<bool, StoreError> {
+        let ended = self.0.store.end(&job.id, None, JobState::Cancelled, None, None)?;
+        if ended {
+            if let Some(work) = self.at_work().get(&job.id) {
+                work.wanted.give_up();
+            } else {
+                self.0.folder.remove(&job.id);
+            }
+            self.note_change();
+        }
+        Ok(ended)
+    }
+
+    /// Stops all work, which begins again with the next start.
+    pub fn stop(&self) {
+        for work in self.at_work().values() {
+            work.wanted.give_up();
+        }
+    }
+
+    fn at_work(&self) -> MutexGuard<'_, HashMap<String, AtWork>> {
+        self.0.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,429 @@
+//! Jobs as rows of a SQLite database.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Version of the tables; one that is not known is not touched.
+const VERSION: i64 = 1;
+/// How often a job is begun at most: one that ends the process each time must not do so for ever.
+pub const MOST_ATTEMPTS: u32 = 3;
+/// How long another process may hold the database before it is given up on: one that is about to end.
+const BUSY: Duration = Duration::from_secs(2);
+
+const TABLES: &str = "
+    CREATE TABLE jobs (
+        id TEXT PRIMARY KEY, owner TEXT NOT NULL, parameters TEXT NOT NULL, bytes INTEGER NOT NULL,
+        state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+        created_s REAL NOT NULL, started_s REAL, ended_s REAL,
+        result TEXT, error TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX by_state ON jobs (state, id);
+";
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite says so.
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Its pages contradict each other.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// It is of another version of this program.
+    #[error("its version is {0}, and this program knows {VERSION}")]
+    Version(i64),
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// It waits.
+    Queued,
+    /// It is worked on.
+    Running,
+    /// There is a result.
+    Done,
+    /// There is an error.
+    Failed,
+    /// Nobody wanted it any more.
+    Cancelled,
+}
+
+impl JobState {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Queued, "queued"),
+        (Self::Running, "running"),
+        (Self::Done, "done"),
+        (Self::Failed, "failed"),
+        (Self::Cancelled, "cancelled"),
+    ];
+
+    /// As it is told and stored.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, name)| name)
+    }
+
+    /// The state of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(state, _)| *state)
+    }
+
+    /// Whether it stays so.
+    pub fn is_end(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+impl ToSql for JobState {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.name().into())
+    }
+}
+
+impl FromSql for JobState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::named(value.as_str()?).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+/// A job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// Its name; later jobs have greater ones.
+    pub id: String,
+    /// The name of the API key that it came with, or nothing.
+    pub owner: String,
+    /// What is asked for, as a query string.
+    pub parameters: String,
+    /// Size of the video.
+    pub bytes: u64,
+    /// How far it is.
+    pub state: JobState,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// When it was accepted, in seconds since 1970.
+    pub created_s: f64,
+    /// When it was begun last.
+    pub started_s: Option<f64>,
+    /// When it ended.
+    pub ended_s: Option<f64>,
+    /// What came of it, as JSON.
+    pub result: Option<String>,
+    /// What went wrong, as JSON.
+    pub error: Option<String>,
+}
+
+/// The columns, as [`Job::of`] reads them.
+const COLUMNS: &str = "id, owner, parameters, bytes, state, attempts, created_s, started_s, ended_s, result, error";
+
+impl Job {
+    fn of(row: &Row) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            owner: row.get(1)?,
+            parameters: row.get(2)?,
+            bytes: row.get::<_, i64>(3)?.unsigned_abs(),
+            state: row.get(4)?,
+            attempts: row.get(5)?,
+            created_s: row.get(6)?,
+            started_s: row.get(7)?,
+            ended_s: row.get(8)?,
+            result: row.get(9)?,
+            error: row.get(10)?,
+        })
+    }
+}
+
+/// The database.
+pub struct Store(Mutex<Connection>);
+
+impl Store {
+    /// Opens it; makes it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When it is no database, is damaged, or of another version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        // Until this process ends: two services would each take the other's jobs for those of before.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        // What is committed is on the disk: an accepted job is promised.
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if check != "ok" {
+            return Err(StoreError::Damaged(check));
+        }
+        match connection.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+            0 => connection.execute_batch(&format!("BEGIN;{TABLES};PRAGMA user_version = {VERSION};COMMIT"))?,
+            VERSION => {}
+            other => return Err(StoreError::Version(other)),
+        }
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    /// Accepts a job.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; there is no such job then.
+    pub fn accept(&self, id: &str, owner: &str, parameters: &str, bytes: u64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO jobs (id, owner, parameters, bytes, state, created_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        self.connection().execute(sql, params![id, owner, parameters, signed(bytes), JobState::Queued, now_s()])?;
+        Ok(())
+    }
+
+    /// The job of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Sqlite`], as of everything below.
+    pub fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1");
+        Ok(self.connection().query_row(&sql, [id], Job::of).optional()?)
+    }
+
+    /// The latest jobs before one, of an owner or of all, in a state or in any; the latest first.
+    pub fn list(
+        &self,
+        owner: Option<&str>,
+        state: Option<JobState>,
+        before: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<Job>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM jobs WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR id < ?3)
+             ORDER BY id DESC LIMIT ?4"
+        );
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params![owner, state, before, most as i64], Job::of)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Begins the job that has waited longest.
+    pub fn claim(&self) -> Result<Option<Job>, StoreError> {
+        let sql = format!(
+            "UPDATE jobs SET state = 'running', attempts = attempts + 1, started_s = ?1
+             WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING {COLUMNS}"
+        );
+        Ok(self.connection().query_row(&sql, [now_s()], Job::of).optional()?)
+    }
+
+    /// Has a job wait again that was begun and not ended, as if it had not been begun.
+    pub fn put_back(&self, id: &str, attempt: u32) -> Result<bool, StoreError> {
+        let sql = "UPDATE jobs SET state = 'queued', attempts = attempts - 1, started_s = NULL
+                   WHERE id = ?1 AND state = 'running' AND attempts = ?2";
+        Ok(self.connection().execute(sql, params![id, attempt])? > 0)
+    }
+
+    /// Ends a job, if it has not ended and, where an attempt is given, that is the last one. Whether it did.
+    pub fn end(
+        &self,
+        id: &str,
+        attempt: Option<u32>,
+        state: JobState,
+        result: Option<&str>,
+        error: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let sql = "UPDATE jobs SET state = ?2, result = ?3, error = ?4, ended_s = ?5
+                   WHERE id = ?1 AND state IN ('queued', 'running') AND (?6 IS NULL OR attempts = ?6)";
+        Ok(self.connection().execute(sql, params![id, state, result, error, now_s(), attempt])? > 0)
+    }
+
+    /// Forgets a job that has ended. Whether there was one.
+    pub fn forget(&self, id: &str) -> Result<bool, StoreError> {
+        let sql = "DELETE FROM jobs WHERE id = ?1 AND state NOT IN ('queued', 'running')";
+        Ok(self.connection().execute(sql, [id])? > 0)
+    }
+
+    /// Forgets those that ended so long ago, and the oldest as long as all results take more than so many bytes. How many there were.
+    pub fn tidy(&self, keep: Duration, most_bytes: u64) -> Result<usize, StoreError> {
+        let connection = self.connection();
+        let old = "DELETE FROM jobs WHERE ended_s < ?1";
+        let large = "DELETE FROM jobs WHERE id IN (SELECT id FROM (
+                SELECT id, SUM(LENGTH(COALESCE(result, '')) + LENGTH(COALESCE(error, ''))) OVER (ORDER BY id DESC) AS total
+                FROM jobs WHERE ended_s IS NOT NULL) WHERE total > ?1)";
+        let gone = connection.execute(old, [now_s() - keep.as_secs_f64()])?;
+        Ok(gone + connection.execute(large, [signed(most_bytes)])?)
+    }
+
+    /// Bytes of the videos of jobs that have not ended.
+    pub fn waiting_bytes(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT COALESCE(SUM(bytes), 0) FROM jobs WHERE state IN ('queued', 'running')";
+        Ok(self.connection().query_row(sql, [], |row| row.get::<_, i64>(0))?.unsigned_abs())
+    }
+
+    /// After a start: what was at work waits again, but for what was begun too often, which fails. The names of all that have not
+    /// ended.
+    pub fn begin_again(&self) -> Result<HashSet<String>, StoreError> {
+        let connection = self.connection();
+        let error = serde_json::json!({
+            "type": "urn:unscene:problem:internal", "title": "The service failed", "status": 500,
+            "detail": format!("the service ended {MOST_ATTEMPTS} times while it worked on this job; it is not begun again"),
+        });
+        connection.execute(
+            "UPDATE jobs SET state = 'failed', error = ?1, ended_s = ?2 WHERE state = 'running' AND attempts >= ?3",
+            params![error.to_string(), now_s(), MOST_ATTEMPTS],
+        )?;
+        connection.execute("UPDATE jobs SET state = 'queued', started_s = NULL WHERE state = 'running'", [])?;
+        let mut statement = connection.prepare("SELECT id FROM jobs WHERE state = 'queued'")?;
+        let ids = statement.query_map([], |row| row.get(0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// SQLite's integers have a sign.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn now_s() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("jobs.sqlite")).unwrap();
+        (folder, store)
+    }
+
+    fn states(store: &Store) -> Vec<(String, JobState)> {
+        store.list(None, None, None, 100).unwrap().into_iter().map(|job| (job.id, job.state)).collect()
+    }
+
+    #[test]
+    fn a_job_is_begun_and_ended_once() {
+        let (_folder, store) = store();
+        store.accept("1", "shop", "tasks=detect", 10).unwrap();
+        store.accept("2", "", "", 20).unwrap();
+        assert!(store.accept("2", "", "", 20).is_err(), "a name is taken once");
+        assert_eq!(store.waiting_bytes().unwrap(), 30);
+        let first = store.claim().unwrap().unwrap();
+        assert_eq!((first.id.as_str(), first.state, first.attempts), ("1", JobState::Running, 1));
+        assert_eq!(store.claim().unwrap().unwrap().id, "2");
+        assert_eq!(store.claim().unwrap(), None);
+        assert!(store.end("1", Some(1), JobState::Done, Some("{}"), None).unwrap());
+        assert!(!store.end("1", Some(1), JobState::Failed, None, Some("{}")).unwrap(), "it ends once");
+        let ended = store.job("1").unwrap().unwrap();
+        assert_eq!((ended.state, ended.result.as_deref(), ended.error), (JobState::Done, Some("{}"), None));
+        assert!(!store.forget("2").unwrap(), "one at work stays");
+        assert!(store.forget("1").unwrap());
+        assert_eq!(store.job("1").unwrap(), None);
+    }
+
+    #[test]
+    fn work_of_an_earlier_attempt_ends_nothing() {
+        let (_folder, store) = store();
+        store.accept("1", "", "", 1).unwrap();
+        store.claim().unwrap();
+        assert!(store.put_back("1", 1).unwrap());
+        assert_eq!(store.job("1").unwrap().unwrap().attempts, 0);
+        store.claim().unwrap();
+        store.begin_again().unwrap();
+        store.claim().unwrap();
+        assert!(!store.end("1", Some(1), JobState::Done, Some("{}"), None).unwrap());
+        assert!(!store.put_back("1", 1).unwrap());
+        assert!(store.end("1", Some(2), JobState::Done, Some("{}"), None).unwrap());
+    }
+
+    #[test]
+    fn what_was_at_work_is_begun_again_but_not_for_ever() {
+        let (folder, store) = store();
+        store.accept("1", "", "", 1).unwrap();
+        for attempt in 1..=MOST_ATTEMPTS {
+            assert_eq!(store.claim().unwrap().unwrap().attempts, attempt);
+            store.begin_again().unwrap();
+        }
+        drop(store);
+        // As after `kill -9`.
+        let store = Store::open(&folder.path().join("jobs.sqlite")).unwrap();
+        let failed = store.job("1").unwrap().unwrap();
+        assert_eq!(failed.state, JobState::Failed);
+        assert!(failed.error.unwrap().contains("ended 3 times"));
+    }
+
+    #[test]
+    fn a_database_is_of_one_at_a_time() {
+        let (folder, store) = store();
+        let path = folder.path().join("jobs.sqlite");
+        assert!(Store::open(&path).err().unwrap().to_string().contains("locked"));
+        drop(store);
+        Store::open(&path).unwrap();
+    }
+
+    #[test]
+    fn jobs_are_listed_by_owner_and_state_and_page_by_page() {
+        let (_folder, store) = store();
+        for (id, owner) in [("1", "a"), ("2", "b"), ("3", "a"), ("4", "a")] {
+            store.accept(id, owner, "", 1).unwrap();
+        }
+        store.claim().unwrap();
+        let ids = |owner, state, before, most| -> Vec<String> {
+            store.list(owner, state, before, most).unwrap().into_iter().map(|job| job.id).collect()
+        };
+        assert_eq!(ids(None, None, None, 3), ["4", "3", "2"]);
+        assert_eq!(ids(None, None, Some("2"), 3), ["1"]);
+        assert_eq!(ids(Some("a"), None, None, 9), ["4", "3", "1"]);
+        assert_eq!(ids(Some("a"), Some(JobState::Queued), None, 9), ["4", "3"]);
+    }
+
+    #[test]
+    fn old_and_large_results_go() {
+        let (_folder, store) = store();
+        for id in ["1", "2", "3", "4"] {
+            store.accept(id, "", "", 1).unwrap();
+        }
+        for id in ["1", "2", "3"] {
+            store.claim().unwrap();
+            store.end(id, None, JobState::Done, Some(&"x".repeat(100)), None).unwrap();
+        }
+        assert_eq!(store.tidy(Duration::from_secs(60), 1000).unwrap(), 0);
+        assert_eq!(store.tidy(Duration::from_secs(60), 250).unwrap(), 1);
+        assert_eq!(states(&store).iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["4", "3", "2"]);
+        assert_eq!(store.tidy(Duration::ZERO, 1000).unwrap(), 2);
+        assert_eq!(states(&store), [("4".to_owned(), JobState::Queued)]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_or_a_damaged_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.sqlite");
+        fs::write(&path, "once upon a time".repeat(100)).unwrap();
+        assert!(Store::open(&path).is_err());
+        fs::remove_file(&path).unwrap();
+        let store = Store::open(&path).unwrap();
+        for id in 0..200 {
+            store.accept(&format!("{id:03}"), "", &"x".repeat(200), 1).unwrap();
+        }
+        store.connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        drop(store);
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 4096].fill(0xAB);
+        fs::write(&path, bytes).unwrap();
+        assert!(Store::open(&path).is_err());
+        fs::remove_file(&path).unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Version(7))));
+    }
+}

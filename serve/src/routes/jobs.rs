@@ -1,0 +1,336 @@
+//! `/v1/jobs`: work that is asked for now and told of later.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, LOCATION};
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::predict::Answers;
+use super::video::Work;
+use crate::access::key_of;
+use crate::error::{ApiError, Problem, shorten};
+use crate::jobs::Jobs;
+use crate::jobs::runner::on_store;
+use crate::jobs::store::{Job, JobState, StoreError};
+use crate::params::{Params, PredictParams, Recorded};
+use crate::state::State;
+use crate::upload::{UploadRules, receive};
+
+/// Jobs in one list, unless the request says otherwise, and at most.
+const LISTED: usize = 50;
+const MOST_LISTED: usize = 500;
+/// How often a stream of events looks at its job while it is at work: progress is told no more often.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Silence after which a stream of events says that it is still there.
+const STILL_THERE: Duration = Duration::from_secs(15);
+/// The header with which a client says what it has heard last.
+const LAST_EVENT: &str = "last-event-id";
+/// Media type of events.
+pub const EVENTS: &str = "text/event-stream";
+
+/// A job as clients see it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Job)]
+pub struct JobInfo {
+    id: String,
+    state: JobState,
+    /// What is asked for, as a query string.
+    parameters: String,
+    /// Size of the video.
+    bytes: u64,
+    /// How often it was begun; more than once when the service ended meanwhile.
+    attempts: u32,
+    /// When it was accepted, in seconds since 1970.
+    created_s: f64,
+    /// When it was begun last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    started_s: Option<f64>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    ended_s: Option<f64>,
+    /// While it is worked on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    progress: Option<JobProgress>,
+    /// What came of it: what POST /v1/predict answers. Lists of jobs leave it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Answers, required = false, nullable = false)]
+    result: Option<Box<RawValue>>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Problem, required = false, nullable = false)]
+    error: Option<Box<RawValue>>,
+}
+
+/// How far the work on a job is.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+pub struct JobProgress {
+    /// Clips, windows and frames that were looked at.
+    clips: usize,
+    /// How many there are, as far as the video's header knows.
+    expected: usize,
+}
+
+/// Jobs, the latest first.
+#[derive(Serialize, ToSchema)]
+pub struct JobList {
+    jobs: Vec<JobInfo>,
+}
+
+/// Which jobs are listed.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ListParams {
+    /// Those in this state; in any when absent.
+    #[param(value_type = JobState, required = false, inline)]
+    state: Option<String>,
+    /// Those that were accepted before this job.
+    #[param(value_type = String, required = false)]
+    before: Option<String>,
+    /// So many at most; 50 when absent.
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+}
+
+/// `POST /v1/jobs`: takes a video and parameters as `/v1/predict` does, and answers as soon as they are kept.
+pub async fn submit(
+    state: web::Data<State>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    if state.is_draining() {
+        return Err(ApiError::Draining);
+    }
+    let jobs = of(&state)?.clone();
+    let mut asked = Recorded::<PredictParams>::from_query(request.query_string())?;
+    asked.params.find(&state)?;
+    let id = Uuid::now_v7().to_string();
+    let arriving = Arriving { jobs: jobs.clone(), id: id.clone(), is_accepted: false };
+    let rules = UploadRules { kept: Some(jobs.folder().arriving(&id)), ..UploadRules::of(&state) };
+    let upload = receive(&request, payload, &rules, &mut asked).await?;
+    asked.params.find(&state)?;
+    let (limits, workers, size) = (state.options.limits(), state.workers.clone(), upload.size()? as u64);
+    // What is no video is said now, and not when nobody looks any more.
+    let probe = state.admission.probe().await;
+    let looked = web::block(move || (workers.probe(&upload.source(), &limits), probe)).await;
+    looked.map_err(super::video::thread_failed)?.0?;
+
+    let (owner, parameters, most) = (key_of(&request), asked.query(), state.options.jobs_max_bytes());
+    let accepted = web::block(move || {
+        let mut arriving = arriving;
+        let store = arriving.jobs.store();
+        if store.waiting_bytes()?.saturating_add(size) > most {
+            return Err(ApiError::Exhausted(
+                "the videos of jobs that wait take all the space that they may".to_owned(),
+            ));
+        }
+        let Arriving { jobs, id, .. } = &arriving;
+        jobs.folder().arrived(id).map_err(crate::upload::not_written)?;
+        store.accept(id, &owner, &parameters, size)?;
+        arriving.is_accepted = true;
+        let job = arriving.jobs.store().job(&arriving.id)?;
+        job.ok_or_else(|| ApiError::UnknownJob(arriving.id.clone()))
+    });
+    let job = accepted.await.map_err(super::video::thread_failed)??;
+    state.metrics.jobs.with_label_values(&["accepted"]).inc();
+    jobs.note_change();
+    let location = (LOCATION, format!("/v1/jobs/{id}"));
+    Ok(HttpResponse::Accepted().insert_header(location).json(describe(&state, &jobs, job, true)))
+}
+
+/// A video that is on its way. What has arrived goes when it is dropped, unless its job was accepted.
+struct Arriving {
+    jobs: Jobs,
+    id: String,
+    is_accepted: bool,
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if !self.is_accepted {
+            self.jobs.folder().remove(&self.id);
+        }
+    }
+}
+
+/// `GET /v1/jobs`: those of the request's API key, the latest first.
+pub async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let jobs = of(&state)?;
+    let asked = web::Query::<ListParams>::from_query(request.query_string());
+    let asked = asked.map_err(|error| ApiError::BadParameter(format!("the query string cannot be read: {error}")))?;
+    let ListParams { state: named, before, limit } = asked.into_inner();
+    let unknown = |name: &str| {
+        ApiError::BadParameter(format!(
+            "`state` is `{}`; give queued, running, done, failed or cancelled",
+            shorten(name)
+        ))
+    };
+    let wanted = named.map(|name| JobState::named(&name).ok_or_else(|| unknown(&name))).transpose()?;
+    let limit = limit.unwrap_or(LISTED);
+    if !(1..=MOST_LISTED).contains(&limit) {
+        return Err(ApiError::BadParameter(format!("`limit` is {limit}; give a number from 1 to {MOST_LISTED}")));
+    }
+    let owner = key_of(&request);
+    let found = on_store(jobs, move |jobs| jobs.store().list(Some(&owner), wanted, before.as_deref(), limit)).await?;
+    let found = found.into_iter().map(|job| describe(&state, jobs, job, false)).collect();
+    Ok(HttpResponse::Ok().json(JobList { jobs: found }))
+}
+
+/// `GET /v1/jobs/{id}`.
+pub async fn get(
+    state: web::Data<State>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let jobs = of(&state)?;
+    let job = find(jobs, &request, &id).await?;
+    Ok(HttpResponse::Ok().json(describe(&state, jobs, job, true)))
+}
+
+/// `DELETE /v1/jobs/{id}`: one that has not ended is cancelled and stays as such; one that has is forgotten.
+pub async fn delete(
+    state: web::Data<State>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let jobs = of(&state)?;
+    let job = find(jobs, &request, &id).await?;
+    let (id, cancelled) = (job.id.clone(), on_store(jobs, move |jobs| jobs.cancel(&job)).await?);
+    if cancelled {
+        state.metrics.jobs.with_label_values(&["cancelled"]).inc();
+        let job = find(jobs, &request, &id).await?;
+        return Ok(HttpResponse::Ok().json(describe(&state, jobs, job, true)));
+    }
+    on_store(jobs, move |jobs| jobs.store().forget(&id)).await?;
+    jobs.note_change();
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `GET /v1/jobs/{id}/events`: the job whenever it has changed, until it has ended. An event tells all of it, and its name is that of
+/// what it tells: a client that comes back with the name of the last one hears of nothing twice, and misses nothing that matters.
+pub async fn events(
+    state: web::Data<State>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let jobs = of(&state)?.clone();
+    find(&jobs, &request, &id).await?;
+    let last = request.headers().get(LAST_EVENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let begin = Events { changes: jobs.changes(), state, jobs, request, id: id.into_inner(), last, has_ended: false };
+    let body = stream::unfold(begin, |mut events| async {
+        let text = events.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(text)), events))
+    });
+    // Compressed, events would wait for each other.
+    let headers = [(CONTENT_ENCODING, "identity"), (CACHE_CONTROL, "no-store")];
+    let mut response = HttpResponse::Ok();
+    for header in headers {
+        response.insert_header(header);
+    }
+    Ok(response.content_type(EVENTS).streaming(body))
+}
+
+/// Events of a job that are still to come.
+struct Events {
+    changes: tokio::sync::watch::Receiver<()>,
+    state: web::Data<State>,
+    jobs: Jobs,
+    request: HttpRequest,
+    id: String,
+    last: String,
+    has_ended: bool,
+}
+
+impl Events {
+    /// The next one; none after the last.
+    async fn next(&mut self) -> Option<String> {
+        let mut silent = Duration::ZERO;
+        while !self.has_ended {
+            let Ok(job) = find(&self.jobs, &self.request, &self.id).await else { return None };
+            self.has_ended = job.state.is_end();
+            let name = job.state.name();
+            let told = describe(&self.state, &self.jobs, job, true);
+            let mark = told.mark();
+            if mark != self.last {
+                let data = serde_json::to_string(&told).expect("names and numbers can be written as JSON");
+                self.last = mark;
+                return Some(format!("id: {}\nevent: {name}\ndata: {data}\n\n", self.last));
+            }
+            if silent >= STILL_THERE {
+                return Some(": still there\n\n".to_owned());
+            }
+            if self.state.is_draining() {
+                return None;
+            }
+            let _ = tokio::time::timeout(LOOK_EVERY, self.changes.changed()).await;
+            silent += LOOK_EVERY;
+        }
+        None
+    }
+}
+
+impl JobInfo {
+    /// What an event that tells of it is called.
+    fn mark(&self) -> String {
+        let clips = self.progress.map_or(0, |progress| progress.clips);
+        format!("{}-{}-{clips}", self.attempts, self.state.name())
+    }
+}
+
+/// The jobs, where the service has any.
+fn of(state: &State) -> Result<&Jobs, ApiError> {
+    state.jobs.as_ref().ok_or(ApiError::NoJobs)
+}
+
+/// The job of that name, if it is of the request's API key.
+async fn find(jobs: &Jobs, request: &HttpRequest, id: &str) -> Result<Job, ApiError> {
+    let (id, owner) = (id.to_owned(), key_of(request));
+    let unknown = || ApiError::UnknownJob(shorten(&id));
+    let found = on_store(jobs, {
+        let id = id.clone();
+        move |jobs| jobs.store().job(&id)
+    })
+    .await?;
+    found.filter(|job| job.owner == owner).ok_or_else(unknown)
+}
+
+/// A job as clients see it; with what came of it, if that is asked for.
+fn describe(state: &State, jobs: &Jobs, job: Job, is_whole: bool) -> JobInfo {
+    let raw = |text: Option<String>| text.and_then(|text| RawValue::from_string(text).ok());
+    let progress = jobs.progress(&job.id, &state.admission).filter(|_| job.state == JobState::Running);
+    JobInfo {
+        id: job.id,
+        state: job.state,
+        parameters: job.parameters,
+        bytes: job.bytes,
+        attempts: job.attempts,
+        created_s: job.created_s,
+        started_s: job.started_s,
+        ended_s: job.ended_s,
+        progress: progress.map(|(clips, expected)| JobProgress { clips, expected }),
+        result: raw(job.result.filter(|_| is_whole)),
+        error: raw(job.error),
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Sqlite(rusqlite::Error::SqliteFailure(code, _))
+                if code.code == rusqlite::ErrorCode::DiskFull =>
+            {
+                Self::Exhausted("the disk of the jobs is full".to_owned())
+            }
+            other => Self::Internal(format!("the database of jobs: {other}")),
+        }
+    }
+}
