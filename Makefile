@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Where cargo builds; looked up only when needed.
 TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-localize test lint doc check-links check-api check-onnx bench bench-serve soak
+.PHONY: help deps demo demo-localize test lint doc check-links check-api check-onnx bench bench-serve soak fuzz
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,7 @@ bench: deps ## Remakes benchmarks/results (40 minutes; the peers take 5 GB in .d
 	    $(or $(PYTHON),.deps/peers/bin/python) benchmarks/run.py "$(TARGET)"
 
 bench-serve: deps ## Remakes benchmarks/results/serve.md: the service beside LitServe (40 minutes; the peers take 5 GB in .deps/peers; PYTHON=one that has them)
+	@command -v ffmpeg >/dev/null || { echo "bench-serve: the video is made with the ffmpeg command: apt-get install ffmpeg" >&2; exit 1; }
 	$(CARGO) build --release --quiet --package unscene --package unscene-serve
 	$(CARGO) build --release --quiet --package unscene-benchmarks --bin engine
 	@test -n "$(PYTHON)" || { test -d .deps/peers || python3 -m venv .deps/peers; .deps/peers/bin/pip install --quiet --requirement benchmarks/requirements.txt; }
@@ -47,6 +48,9 @@ soak: deps ## 20,000 requests, one in twenty hostile: nothing fails, nothing gro
 	@test -n "$(PYTHON)" || { test -d .deps/soak || python3 -m venv .deps/soak; .deps/soak/bin/pip install --quiet $$(grep '^matplotlib' benchmarks/requirements.txt); }
 	ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$(CURDIR)/.deps/onnxruntime/lib/libonnxruntime.so}" \
 	    $(or $(PYTHON),.deps/soak/bin/python) benchmarks/soak.py "$(TARGET)/release"
+
+fuzz: deps ## Runs cargo-fuzz on every parser (SECONDS=60 each; 30 minutes with the build; TARGETS=names)
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
 
 check-api: deps ## Has schemathesis and NVIDIA's client speak with the service (packages in .deps/api; PYTHON=one that has them)
 	$(CARGO) build --quiet --package unscene-serve --package unscene-export

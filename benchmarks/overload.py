@@ -25,7 +25,7 @@ VIDEO = Path(__file__).resolve().parent.parent / "tests/fixtures/video/h264.mp4"
 ARCH, WIDTH = "r3d18-hara", 0.5
 CLIENTS = 4
 #: Clips that may come before a request, and requests that may wait: what bounds the time of those that are taken.
-QUEUE_CLIPS, QUEUE, VIDEOS = 24, 1, 4
+QUEUE_CLIPS, QUEUE, VIDEOS = 24, 1, 3
 
 
 class Server(Service):

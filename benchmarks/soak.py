@@ -37,9 +37,9 @@ FEWEST_FOR_SLOPE = 5_000
 REST_S = 15
 
 MODELS = {
-    "classifier": ["--arch", "r3d18-hara", "--width", 0.125, "--classes", 5],
+    "classifier": ["--arch", "r3d18-hara", "--width", 0.125, "--size", 56, "--classes", 5],
     "localizer": ["--arch", "r3d18-hara", "--task", "localize", "--width", 0.125, "--frames", 64, "--size", 56, "--classes", 5],
-    "detector": ["--arch", "vgg16-ssd", "--task", "detect", "--width", 0.125, "--classes", 5],
+    "detector": ["--arch", "vgg16-ssd", "--task", "detect", "--width", 0.125, "--size", 96, "--classes", 5],
 }
 
 
