@@ -118,7 +118,7 @@ fn mistakes_of_a_client_have_their_status_in_both_forms() {
         .assert_problem(400, "was made to detect; POST /v1/detect uses it");
     server.post_form("/v1/detect", &[("clips", b"1"), ("video", &video)]).assert_problem(400, "a field `clips`");
     assert_eq!(server.get("/v1/detect").status, 405);
-    server.get("/v1/detects").assert_problem(404, "/v1/detect and /v1/predict take a video");
+    server.get("/v1/detects").assert_problem(404, "/v1/predict and /v1/jobs take a video");
     let models = server.get("/v1/models").json();
     assert_eq!((&models["models"][1]["task"], &models["models"][1]["default"]), (&"detect".into(), &true.into()));
     assert_eq!(server.metric("unscene_cancelled_total"), 0.0);
