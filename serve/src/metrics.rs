@@ -50,7 +50,7 @@ pub struct Metrics {
     pub rejected: IntCounterVec,
     /// Bundles loaded or found broken, by `model` and `result`.
     pub model_loads: IntCounterVec,
-    /// Jobs accepted, and ended as `done`, `failed` or `cancelled`, by `state`.
+    /// Jobs `accepted`, `done`, `failed` and `deleted`, by `state`.
     pub jobs: IntCounterVec,
     /// Processes that decoded and died, or took too long; each is replaced.
     pub worker_deaths: IntCounter,

@@ -179,10 +179,14 @@ impl Description {
         let (found, id) = (&["401", "403", "404", "429", "500"], || in_path("id", "The job's name"));
         let job = self.answers::<JobInfo>("job", "A job, and what came of it", found);
         self.add("/v1/jobs/{id}", HttpMethod::Get, job.parameter(id()));
-        let delete =
-            self.answers::<JobInfo>("delete_job", "Cancels a job that has not ended; forgets one that has", found);
-        let gone = Response::builder().description("It had ended, and is forgotten");
-        self.add("/v1/jobs/{id}", HttpMethod::Delete, delete.parameter(id()).response("204", gone));
+        let gone = Response::builder().description("It is forgotten; if it was worked on, that stops");
+        let delete = OperationBuilder::new()
+            .operation_id(Some("delete_job"))
+            .summary(Some("Forgets a job"))
+            .parameter(id())
+            .response("204", gone);
+        let delete = self.failures(delete, found);
+        self.add("/v1/jobs/{id}", HttpMethod::Delete, delete);
         let events =
             text("job_events", "The job whenever it has changed, until it has ended, as server-sent events", EVENTS);
         let last = in_header(
@@ -285,7 +289,8 @@ fn header(description: &str, kind: Type) -> Header {
 
 /// A route that answers with text.
 fn text(id: &str, summary: &str, kind: &str) -> OperationBuilder {
-    let any = ObjectBuilder::new().schema_type(if kind == JSON { SchemaType::AnyValue } else { Type::String.into() });
+    let any =
+        ObjectBuilder::new().schema_type(if kind == "text/plain" { Type::String.into() } else { SchemaType::AnyValue });
     let response = Response::builder().description("Done").content(kind, Content::new(Some(any))).build();
     OperationBuilder::new().operation_id(Some(id)).summary(Some(summary)).response("200", response)
 }

@@ -20,7 +20,7 @@ use crate::admission::Admission;
 use crate::options::ServeOptions;
 use crate::routes::video::Wanted;
 use folder::Folder;
-use store::{Job, JobState, Store, StoreError};
+use store::{Store, StoreError};
 
 /// Why there can be no jobs.
 #[derive(Debug, thiserror::Error)]
@@ -114,22 +114,20 @@ impl Jobs {
         admission.progress(place)
     }
 
-    /// Ends a job that has not ended, and gives it as it is then. The work stops soon.
+    /// Forgets a job. If it is worked on, that stops soon.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    pub fn cancel(&self, job: &Job) -> Result<bool, StoreError> {
-        let ended = self.0.store.end(&job.id, None, JobState::Cancelled, None, None)?;
-        if ended {
-            if let Some(work) = self.at_work().get(&job.id) {
-                work.wanted.give_up();
-            } else {
-                self.0.folder.remove(&job.id);
-            }
-            self.note_change();
+    pub fn forget(&self, id: &str) -> Result<(), StoreError> {
+        self.0.store.forget(id)?;
+        if let Some(work) = self.at_work().get(id) {
+            work.wanted.give_up();
+        } else {
+            self.0.folder.remove(id);
         }
-        Ok(ended)
+        self.note_change();
+        Ok(())
     }
 
     /// Stops all work, which begins again with the next start.

@@ -90,9 +90,8 @@ async fn one(state: &web::Data<State>, jobs: &Jobs, job: Job) {
             let text = text.expect("names and numbers can be written as JSON");
             let of = move |wanted| (end == wanted).then_some(text.clone());
             let (done, failed) = (of(JobState::Done), of(JobState::Failed));
-            let noted = on_store(jobs, move |jobs| {
-                jobs.store().end(&id, Some(attempt), end, done.as_deref(), failed.as_deref())
-            });
+            let noted =
+                on_store(jobs, move |jobs| jobs.store().end(&id, attempt, end, done.as_deref(), failed.as_deref()));
             let noted = noted.await;
             if matches!(noted, Ok(true)) {
                 state.metrics.jobs.with_label_values(&[end.name()]).inc();

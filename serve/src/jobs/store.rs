@@ -53,18 +53,11 @@ pub enum JobState {
     Done,
     /// There is an error.
     Failed,
-    /// Nobody wanted it any more.
-    Cancelled,
 }
 
 impl JobState {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::Queued, "queued"),
-        (Self::Running, "running"),
-        (Self::Done, "done"),
-        (Self::Failed, "failed"),
-        (Self::Cancelled, "cancelled"),
-    ];
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Queued, "queued"), (Self::Running, "running"), (Self::Done, "done"), (Self::Failed, "failed")];
 
     /// As it is told and stored.
     pub fn name(self) -> &'static str {
@@ -226,24 +219,24 @@ impl Store {
         Ok(self.connection().execute(sql, params![id, attempt])? > 0)
     }
 
-    /// Ends a job, if it has not ended and, where an attempt is given, that is the last one. Whether it did.
+    /// Ends a job, if it has not ended and that attempt is the last one. Whether it did.
     pub fn end(
         &self,
         id: &str,
-        attempt: Option<u32>,
+        attempt: u32,
         state: JobState,
         result: Option<&str>,
         error: Option<&str>,
     ) -> Result<bool, StoreError> {
         let sql = "UPDATE jobs SET state = ?2, result = ?3, error = ?4, ended_s = ?5
-                   WHERE id = ?1 AND state IN ('queued', 'running') AND (?6 IS NULL OR attempts = ?6)";
+                   WHERE id = ?1 AND state = 'running' AND attempts = ?6";
         Ok(self.connection().execute(sql, params![id, state, result, error, now_s(), attempt])? > 0)
     }
 
-    /// Forgets a job that has ended. Whether there was one.
-    pub fn forget(&self, id: &str) -> Result<bool, StoreError> {
-        let sql = "DELETE FROM jobs WHERE id = ?1 AND state NOT IN ('queued', 'running')";
-        Ok(self.connection().execute(sql, [id])? > 0)
+    /// Forgets a job.
+    pub fn forget(&self, id: &str) -> Result<(), StoreError> {
+        self.connection().execute("DELETE FROM jobs WHERE id = ?1", [id])?;
+        Ok(())
     }
 
     /// Forgets those that ended so long ago, and the oldest as long as all results take more than so many bytes. How many there were.
@@ -322,12 +315,11 @@ mod tests {
         assert_eq!((first.id.as_str(), first.state, first.attempts), ("1", JobState::Running, 1));
         assert_eq!(store.claim().unwrap().unwrap().id, "2");
         assert_eq!(store.claim().unwrap(), None);
-        assert!(store.end("1", Some(1), JobState::Done, Some("{}"), None).unwrap());
-        assert!(!store.end("1", Some(1), JobState::Failed, None, Some("{}")).unwrap(), "it ends once");
+        assert!(store.end("1", 1, JobState::Done, Some("{}"), None).unwrap());
+        assert!(!store.end("1", 1, JobState::Failed, None, Some("{}")).unwrap(), "it ends once");
         let ended = store.job("1").unwrap().unwrap();
         assert_eq!((ended.state, ended.result.as_deref(), ended.error), (JobState::Done, Some("{}"), None));
-        assert!(!store.forget("2").unwrap(), "one at work stays");
-        assert!(store.forget("1").unwrap());
+        store.forget("1").unwrap();
         assert_eq!(store.job("1").unwrap(), None);
     }
 
@@ -341,9 +333,9 @@ mod tests {
         store.claim().unwrap();
         store.begin_again().unwrap();
         store.claim().unwrap();
-        assert!(!store.end("1", Some(1), JobState::Done, Some("{}"), None).unwrap());
+        assert!(!store.end("1", 1, JobState::Done, Some("{}"), None).unwrap());
         assert!(!store.put_back("1", 1).unwrap());
-        assert!(store.end("1", Some(2), JobState::Done, Some("{}"), None).unwrap());
+        assert!(store.end("1", 2, JobState::Done, Some("{}"), None).unwrap());
     }
 
     #[test]
@@ -395,7 +387,7 @@ mod tests {
         }
         for id in ["1", "2", "3"] {
             store.claim().unwrap();
-            store.end(id, None, JobState::Done, Some(&"x".repeat(100)), None).unwrap();
+            store.end(id, 1, JobState::Done, Some(&"x".repeat(100)), None).unwrap();
         }
         assert_eq!(store.tidy(Duration::from_secs(60), 1000).unwrap(), 0);
         assert_eq!(store.tidy(Duration::from_secs(60), 250).unwrap(), 1);

@@ -169,10 +169,7 @@ pub async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpR
     let asked = asked.map_err(|error| ApiError::BadParameter(format!("the query string cannot be read: {error}")))?;
     let ListParams { state: named, before, limit } = asked.into_inner();
     let unknown = |name: &str| {
-        ApiError::BadParameter(format!(
-            "`state` is `{}`; give queued, running, done, failed or cancelled",
-            shorten(name)
-        ))
+        ApiError::BadParameter(format!("`state` is `{}`; give queued, running, done or failed", shorten(name)))
     };
     let wanted = named.map(|name| JobState::named(&name).ok_or_else(|| unknown(&name))).transpose()?;
     let limit = limit.unwrap_or(LISTED);
@@ -196,7 +193,7 @@ pub async fn get(
     Ok(HttpResponse::Ok().json(describe(&state, jobs, job, true)))
 }
 
-/// `DELETE /v1/jobs/{id}`: one that has not ended is cancelled and stays as such; one that has is forgotten.
+/// `DELETE /v1/jobs/{id}`: forgets it; if it is worked on, that stops.
 pub async fn delete(
     state: web::Data<State>,
     request: HttpRequest,
@@ -204,14 +201,8 @@ pub async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     let jobs = of(&state)?;
     let job = find(jobs, &request, &id).await?;
-    let (id, cancelled) = (job.id.clone(), on_store(jobs, move |jobs| jobs.cancel(&job)).await?);
-    if cancelled {
-        state.metrics.jobs.with_label_values(&["cancelled"]).inc();
-        let job = find(jobs, &request, &id).await?;
-        return Ok(HttpResponse::Ok().json(describe(&state, jobs, job, true)));
-    }
-    on_store(jobs, move |jobs| jobs.store().forget(&id)).await?;
-    jobs.note_change();
+    on_store(jobs, move |jobs| jobs.forget(&job.id)).await?;
+    state.metrics.jobs.with_label_values(&["deleted"]).inc();
     Ok(HttpResponse::NoContent().finish())
 }
 
