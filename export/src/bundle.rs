@@ -168,8 +168,8 @@ static IN_WORK: Mutex<Option<PathBuf>> = Mutex::new(None);
 pub fn abandon() -> bool {
     // The lock is never held while something can panic.
     let in_work = IN_WORK.lock().ok().and_then(|mut dir| dir.take());
-    // The export may remove it too, when it finds a file gone.
-    in_work.is_some_and(|dir| fs::remove_dir_all(&dir).is_ok() || !dir.exists())
+    // An export that finds a file gone removes the rest too: of two who do so, each may find less than it has listed.
+    in_work.is_some_and(|dir| (0..10).any(|_| fs::remove_dir_all(&dir).is_ok() || !dir.exists()))
 }
 
 impl Partial {

@@ -66,6 +66,11 @@ pub enum ApiError {
         "no job `{0}` is known here: it never was, was deleted, or ended too long ago; GET /v1/jobs lists those that are"
     )]
     UnknownJob(String),
+    /// A job was begun too often.
+    #[error(
+        "the service ended {0} times while it worked on this job, which is not begun again; send the video again, or another"
+    )]
+    GivenUp(u32),
     /// No route has that path.
     #[error(
         "nothing is served at {0}; GET /v1/models lists the models, POST /v1/classify, /v1/localize, /v1/detect, /v1/predict and /v1/jobs take a video, and GET /openapi.json describes them all"
@@ -120,7 +125,7 @@ pub enum ApiError {
     Draining,
     /// The request took longer than the service allows.
     #[error(
-        "the request was not answered within {0} s and was cancelled; send less, or raise the header X-Request-Timeout-S or the service's --request-timeout-s"
+        "the request was not answered within {0} s and was cancelled; send less, or raise the header X-Request-Timeout-S or the service's --request-timeout-s (of a job, its --job-timeout-s)"
     )]
     Timeout(f64),
     /// The work was cancelled because nobody waits for it.
@@ -162,6 +167,7 @@ impl ApiError {
             Self::WrongModel { .. } => (StatusCode::BAD_REQUEST, "wrong-model", "The model is of another task"),
             Self::NoJobs => (StatusCode::NOT_FOUND, "no-jobs", "The service has no jobs"),
             Self::UnknownJob(_) => (StatusCode::NOT_FOUND, "unknown-job", "No such job"),
+            Self::GivenUp(_) => (StatusCode::INTERNAL_SERVER_ERROR, "given-up", "The job was begun too often"),
             Self::NoSuchRoute(_) => (StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")

@@ -166,6 +166,7 @@ impl Description {
             .summary(Some("What models of several tasks say of a video, looked at when there is room"))
             .request_body(Some(video(&params)))
             .parameters(Some(params))
+            .parameter(timeout())
             .response("202", accepted.header("Location", location));
         let submit = self.failures(submit, OF_VIDEOS);
         self.add("/v1/jobs", HttpMethod::Post, submit);

@@ -231,7 +231,8 @@ impl StopHandle {
             jobs.stop();
         }
         let deadline = Instant::now() + self.state.options.shutdown_timeout();
-        while self.state.admission.requests() > 0 && Instant::now() < deadline {
+        let jobs_at_work = || self.state.jobs.as_ref().is_some_and(Jobs::is_at_work);
+        while (self.state.admission.requests() > 0 || jobs_at_work()) && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
         }
         self.close().await;

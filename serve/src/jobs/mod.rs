@@ -14,13 +14,16 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use actix_web::web;
+use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::admission::Admission;
+use crate::error::ApiError;
 use crate::options::ServeOptions;
 use crate::routes::video::Wanted;
 use folder::Folder;
-use store::{Store, StoreError};
+use store::{MOST_ATTEMPTS, Store, StoreError};
 
 /// Why there can be no jobs.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,11 @@ pub enum JobsError {
         /// What SQLite says.
         source: StoreError,
     },
+}
+
+/// What is told of a job, as it is kept.
+fn json(told: &impl Serialize) -> String {
+    serde_json::to_string(told).expect("names and numbers can be written as JSON")
 }
 
 /// The jobs of a service. Clones share them.
@@ -76,8 +84,9 @@ impl Jobs {
         let Some(dir) = &options.jobs else { return Ok(None) };
         let folder = Folder::open(dir).map_err(|source| JobsError::Folder { folder: dir.clone(), source })?;
         let path = dir.join("jobs.sqlite");
+        let given_up = json(&ApiError::GivenUp(MOST_ATTEMPTS).problem());
         let opened = Store::open(&path).and_then(|store| {
-            let unended = store.begin_again()?;
+            let unended = store.begin_again(&given_up)?;
             Ok((store, unended))
         });
         let (store, unended) = opened.map_err(|source| JobsError::Store { path, source })?;
@@ -91,6 +100,20 @@ impl Jobs {
     /// The rows.
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Does something with them on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    ///
+    /// As what is done.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let jobs = self.clone();
+        let done = web::block(move || work(&jobs)).await;
+        done.unwrap_or_else(|_| Err(StoreError::Damaged("a thread that read it failed".to_owned())))
     }
 
     /// The videos.
@@ -135,6 +158,12 @@ impl Jobs {
         for work in self.at_work().values() {
             work.wanted.give_up();
         }
+        self.note_change();
+    }
+
+    /// Whether a job is worked on, or what came of one is being noted.
+    pub fn is_at_work(&self) -> bool {
+        !self.at_work().is_empty()
     }
 
     fn at_work(&self) -> MutexGuard<'_, HashMap<String, AtWork>> {

@@ -169,10 +169,12 @@ impl Store {
     /// # Errors
     ///
     /// When it cannot be written; there is no such job then.
-    pub fn accept(&self, id: &str, owner: &str, parameters: &str, bytes: u64) -> Result<(), StoreError> {
-        let sql = "INSERT INTO jobs (id, owner, parameters, bytes, state, created_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        self.connection().execute(sql, params![id, owner, parameters, signed(bytes), JobState::Queued, now_s()])?;
-        Ok(())
+    pub fn accept(&self, id: &str, owner: &str, parameters: &str, bytes: u64) -> Result<Job, StoreError> {
+        let sql = format!(
+            "INSERT INTO jobs (id, owner, parameters, bytes, state, created_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING {COLUMNS}"
+        );
+        let values = params![id, owner, parameters, signed(bytes), JobState::Queued, now_s()];
+        self.change(&sql, values)?.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
     }
 
     /// The job of that name.
@@ -185,16 +187,16 @@ impl Store {
         Ok(self.connection().query_row(&sql, [id], Job::of).optional()?)
     }
 
-    /// The latest jobs before one, of an owner or of all, in a state or in any; the latest first.
+    /// The latest jobs of an owner before one, in a state or in any; the latest first.
     pub fn list(
         &self,
-        owner: Option<&str>,
+        owner: &str,
         state: Option<JobState>,
         before: Option<&str>,
         most: usize,
     ) -> Result<Vec<Job>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM jobs WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR id < ?3)
+            "SELECT {COLUMNS} FROM jobs WHERE owner = ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR id < ?3)
              ORDER BY id DESC LIMIT ?4"
         );
         let connection = self.connection();
@@ -209,7 +211,7 @@ impl Store {
             "UPDATE jobs SET state = 'running', attempts = attempts + 1, started_s = ?1
              WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING {COLUMNS}"
         );
-        Ok(self.connection().query_row(&sql, [now_s()], Job::of).optional()?)
+        self.change(&sql, params![now_s()])
     }
 
     /// Has a job wait again that was begun and not ended, as if it had not been begun.
@@ -219,15 +221,12 @@ impl Store {
         Ok(self.connection().execute(sql, params![id, attempt])? > 0)
     }
 
-    /// Ends a job, if it has not ended and that attempt is the last one. Whether it did.
-    pub fn end(
-        &self,
-        id: &str,
-        attempt: u32,
-        state: JobState,
-        result: Option<&str>,
-        error: Option<&str>,
-    ) -> Result<bool, StoreError> {
+    /// Ends a job with its result or its error, each as JSON, if that attempt is the last one and has not ended. Whether it did.
+    pub fn end(&self, id: &str, attempt: u32, outcome: &Result<String, String>) -> Result<bool, StoreError> {
+        let (state, result, error) = match outcome {
+            Ok(result) => (JobState::Done, Some(result), None),
+            Err(error) => (JobState::Failed, None, Some(error)),
+        };
         let sql = "UPDATE jobs SET state = ?2, result = ?3, error = ?4, ended_s = ?5
                    WHERE id = ?1 AND state = 'running' AND attempts = ?6";
         Ok(self.connection().execute(sql, params![id, state, result, error, now_s(), attempt])? > 0)
@@ -256,22 +255,27 @@ impl Store {
         Ok(self.connection().query_row(sql, [], |row| row.get::<_, i64>(0))?.unsigned_abs())
     }
 
-    /// After a start: what was at work waits again, but for what was begun too often, which fails. The names of all that have not
-    /// ended.
-    pub fn begin_again(&self) -> Result<HashSet<String>, StoreError> {
+    /// After a start: what was at work waits again, but for what was begun so often that it is given up on, which fails with this
+    /// error. The names of all that have not ended.
+    pub fn begin_again(&self, given_up: &str) -> Result<HashSet<String>, StoreError> {
         let connection = self.connection();
-        let error = serde_json::json!({
-            "type": "urn:unscene:problem:internal", "title": "The service failed", "status": 500,
-            "detail": format!("the service ended {MOST_ATTEMPTS} times while it worked on this job; it is not begun again"),
-        });
         connection.execute(
             "UPDATE jobs SET state = 'failed', error = ?1, ended_s = ?2 WHERE state = 'running' AND attempts >= ?3",
-            params![error.to_string(), now_s(), MOST_ATTEMPTS],
+            params![given_up, now_s(), MOST_ATTEMPTS],
         )?;
         connection.execute("UPDATE jobs SET state = 'queued', started_s = NULL WHERE state = 'running'", [])?;
         let mut statement = connection.prepare("SELECT id FROM jobs WHERE state = 'queued'")?;
         let ids = statement.query_map([], |row| row.get(0))?;
         Ok(ids.collect::<Result<_, _>>()?)
+    }
+
+    /// Changes a job, and gives it as it is then. In a transaction, because what goes wrong when a change is written is only told by its end.
+    fn change(&self, sql: &str, values: &[&dyn ToSql]) -> Result<Option<Job>, StoreError> {
+        let connection = self.connection();
+        let transaction = connection.unchecked_transaction()?;
+        let job = transaction.query_row(sql, values, Job::of).optional()?;
+        transaction.commit()?;
+        Ok(job)
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -300,8 +304,12 @@ mod tests {
         (folder, store)
     }
 
+    fn done() -> Result<String, String> {
+        Ok("{}".to_owned())
+    }
+
     fn states(store: &Store) -> Vec<(String, JobState)> {
-        store.list(None, None, None, 100).unwrap().into_iter().map(|job| (job.id, job.state)).collect()
+        store.list("", None, None, 100).unwrap().into_iter().map(|job| (job.id, job.state)).collect()
     }
 
     #[test]
@@ -315,8 +323,8 @@ mod tests {
         assert_eq!((first.id.as_str(), first.state, first.attempts), ("1", JobState::Running, 1));
         assert_eq!(store.claim().unwrap().unwrap().id, "2");
         assert_eq!(store.claim().unwrap(), None);
-        assert!(store.end("1", 1, JobState::Done, Some("{}"), None).unwrap());
-        assert!(!store.end("1", 1, JobState::Failed, None, Some("{}")).unwrap(), "it ends once");
+        assert!(store.end("1", 1, &done()).unwrap());
+        assert!(!store.end("1", 1, &Err("{}".to_owned())).unwrap(), "it ends once");
         let ended = store.job("1").unwrap().unwrap();
         assert_eq!((ended.state, ended.result.as_deref(), ended.error), (JobState::Done, Some("{}"), None));
         store.forget("1").unwrap();
@@ -331,11 +339,11 @@ mod tests {
         assert!(store.put_back("1", 1).unwrap());
         assert_eq!(store.job("1").unwrap().unwrap().attempts, 0);
         store.claim().unwrap();
-        store.begin_again().unwrap();
+        store.begin_again("{}").unwrap();
         store.claim().unwrap();
-        assert!(!store.end("1", 1, JobState::Done, Some("{}"), None).unwrap());
+        assert!(!store.end("1", 1, &done()).unwrap());
         assert!(!store.put_back("1", 1).unwrap());
-        assert!(store.end("1", 2, JobState::Done, Some("{}"), None).unwrap());
+        assert!(store.end("1", 2, &done()).unwrap());
     }
 
     #[test]
@@ -344,14 +352,14 @@ mod tests {
         store.accept("1", "", "", 1).unwrap();
         for attempt in 1..=MOST_ATTEMPTS {
             assert_eq!(store.claim().unwrap().unwrap().attempts, attempt);
-            store.begin_again().unwrap();
+            store.begin_again("{}").unwrap();
         }
         drop(store);
         // As after `kill -9`.
         let store = Store::open(&folder.path().join("jobs.sqlite")).unwrap();
         let failed = store.job("1").unwrap().unwrap();
         assert_eq!(failed.state, JobState::Failed);
-        assert!(failed.error.unwrap().contains("ended 3 times"));
+        assert_eq!(failed.error.as_deref(), Some("{}"));
     }
 
     #[test]
@@ -373,10 +381,10 @@ mod tests {
         let ids = |owner, state, before, most| -> Vec<String> {
             store.list(owner, state, before, most).unwrap().into_iter().map(|job| job.id).collect()
         };
-        assert_eq!(ids(None, None, None, 3), ["4", "3", "2"]);
-        assert_eq!(ids(None, None, Some("2"), 3), ["1"]);
-        assert_eq!(ids(Some("a"), None, None, 9), ["4", "3", "1"]);
-        assert_eq!(ids(Some("a"), Some(JobState::Queued), None, 9), ["4", "3"]);
+        assert_eq!(ids("a", None, None, 2), ["4", "3"]);
+        assert_eq!(ids("a", None, Some("3"), 2), ["1"]);
+        assert_eq!(ids("b", None, None, 9), ["2"]);
+        assert_eq!(ids("a", Some(JobState::Queued), None, 9), ["4", "3"]);
     }
 
     #[test]
@@ -387,7 +395,7 @@ mod tests {
         }
         for id in ["1", "2", "3"] {
             store.claim().unwrap();
-            store.end(id, 1, JobState::Done, Some(&"x".repeat(100)), None).unwrap();
+            store.end(id, 1, &Ok("x".repeat(100))).unwrap();
         }
         assert_eq!(store.tidy(Duration::from_secs(60), 1000).unwrap(), 0);
         assert_eq!(store.tidy(Duration::from_secs(60), 250).unwrap(), 1);

@@ -1,27 +1,27 @@
 //! `/v1/jobs`: work that is asked for now and told of later.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, LOCATION};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
+use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::predict::Answers;
-use super::video::Work;
+use super::video::{Waiting, Work, thread_failed};
 use crate::access::key_of;
 use crate::error::{ApiError, Problem, shorten};
 use crate::jobs::Jobs;
-use crate::jobs::runner::on_store;
 use crate::jobs::store::{Job, JobState, StoreError};
 use crate::params::{Params, PredictParams, Recorded};
 use crate::state::State;
-use crate::upload::{UploadRules, receive};
+use crate::upload::{UploadRules, not_written, receive};
 
 /// Jobs in one list, unless the request says otherwise, and at most.
 const LISTED: usize = 50;
@@ -107,44 +107,42 @@ pub async fn submit(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let jobs = of(&state)?;
+    let mut waiting = Waiting::new(&state, &request)?;
+    let result = waiting.wait(accept(&state, jobs, &request, payload)).await;
+    let job = waiting.settle(result)?;
+    state.metrics.jobs.with_label_values(&["accepted"]).inc();
+    jobs.note_change();
+    let location = (LOCATION, format!("/v1/jobs/{}", job.id));
+    Ok(HttpResponse::Accepted().insert_header(location).json(describe(&state, jobs, job, true)))
+}
+
+/// Takes the upload, within a place as every upload, and makes it a job.
+async fn accept(
+    state: &web::Data<State>,
+    jobs: &Jobs,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<Job, ApiError> {
     if state.is_draining() {
         return Err(ApiError::Draining);
     }
-    let jobs = of(&state)?.clone();
+    let place = state.admission.enter()?;
     let mut asked = Recorded::<PredictParams>::from_query(request.query_string())?;
-    asked.params.find(&state)?;
-    let id = Uuid::now_v7().to_string();
-    let arriving = Arriving { jobs: jobs.clone(), id: id.clone(), is_accepted: false };
-    let rules = UploadRules { kept: Some(jobs.folder().arriving(&id)), ..UploadRules::of(&state) };
-    let upload = receive(&request, payload, &rules, &mut asked).await?;
-    asked.params.find(&state)?;
+    asked.params.find(state)?;
+    let arriving = Arriving { jobs: jobs.clone(), id: Uuid::now_v7().to_string(), is_accepted: false };
+    let rules = UploadRules { kept: Some(jobs.folder().arriving(&arriving.id)), ..UploadRules::of(state) };
+    let upload = receive(request, payload, &rules, &mut asked).await?;
+    asked.params.find(state)?;
     let (limits, workers, size) = (state.options.limits(), state.workers.clone(), upload.size()? as u64);
     // What is no video is said now, and not when nobody looks any more.
     let probe = state.admission.probe().await;
-    let looked = web::block(move || (workers.probe(&upload.source(), &limits), probe)).await;
-    looked.map_err(super::video::thread_failed)?.0?;
+    let looked = web::block(move || (workers.probe(&upload.source(), &limits), place, probe)).await;
+    looked.map_err(thread_failed)?.0?;
 
-    let (owner, parameters, most) = (key_of(&request), asked.query(), state.options.jobs_max_bytes());
-    let accepted = web::block(move || {
-        let mut arriving = arriving;
-        let store = arriving.jobs.store();
-        if store.waiting_bytes()?.saturating_add(size) > most {
-            return Err(ApiError::Exhausted(
-                "the videos of jobs that wait take all the space that they may".to_owned(),
-            ));
-        }
-        let Arriving { jobs, id, .. } = &arriving;
-        jobs.folder().arrived(id).map_err(crate::upload::not_written)?;
-        store.accept(id, &owner, &parameters, size)?;
-        arriving.is_accepted = true;
-        let job = arriving.jobs.store().job(&arriving.id)?;
-        job.ok_or_else(|| ApiError::UnknownJob(arriving.id.clone()))
-    });
-    let job = accepted.await.map_err(super::video::thread_failed)??;
-    state.metrics.jobs.with_label_values(&["accepted"]).inc();
-    jobs.note_change();
-    let location = (LOCATION, format!("/v1/jobs/{id}"));
-    Ok(HttpResponse::Accepted().insert_header(location).json(describe(&state, &jobs, job, true)))
+    let (owner, parameters, most) = (key_of(request), asked.query(), state.options.jobs_max_bytes());
+    let accepted = web::block(move || arriving.accept(&owner, &parameters, size, most));
+    accepted.await.map_err(thread_failed)?
 }
 
 /// A video that is on its way. What has arrived goes when it is dropped, unless its job was accepted.
@@ -152,6 +150,22 @@ struct Arriving {
     jobs: Jobs,
     id: String,
     is_accepted: bool,
+}
+
+impl Arriving {
+    /// Makes a job of a video that has arrived, unless those that wait would take more than so many bytes.
+    fn accept(mut self, owner: &str, parameters: &str, size: u64, most: u64) -> Result<Job, ApiError> {
+        let store = self.jobs.store();
+        if store.waiting_bytes()?.saturating_add(size) > most {
+            return Err(ApiError::Exhausted(
+                "the videos of jobs that wait take all the space that they may".to_owned(),
+            ));
+        }
+        self.jobs.folder().arrived(&self.id).map_err(not_written)?;
+        let job = store.accept(&self.id, owner, parameters, size)?;
+        self.is_accepted = true;
+        Ok(job)
+    }
 }
 
 impl Drop for Arriving {
@@ -177,7 +191,7 @@ pub async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpR
         return Err(ApiError::BadParameter(format!("`limit` is {limit}; give a number from 1 to {MOST_LISTED}")));
     }
     let owner = key_of(&request);
-    let found = on_store(jobs, move |jobs| jobs.store().list(Some(&owner), wanted, before.as_deref(), limit)).await?;
+    let found = jobs.ask(move |jobs| jobs.store().list(&owner, wanted, before.as_deref(), limit)).await?;
     let found = found.into_iter().map(|job| describe(&state, jobs, job, false)).collect();
     Ok(HttpResponse::Ok().json(JobList { jobs: found }))
 }
@@ -188,8 +202,7 @@ pub async fn get(
     request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let jobs = of(&state)?;
-    let job = find(jobs, &request, &id).await?;
+    let (jobs, job) = find(&state, &request, &id).await?;
     Ok(HttpResponse::Ok().json(describe(&state, jobs, job, true)))
 }
 
@@ -199,9 +212,8 @@ pub async fn delete(
     request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let jobs = of(&state)?;
-    let job = find(jobs, &request, &id).await?;
-    on_store(jobs, move |jobs| jobs.forget(&job.id)).await?;
+    let (jobs, job) = find(&state, &request, &id).await?;
+    jobs.ask(move |jobs| jobs.forget(&job.id)).await?;
     state.metrics.jobs.with_label_values(&["deleted"]).inc();
     Ok(HttpResponse::NoContent().finish())
 }
@@ -213,10 +225,10 @@ pub async fn events(
     request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let jobs = of(&state)?.clone();
-    find(&jobs, &request, &id).await?;
+    let (jobs, _) = find(&state, &request, &id).await?;
+    let changes = jobs.changes();
     let last = request.headers().get(LAST_EVENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let begin = Events { changes: jobs.changes(), state, jobs, request, id: id.into_inner(), last, has_ended: false };
+    let begin = Events { changes, state, request, id: id.into_inner(), last, has_ended: false };
     let body = stream::unfold(begin, |mut events| async {
         let text = events.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(text)), events))
@@ -234,7 +246,6 @@ pub async fn events(
 struct Events {
     changes: tokio::sync::watch::Receiver<()>,
     state: web::Data<State>,
-    jobs: Jobs,
     request: HttpRequest,
     id: String,
     last: String,
@@ -244,26 +255,25 @@ struct Events {
 impl Events {
     /// The next one; none after the last.
     async fn next(&mut self) -> Option<String> {
-        let mut silent = Duration::ZERO;
+        let silent_since = Instant::now();
         while !self.has_ended {
-            let Ok(job) = find(&self.jobs, &self.request, &self.id).await else { return None };
+            let Ok((jobs, job)) = find(&self.state, &self.request, &self.id).await else { return None };
             self.has_ended = job.state.is_end();
             let name = job.state.name();
-            let told = describe(&self.state, &self.jobs, job, true);
+            let told = describe(&self.state, jobs, job, true);
             let mark = told.mark();
             if mark != self.last {
                 let data = serde_json::to_string(&told).expect("names and numbers can be written as JSON");
                 self.last = mark;
                 return Some(format!("id: {}\nevent: {name}\ndata: {data}\n\n", self.last));
             }
-            if silent >= STILL_THERE {
+            if silent_since.elapsed() >= STILL_THERE {
                 return Some(": still there\n\n".to_owned());
             }
             if self.state.is_draining() {
                 return None;
             }
             let _ = tokio::time::timeout(LOOK_EVERY, self.changes.changed()).await;
-            silent += LOOK_EVERY;
         }
         None
     }
@@ -282,16 +292,13 @@ fn of(state: &State) -> Result<&Jobs, ApiError> {
     state.jobs.as_ref().ok_or(ApiError::NoJobs)
 }
 
-/// The job of that name, if it is of the request's API key.
-async fn find(jobs: &Jobs, request: &HttpRequest, id: &str) -> Result<Job, ApiError> {
-    let (id, owner) = (id.to_owned(), key_of(request));
-    let unknown = || ApiError::UnknownJob(shorten(&id));
-    let found = on_store(jobs, {
-        let id = id.clone();
-        move |jobs| jobs.store().job(&id)
-    })
-    .await?;
-    found.filter(|job| job.owner == owner).ok_or_else(unknown)
+/// The job of that name, if it is of the request's API key, and the jobs.
+async fn find<'a>(state: &'a State, request: &HttpRequest, id: &str) -> Result<(&'a Jobs, Job), ApiError> {
+    let (jobs, asked) = (of(state)?, id.to_owned());
+    let found = jobs.ask(move |jobs| jobs.store().job(&asked)).await?;
+    let owner = key_of(request);
+    let job = found.filter(|job| job.owner == owner).ok_or_else(|| ApiError::UnknownJob(shorten(id)))?;
+    Ok((jobs, job))
 }
 
 /// A job as clients see it; with what came of it, if that is asked for.
@@ -315,13 +322,14 @@ fn describe(state: &State, jobs: &Jobs, job: Job, is_whole: bool) -> JobInfo {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        match error {
+        match &error {
             StoreError::Sqlite(rusqlite::Error::SqliteFailure(code, _))
-                if code.code == rusqlite::ErrorCode::DiskFull =>
+                if matches!(code.code, ErrorCode::DiskFull | ErrorCode::SystemIoFailure) =>
             {
-                Self::Exhausted("the disk of the jobs is full".to_owned())
+                tracing::error!(%error, "the jobs cannot be written");
+                Self::Exhausted("the disk of the jobs is full, or fails".to_owned())
             }
-            other => Self::Internal(format!("the database of jobs: {other}")),
+            _ => Self::Internal(format!("the database of jobs: {error}")),
         }
     }
 }

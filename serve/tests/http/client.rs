@@ -32,7 +32,7 @@ struct Cli {
     options: ServeOptions,
 }
 
-/// The red video, made longer by so many mebibytes that players pass over.
+/// The red video, made longer by so many mebibytes: MP4 readers skip what follows the last box when it is a `free` box.
 pub fn padded(mib: u32) -> Vec<u8> {
     let (mut video, padding) = (read("red.mp4"), mib << 20);
     video.extend_from_slice(&padding.to_be_bytes());

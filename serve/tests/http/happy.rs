@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use unscene_draw::tiny_skia::Pixmap;
 
-use crate::client::{TestServer, read};
+use crate::client::{TestServer, padded, read};
 
 #[test]
 fn a_raw_body_is_classified() {
@@ -59,12 +59,7 @@ fn clips_come_with_their_times_when_asked_for() {
 #[test]
 fn a_large_upload_goes_through_a_file() {
     let server = TestServer::start(&[]);
-    // MP4 readers skip what follows the last box when it is a `free` box; it makes the upload six mebibytes long.
-    let mut video = read("red.mp4");
-    let padding = 6_u32 << 20;
-    video.extend_from_slice(&padding.to_be_bytes());
-    video.extend_from_slice(b"free");
-    video.resize(video.len() + padding as usize - 8, 0);
+    let video = padded(6);
     let raw = server.post("/v1/classify", &video);
     assert_eq!(raw.status, 200, "{}", raw.text());
     assert_eq!(raw.json()["predictions"][0]["label"], "red");

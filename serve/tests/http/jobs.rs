@@ -1,12 +1,13 @@
 //! Work that outlives its request, and the process that it was given to.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use unscene_serve::{Service, StartError};
 
-use crate::client::{PROGRAM, Response, TestServer, fixture, options, padded, read, send, wait_until};
+use crate::client::{PROGRAM, Response, TestServer, fixture, head, options, padded, read, send, wait_until};
 use crate::faults::Program;
 
 /// A service with jobs in a folder.
@@ -208,6 +209,50 @@ fn a_full_disk_costs_the_jobs_that_do_not_fit() {
     let job = || send(program.connect(), "GET", &format!("/v1/jobs/{first}"), &[], &[]).json();
     wait_until("the accepted one is done", || job()["state"] == "done");
     wait_until("nothing of the other is left", || uploads(folder.path()) == 0);
+}
+
+#[test]
+fn a_disk_that_is_too_full_for_results_loses_no_accepted_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--jobs", folder.path().to_str().unwrap()];
+    // The journal of the database grows until it is no longer allowed to.
+    let mut program = Program::start("trap '' XFSZ; ulimit -f 512", &flags);
+    let mut accepted = vec![];
+    let refused = loop {
+        let answer = send(program.connect(), "POST", "/v1/jobs", &[], &read("red.mp4"));
+        if answer.status != 202 {
+            break answer;
+        }
+        accepted.push(answer.json()["id"].as_str().unwrap().to_owned());
+        assert!(accepted.len() < 1000, "the disk never was full");
+    };
+    refused.assert_problem(503, "the disk of the jobs is full");
+    assert_eq!(refused.header("retry-after"), Some("10"));
+    program.assert_unharmed();
+    program.child.kill().unwrap();
+    program.child.wait().unwrap();
+    let program = Program::start("", &flags);
+    for id in &accepted {
+        let job = || send(program.connect(), "GET", &format!("/v1/jobs/{id}"), &[], &[]).json();
+        wait_until("an accepted job is done", || job()["state"] == "done");
+    }
+    assert!(accepted.len() > 10, "{}", accepted.len());
+    wait_until("no video is left", || uploads(folder.path()) == 0);
+}
+
+#[test]
+fn uploads_of_jobs_are_bounded_and_timed_like_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), &["--queue", "0", "--max-videos", "1", "--request-timeout-s", "1"]);
+    let mut slow = server.connect();
+    let head = head("POST", "/v1/jobs", &[]) + "Content-Length: 1000\r\n\r\n";
+    slow.write_all(head.as_bytes()).unwrap();
+    server.wait_for_metric("unscene_admitted_requests", 1.0);
+    server.post("/v1/jobs", &read("red.mp4")).assert_problem(429, "full");
+    Response::read(slow).assert_problem(504, "1 s");
+    server.wait_for_metric("unscene_admitted_requests", 0.0);
+    assert_eq!(uploads(folder.path()), 0);
+    when(&server, &submit(&server, "", "red.mp4"), "done");
 }
 
 #[test]
