@@ -20,9 +20,9 @@ use unscene_models::vgg_ssd::DetectInfo;
 
 use crate::check::{Reference, check};
 use crate::classify::{self, CLASSIFIER_FILE};
-use crate::onnx::BATCH;
 use crate::{ExportError, Weights, fold_batch_norm, write_onnx};
 use crate::{detect, localize};
+use unscene_engine::proto::{self, BATCH};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -95,7 +95,7 @@ pub fn export(run: &Path, out: &Path, options: &ExportOptions) -> Result<Exporte
         let folded = fold_batch_norm(graph, &mut weights);
         let mut model = write_onnx(&folded, &weights, options.precision);
         let about = [("model", &*config.model.arch().to_string()), ("weights_sha256", &weights_sha256)];
-        crate::proto::describe(&mut model, &about);
+        proto::describe(&mut model, &about);
         let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
         let onnx = model.encode_to_vec();
         (graph_file(file, &folded, sha256(&onnx)), nodes, onnx)

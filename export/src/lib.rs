@@ -15,7 +15,6 @@ mod error;
 mod fold;
 mod localize;
 mod onnx;
-mod proto;
 mod triton;
 mod weights;
 
@@ -25,6 +24,7 @@ pub use check::{relative_difference, tolerance};
 pub use classify::MODEL_FILE;
 pub use error::ExportError;
 pub use fold::fold_batch_norm;
-pub use onnx::{BATCH, write_onnx};
+pub use onnx::write_onnx;
 pub use triton::write_triton;
+pub use unscene_engine::proto::BATCH;
 pub use weights::Weights;

@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use half::f16;
 use tract_onnx::pb;
+use unscene_engine::proto;
 use unscene_graph::{Graph, Node, NodeInfo, Op};
 use unscene_models::manifest::Precision;
 
 use crate::Weights;
-use crate::proto;
-
-/// Name of the free batch dimension.
-pub const BATCH: &str = "N";
 
 /// Builds the ONNX model of a graph. Nodes that no output needs are left out.
 ///

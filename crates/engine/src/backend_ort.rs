@@ -173,8 +173,13 @@ impl OrtBackend {
         let load = |(index, shape)| {
             let path = bundle.graph_path(index);
             let model = if device == DeviceChoice::Cpu { for_a_cpu(&path)? } else { None };
-            let open = |_| open_session(&path, model.as_deref(), threads, device, fp16);
-            let sessions = (0..side_by_side).map(open).collect::<Result<_>>()?;
+            let open = || open_session(&path, model.as_deref(), threads, device, fp16);
+            // Weights are put in the order of the kernels on one thread, for each session.
+            let sessions = thread::scope(|scope| {
+                let opening: Vec<_> = (0..side_by_side).map(|_| scope.spawn(open)).collect();
+                let opened = opening.into_iter().map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic)));
+                opened.collect::<Result<_>>()
+            })?;
             Ok(OrtGraph { sessions, shape, largest: padded_up_to.map(|most| most[index]), padded: Vec::new() })
         };
         let graphs = GraphShape::all(&bundle.manifest).into_iter().enumerate().map(load).collect::<Result<_>>()?;

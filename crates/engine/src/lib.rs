@@ -21,6 +21,7 @@ mod network;
 mod options;
 mod overlap;
 mod planes;
+pub mod proto;
 mod queue;
 #[cfg(test)]
 mod reel;

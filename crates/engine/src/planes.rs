@@ -9,9 +9,9 @@
 use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb;
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Side;
+
+use crate::proto::{FLOAT, INT64, int, ints, longs, node, tensor};
 
 /// Channels that ONNX Runtime's kernels take at once.
 const BLOCK: usize = 8;
@@ -67,7 +67,7 @@ fn shape(info: &pb::ValueInfoProto) -> Option<Shape> {
     });
     let sides: Vec<usize> = sides.collect::<Option<_>>()?;
     let [channels, frames, height, width] = sides[..] else { return None };
-    (tensor.elem_type == DataType::Float as i32).then_some(Shape { channels, frames, height, width })
+    (tensor.elem_type == FLOAT).then_some(Shape { channels, frames, height, width })
 }
 
 /// The forms in which a tensor is there.
@@ -263,10 +263,10 @@ impl Rewriter {
         // With one frame the values lie as they did.
         let node = if frames == 1 {
             let sides = self.integers(&[-1, channels as i64, 1, height as i64, width as i64]);
-            made("Reshape", vec![planes, sides], vec![], name)
+            node(name, "Reshape", vec![planes, sides], vec![], name)
         } else {
             let frames = self.reshape(planes, &[frames, channels, height, width]);
-            made("Transpose", vec![frames], vec![ints("perm", vec![0, 2, 1, 3, 4])], name)
+            node(name, "Transpose", vec![frames], vec![ints("perm", vec![0, 2, 1, 3, 4])], name)
         };
         self.nodes.push(node);
         if let Some(forms) = self.values.get_mut(name) {
@@ -305,23 +305,23 @@ impl Rewriter {
 
     fn emit(&mut self, op_type: &str, inputs: Vec<String>, attributes: Vec<pb::AttributeProto>) -> String {
         let output = self.name();
-        self.nodes.push(made(op_type, inputs, attributes, &output));
+        self.nodes.push(node(&output, op_type, inputs, attributes, &output));
         output
     }
 
     fn parameter(&mut self, name: String, sides: &[usize], values: &[f32]) -> String {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.constant(name, DataType::Float, longs(sides), bytes)
+        self.constant(tensor(&name, FLOAT, &longs(sides), bytes))
     }
 
     fn integers(&mut self, values: &[i64]) -> String {
-        let (name, bytes) = (self.name(), values.iter().flat_map(|value| value.to_le_bytes()).collect());
-        self.constant(name, DataType::Int64, vec![values.len() as i64], bytes)
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let name = self.name();
+        self.constant(tensor(&name, INT64, &[values.len() as i64], bytes))
     }
 
-    fn constant(&mut self, name: String, kind: DataType, dims: Vec<i64>, raw_data: Vec<u8>) -> String {
-        let tensor =
-            pb::TensorProto { name: name.clone(), data_type: kind as i32, dims, raw_data, ..Default::default() };
+    fn constant(&mut self, tensor: pb::TensorProto) -> String {
+        let name = tensor.name.clone();
         self.parameters.insert(name.clone(), tensor);
         name
     }
@@ -394,32 +394,9 @@ impl Filter<'_> {
 
 /// The values of a parameter that is kept as bytes.
 fn floats(tensor: &pb::TensorProto) -> Option<Vec<f32>> {
-    let is_single = tensor.data_type == DataType::Float as i32 && !tensor.raw_data.is_empty();
+    let is_single = tensor.data_type == FLOAT && !tensor.raw_data.is_empty();
     let values = tensor.raw_data.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
     is_single.then(|| values.collect())
-}
-
-fn made(op_type: &str, input: Vec<String>, attribute: Vec<pb::AttributeProto>, output: &str) -> pb::NodeProto {
-    pb::NodeProto {
-        name: output.into(),
-        op_type: op_type.into(),
-        input,
-        output: vec![output.into()],
-        attribute,
-        ..Default::default()
-    }
-}
-
-fn int(name: &str, value: i64) -> pb::AttributeProto {
-    pb::AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i: value, ..Default::default() }
-}
-
-fn ints(name: &str, values: Vec<i64>) -> pb::AttributeProto {
-    pb::AttributeProto { name: name.into(), r#type: AttributeType::Ints as i32, ints: values, ..Default::default() }
-}
-
-fn longs(sizes: &[usize]) -> Vec<i64> {
-    sizes.iter().map(|&size| size as i64).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use tract_onnx::prelude::*;
 
 use super::*;
+use crate::proto::{model, value_info};
 
 /// A model in the making, with values that look drawn.
 struct Maker {
@@ -14,20 +15,8 @@ impl Maker {
     fn new(shape: [usize; 4]) -> Self {
         let graph = pb::GraphProto { name: "test".into(), ..Default::default() };
         let mut maker = Self { graph, state: 1 };
-        maker.graph.input.push(Self::info("clip", &shape));
+        maker.graph.input.push(value_info("clip", FLOAT, &shape));
         maker
-    }
-
-    fn info(name: &str, sides: &[usize]) -> pb::ValueInfoProto {
-        use pb::tensor_shape_proto::Dimension;
-        let dimension = |value| Dimension { value, ..Default::default() };
-        // Without a name: tract fixes it.
-        let batch = dimension(None);
-        let sides = sides.iter().map(|&side| dimension(Some(Side::DimValue(side as i64))));
-        let shape = pb::TensorShapeProto { dim: std::iter::once(batch).chain(sides).collect() };
-        let tensor = pb::type_proto::Tensor { elem_type: DataType::Float as i32, shape: Some(shape) };
-        let kind = pb::TypeProto { value: Some(pb::type_proto::Value::TensorType(tensor)), ..Default::default() };
-        pb::ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
     }
 
     fn values(&mut self, count: usize) -> Vec<f32> {
@@ -39,15 +28,8 @@ impl Maker {
     }
 
     fn parameter(&mut self, name: &str, sides: &[usize]) -> String {
-        let raw_data = self.values(sides.iter().product()).iter().flat_map(|value| value.to_le_bytes()).collect();
-        let (dims, data_type) = (longs(sides), DataType::Float as i32);
-        self.graph.initializer.push(pb::TensorProto {
-            name: name.into(),
-            data_type,
-            dims,
-            raw_data,
-            ..Default::default()
-        });
+        let bytes = self.values(sides.iter().product()).iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.graph.initializer.push(tensor(name, FLOAT, &longs(sides), bytes));
         name.into()
     }
 
@@ -59,8 +41,8 @@ impl Maker {
         attribute: Vec<pb::AttributeProto>,
         sides: &[usize],
     ) {
-        self.graph.node.push(made(op_type, input, attribute, name));
-        self.graph.value_info.push(Self::info(name, sides));
+        self.graph.node.push(node(name, op_type, input, attribute, name));
+        self.graph.value_info.push(value_info(name, FLOAT, sides));
     }
 
     /// From a tensor of so many channels to a volume.
@@ -76,8 +58,7 @@ impl Maker {
         let is_output = |info: &pb::ValueInfoProto| outputs.contains(&info.name.as_str());
         self.graph.output = self.graph.value_info.iter().filter(|info| is_output(info)).cloned().collect();
         self.graph.value_info.retain(|info| !is_output(info));
-        let opset_import = vec![pb::OperatorSetIdProto { domain: String::new(), version: 17 }];
-        pb::ModelProto { ir_version: 8, opset_import, graph: Some(self.graph), ..Default::default() }
+        model(self.graph)
     }
 }
 

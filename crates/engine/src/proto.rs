@@ -4,8 +4,8 @@ use tract_onnx::pb;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 
-use crate::onnx::BATCH;
-
+/// Name of the free batch dimension.
+pub const BATCH: &str = "N";
 /// Single precision.
 pub const FLOAT: i32 = DataType::Float as i32;
 /// Half precision.

@@ -1,0 +1,134 @@
+//! Attempts, states, pages, and files that are no database.
+
+use std::fs;
+
+use super::*;
+
+fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("jobs.sqlite")).unwrap();
+    (folder, store)
+}
+
+fn done() -> Result<String, String> {
+    Ok("{}".to_owned())
+}
+
+fn states(store: &Store) -> Vec<(String, JobState)> {
+    store.list("", None, None, 100).unwrap().into_iter().map(|job| (job.id, job.state)).collect()
+}
+
+#[test]
+fn a_job_is_begun_and_ended_once() {
+    let (_folder, store) = store();
+    store.accept("1", "shop", "tasks=detect", 10).unwrap();
+    store.accept("2", "", "", 20).unwrap();
+    assert!(store.accept("2", "", "", 20).is_err(), "a name is taken once");
+    assert_eq!(store.waiting_bytes().unwrap(), 30);
+    let first = store.claim().unwrap().unwrap();
+    assert_eq!((first.id.as_str(), first.state, first.attempts), ("1", JobState::Running, 1));
+    assert_eq!(store.claim().unwrap().unwrap().id, "2");
+    assert_eq!(store.claim().unwrap(), None);
+    assert!(store.end("1", 1, &done()).unwrap());
+    assert!(!store.end("1", 1, &Err("{}".to_owned())).unwrap(), "it ends once");
+    let ended = store.job("1").unwrap().unwrap();
+    assert_eq!((ended.state, ended.result.as_deref(), ended.error), (JobState::Done, Some("{}"), None));
+    store.forget("1").unwrap();
+    assert_eq!(store.job("1").unwrap(), None);
+}
+
+#[test]
+fn work_of_an_earlier_attempt_ends_nothing() {
+    let (_folder, store) = store();
+    store.accept("1", "", "", 1).unwrap();
+    store.claim().unwrap();
+    assert!(store.put_back("1", 1).unwrap());
+    assert_eq!(store.job("1").unwrap().unwrap().attempts, 0);
+    store.claim().unwrap();
+    store.begin_again("{}").unwrap();
+    store.claim().unwrap();
+    assert!(!store.end("1", 1, &done()).unwrap());
+    assert!(!store.put_back("1", 1).unwrap());
+    assert!(store.end("1", 2, &done()).unwrap());
+}
+
+#[test]
+fn what_was_at_work_is_begun_again_but_not_for_ever() {
+    let (folder, store) = store();
+    store.accept("1", "", "", 1).unwrap();
+    for attempt in 1..=MOST_ATTEMPTS {
+        assert_eq!(store.claim().unwrap().unwrap().attempts, attempt);
+        store.begin_again("{}").unwrap();
+    }
+    drop(store);
+    // As after `kill -9`.
+    let store = Store::open(&folder.path().join("jobs.sqlite")).unwrap();
+    let failed = store.job("1").unwrap().unwrap();
+    assert_eq!(failed.state, JobState::Failed);
+    assert_eq!(failed.error.as_deref(), Some("{}"));
+}
+
+#[test]
+fn a_database_is_of_one_at_a_time() {
+    let (folder, store) = store();
+    let path = folder.path().join("jobs.sqlite");
+    assert!(Store::open(&path).err().unwrap().to_string().contains("locked"));
+    drop(store);
+    Store::open(&path).unwrap();
+}
+
+#[test]
+fn jobs_are_listed_by_owner_and_state_and_page_by_page() {
+    let (_folder, store) = store();
+    for (id, owner) in [("1", "a"), ("2", "b"), ("3", "a"), ("4", "a")] {
+        store.accept(id, owner, "", 1).unwrap();
+    }
+    store.claim().unwrap();
+    let ids = |owner, state, before, most| -> Vec<String> {
+        store.list(owner, state, before, most).unwrap().into_iter().map(|job| job.id).collect()
+    };
+    assert_eq!(ids("a", None, None, 2), ["4", "3"]);
+    assert_eq!(ids("a", None, Some("3"), 2), ["1"]);
+    assert_eq!(ids("b", None, None, 9), ["2"]);
+    assert_eq!(ids("a", Some(JobState::Queued), None, 9), ["4", "3"]);
+}
+
+#[test]
+fn old_and_large_results_go() {
+    let (_folder, store) = store();
+    for id in ["1", "2", "3", "4"] {
+        store.accept(id, "", "", 1).unwrap();
+    }
+    for id in ["1", "2", "3"] {
+        store.claim().unwrap();
+        store.end(id, 1, &Ok("x".repeat(100))).unwrap();
+    }
+    assert_eq!(store.tidy(Duration::from_secs(60), 1000).unwrap(), 0);
+    assert_eq!(store.tidy(Duration::from_secs(60), 250).unwrap(), 1);
+    assert_eq!(states(&store).iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["4", "3", "2"]);
+    assert_eq!(store.tidy(Duration::ZERO, 1000).unwrap(), 2);
+    assert_eq!(states(&store), [("4".to_owned(), JobState::Queued)]);
+}
+
+#[test]
+fn a_file_that_is_no_database_or_a_damaged_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.sqlite");
+    fs::write(&path, "once upon a time".repeat(100)).unwrap();
+    assert!(Store::open(&path).is_err());
+    fs::remove_file(&path).unwrap();
+    let store = Store::open(&path).unwrap();
+    for id in 0..200 {
+        store.accept(&format!("{id:03}"), "", &"x".repeat(200), 1).unwrap();
+    }
+    store.connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(store);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4096].fill(0xAB);
+    fs::write(&path, bytes).unwrap();
+    assert!(Store::open(&path).is_err());
+    fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
+    assert!(matches!(Store::open(&path), Err(StoreError::Version(7))));
+}
