@@ -96,6 +96,8 @@ class Server:
     def turn(self):
         """While it runs, and others do not."""
         self.signal(signal.SIGCONT)
+        # Its timers notice first how long it has stood still, or they would give up on the connections made now.
+        time.sleep(1)
         try:
             yield
         finally:

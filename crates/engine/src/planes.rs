@@ -4,17 +4,19 @@
 //! A filter that sees `k` frames is a filter of one picture that has the channels of those `k` frames, one after the other. A tensor
 //! `N x C x T x H x W` (a volume) is therefore kept as `NT x C x H x W` (planes) from one convolution to the next; operators that
 //! are not known here get volumes, as before. Where time is no longer than the filter, all frames are channels, and the
-//! filter's taps that would only meet zeros are left out. The sums are the same ones in another order.
+//! filter's taps that would only meet zeros are left out. The sums are the same ones in another order. Filters that see three frames
+//! of many channels make two frames at a time, with fewer multiplications (`pairs`).
 
 use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Side;
 
+use self::filter::{Filter, seen};
 use crate::proto::{FLOAT, INT64, int, ints, longs, node, tensor};
 
-/// Channels that ONNX Runtime's kernels take at once.
-const BLOCK: usize = 8;
+mod filter;
+mod pairs;
 
 /// Rewrites the 3-D convolutions of a model, and what lies between them. A model without any, or whose shapes are not told, stays as it
 /// is. Returns how many were rewritten.
@@ -75,6 +77,22 @@ fn shape(info: &pb::ValueInfoProto) -> Option<Shape> {
 struct Forms {
     volume: Option<String>,
     planes: Option<String>,
+    /// The frames with even numbers and those with odd ones, as planes.
+    pairs: Option<[String; 2]>,
+}
+
+impl Forms {
+    fn planes(name: String) -> Self {
+        Self { planes: Some(name), ..Self::default() }
+    }
+
+    fn pairs(names: [String; 2]) -> Self {
+        Self { pairs: Some(names), ..Self::default() }
+    }
+
+    fn is_rewritten(&self) -> bool {
+        self.planes.is_some() || self.pairs.is_some()
+    }
 }
 
 /// A window that slides over a volume: in time, in height, in width.
@@ -126,25 +144,25 @@ struct Rewriter {
 
 impl Rewriter {
     fn node(&mut self, node: pb::NodeProto) {
-        let planes = match node.op_type.as_str() {
+        let made = match node.op_type.as_str() {
             "Conv" => self.conv(&node),
-            "MaxPool" => self.max_pool(&node),
+            "MaxPool" => self.max_pool(&node).map(Forms::planes),
             "Relu" | "Add" => self.each(&node),
             _ => None,
         };
-        if let (Some(planes), Some(output)) = (planes, node.output.first()) {
-            self.values.insert(output.clone(), Forms { volume: None, planes: Some(planes) });
+        if let (Some(made), Some(output)) = (made, node.output.first()) {
+            self.values.insert(output.clone(), made);
             return;
         }
         let input = node.input.iter().map(|name| self.volume(name)).collect();
         for output in &node.output {
-            self.values.insert(output.clone(), Forms { volume: Some(output.clone()), planes: None });
+            self.values.insert(output.clone(), Forms { volume: Some(output.clone()), ..Forms::default() });
         }
         self.nodes.push(pb::NodeProto { input, ..node });
     }
 
     /// A convolution of a volume.
-    fn conv(&mut self, node: &pb::NodeProto) -> Option<String> {
+    fn conv(&mut self, node: &pb::NodeProto) -> Option<Forms> {
         let window = Window::of(node)?;
         let (input, output) = (*self.shapes.get(node.input.first()?)?, *self.shapes.get(node.output.first()?)?);
         let weights = floats(self.parameters.get(node.input.get(1)?)?)?;
@@ -157,6 +175,10 @@ impl Rewriter {
             return None;
         }
         let filter = Filter { weights: &weights, inputs: input.channels, taps, area: rows * columns };
+        if pairs::is_worth(&window, input, output) {
+            self.rewritten += 1;
+            return self.conv_pairs(node, input, &filter, bias.as_deref(), &window).map(Forms::pairs);
+        }
         let named = |part: &str| format!("{}.{part}", node.name);
         let is_short = input.frames <= taps;
         // Where all frames are channels, filters of all frames that come of them are those of one picture.
@@ -183,7 +205,8 @@ impl Rewriter {
         }
         let made = self.emit("Conv", inputs, window.attributes());
         self.rewritten += 1;
-        Some(if copies == 1 { made } else { self.reshape(made, &[output.channels, output.height, output.width]) })
+        let sides = [output.channels, output.height, output.width];
+        Some(Forms::planes(if copies == 1 { made } else { self.reshape(made, &sides) }))
     }
 
     /// A maximum over windows of a volume: over those of each frame, then over frames.
@@ -191,7 +214,7 @@ impl Rewriter {
         let window = Window::of(node)?;
         let (input, output) = (*self.shapes.get(node.input.first()?)?, *self.shapes.get(node.output.first()?)?);
         // Others stay as they are.
-        self.values.get(&node.input[0])?.planes.as_ref()?;
+        self.values.get(&node.input[0]).filter(|forms| forms.is_rewritten())?;
         let planes = self.planes(&node.input[0])?;
         let mut planes = self.emit("MaxPool", vec![planes], window.attributes());
         let ([taps, ..], Shape { height, width, .. }) = (window.kernel, output);
@@ -205,17 +228,24 @@ impl Rewriter {
         Some(self.reshape(made, &[output.channels, height, width]))
     }
 
-    /// What is done with each value alone: with planes, where one of the inputs is there as such.
-    fn each(&mut self, node: &pb::NodeProto) -> Option<String> {
+    /// What is done with each value alone: with planes or pairs, where one of the inputs is there as such.
+    fn each(&mut self, node: &pb::NodeProto) -> Option<Forms> {
         let shape = *self.shapes.get(node.output.first()?)?;
         if node.input.iter().any(|input| self.shapes.get(input) != Some(&shape)) {
             return None;
         }
-        if !node.input.iter().any(|input| self.values.get(input).is_some_and(|forms| forms.planes.is_some())) {
+        let is_any = |is: fn(&Forms) -> bool| node.input.iter().any(|input| self.values.get(input).is_some_and(is));
+        if is_any(|forms| forms.pairs.is_some()) {
+            let inputs: Vec<_> = node.input.iter().map(|input| self.pairs(input)).collect::<Option<_>>()?;
+            let [even, odd] = [0, 1].map(|half| inputs.iter().map(|pair| pair[half].clone()).collect());
+            let [even, odd] = [even, odd].map(|inputs| self.emit(&node.op_type, inputs, vec![]));
+            return Some(Forms::pairs([even, odd]));
+        }
+        if !is_any(Forms::is_rewritten) {
             return None;
         }
         let inputs = node.input.iter().map(|input| self.planes(input)).collect::<Option<_>>()?;
-        Some(self.emit(&node.op_type, inputs, vec![]))
+        Some(Forms::planes(self.emit(&node.op_type, inputs, vec![])))
     }
 
     /// The frames that a filter sees, as channels: `seen` of them for each of `frames`.
@@ -257,8 +287,10 @@ impl Rewriter {
 
     /// The tensor of that name as it was, a volume if it is one.
     fn volume(&mut self, name: &str) -> String {
-        let Some(Forms { volume: None, planes: Some(planes) }) = self.values.get(name) else { return name.to_owned() };
-        let (planes, shape) = (planes.clone(), self.shapes[name]);
+        if self.values.get(name).is_none_or(|forms| forms.volume.is_some()) {
+            return name.to_owned();
+        }
+        let (Some(planes), shape) = (self.planes(name), self.shapes[name]) else { return name.to_owned() };
         let Shape { channels, frames, height, width } = shape;
         // With one frame the values lie as they did.
         let node = if frames == 1 {
@@ -269,32 +301,38 @@ impl Rewriter {
             node(name, "Transpose", vec![frames], vec![ints("perm", vec![0, 2, 1, 3, 4])], name)
         };
         self.nodes.push(node);
-        if let Some(forms) = self.values.get_mut(name) {
-            forms.volume = Some(name.to_owned());
-        }
+        self.values.entry(name.to_owned()).or_default().volume = Some(name.to_owned());
         name.to_owned()
     }
 
     /// A volume as planes.
     fn planes(&mut self, name: &str) -> Option<String> {
-        if let Some(planes) = self.values.get(name).and_then(|forms| forms.planes.clone()) {
+        let Shape { channels, frames, height, width } = *self.shapes.get(name)?;
+        let forms = self.values.get(name);
+        if let Some(planes) = forms.and_then(|forms| forms.planes.clone()) {
             return Some(planes);
         }
-        let Shape { channels, height, width, .. } = *self.shapes.get(name)?;
-        let frames = self.frames(name)?;
+        let frames = match forms.and_then(|forms| forms.pairs.clone()) {
+            Some(pairs) => {
+                let halves = pairs.map(|half| self.reshape(half, &[1, channels, height, width]));
+                self.emit("Concat", halves.into(), vec![int("axis", 1)])
+            }
+            None if frames == 1 => name.to_owned(),
+            None => self.emit("Transpose", vec![name.to_owned()], vec![ints("perm", vec![0, 2, 1, 3, 4])]),
+        };
         let planes = self.reshape(frames, &[channels, height, width]);
-        let forms = self.values.entry(name.to_owned()).or_insert(Forms { volume: Some(name.to_owned()), planes: None });
-        forms.planes = Some(planes.clone());
+        self.values
+            .entry(name.to_owned())
+            .or_insert_with(|| Forms { volume: Some(name.to_owned()), ..Forms::default() })
+            .planes = Some(planes.clone());
         Some(planes)
     }
 
     /// A volume frame by frame: `N x T x C x H x W`.
     fn frames(&mut self, name: &str) -> Option<String> {
         let Shape { channels, frames, height, width } = *self.shapes.get(name)?;
-        if let Some(planes) = self.values.get(name).and_then(|forms| forms.planes.clone()) {
-            return Some(self.reshape(planes, &[frames, channels, height, width]));
-        }
-        Some(self.emit("Transpose", vec![name.to_owned()], vec![ints("perm", vec![0, 2, 1, 3, 4])]))
+        let planes = self.planes(name)?;
+        Some(self.reshape(planes, &[frames, channels, height, width]))
     }
 
     /// The same values with other sides behind the first.
@@ -330,65 +368,6 @@ impl Rewriter {
     fn name(&mut self) -> String {
         self.made += 1;
         format!("planes.{}", self.made)
-    }
-}
-
-/// Frames that a filter of so many taps is made to see: some more, whose weights are zero, where that fills the kernels' blocks of
-/// channels and costs little.
-fn seen(taps: usize, channels: usize) -> usize {
-    let filled = (taps..taps + BLOCK).find(|seen| (seen * channels).is_multiple_of(BLOCK)).unwrap_or(taps);
-    if (filled - taps) * 5 <= taps { filled } else { taps }
-}
-
-/// The weights of 3-D filters: filters x inputs x taps x area.
-struct Filter<'a> {
-    weights: &'a [f32],
-    inputs: usize,
-    taps: usize,
-    area: usize,
-}
-
-impl Filter<'_> {
-    /// One picture's worth: of a filter, a channel, and a tap.
-    fn part(&self, filter: usize, input: usize, tap: usize) -> &[f32] {
-        let at = ((filter * self.inputs + input) * self.taps + tap) * self.area;
-        &self.weights[at..at + self.area]
-    }
-
-    /// Filters x (seen inputs) x area: the channels of a frame after those of the one before.
-    fn over(&self, filters: usize, seen: usize) -> Vec<f32> {
-        let mut made = vec![0.0; filters * seen * self.inputs * self.area];
-        let mut parts = made.chunks_exact_mut(self.area);
-        for filter in 0..filters {
-            for tap in 0..seen {
-                for (input, part) in (0..self.inputs).zip(&mut parts) {
-                    if tap < self.taps {
-                        part.copy_from_slice(self.part(filter, input, tap));
-                    }
-                }
-            }
-        }
-        made
-    }
-
-    /// (Made filters) x (frames inputs) x area, of all frames that there are and that are made.
-    fn over_all(&self, filters: usize, frames: usize, made: usize, window: &Window) -> Vec<f32> {
-        let mut all = vec![0.0; made * filters * frames * self.inputs * self.area];
-        let mut parts = all.chunks_exact_mut(self.area);
-        for at in 0..made {
-            for filter in 0..filters {
-                for frame in 0..frames {
-                    let tap =
-                        (frame + window.padding[0]).checked_sub(at * window.stride[0]).filter(|&tap| tap < self.taps);
-                    for (input, part) in (0..self.inputs).zip(&mut parts) {
-                        if let Some(tap) = tap {
-                            part.copy_from_slice(self.part(filter, input, tap));
-                        }
-                    }
-                }
-            }
-        }
-        all
     }
 }
 

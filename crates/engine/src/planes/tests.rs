@@ -143,6 +143,27 @@ fn filters_of_all_lengths_and_strides_say_the_same() {
 }
 
 #[test]
+fn two_frames_at_a_time_say_the_same() {
+    // Of eight frames and of four; a stride between; sums with what came in, as planes and as pairs.
+    let shape = [16, 8, 6, 5];
+    let mut maker = Maker::new(shape);
+    maker.conv(["stem", "clip"], 16, [[1, 3, 3], [1; 3], [0, 1, 1]], [16, 8, 6, 5]);
+    maker.conv(["one", "stem"], 16, CUBE, [16, 8, 6, 5]);
+    maker.node("Add", "add", vec!["one".into(), "stem".into()], vec![], &[16, 8, 6, 5]);
+    maker.node("Relu", "relu", vec!["add".into()], vec![], &[16, 8, 6, 5]);
+    maker.conv(["two", "relu"], 16, CUBE, [20, 8, 6, 5]);
+    maker.conv(["half", "two"], 20, [[3; 3], [2; 3], [1; 3]], [24, 4, 3, 3]);
+    maker.conv(["three", "half"], 24, [[3, 3, 1], [1; 3], [1, 1, 0]], [8, 4, 3, 3]);
+    maker.node("Relu", "last", vec!["three".into()], vec![], &[8, 4, 3, 3]);
+    let model = maker.model(&["relu", "two", "last"]);
+    let mut flat = model.clone();
+    flatten(&mut flat);
+    let halves = flat.graph.unwrap().node.iter().filter(|node| node.op_type == "Sub").count();
+    assert_eq!(halves, 2 * 4, "three differences for the products, one for the sums");
+    assert_same(model, shape, 5);
+}
+
+#[test]
 fn what_is_not_known_stays() {
     let mut maker = Maker::new([4, 6, 4, 4]);
     maker.conv(["conv", "clip"], 4, CUBE, [4, 6, 4, 4]);
