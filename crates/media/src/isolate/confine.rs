@@ -6,11 +6,15 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, apply_filter_all_threads,
+    TargetArch, apply_filter_all_threads, sock_filter,
 };
 
 /// Files that a worker may have open: its socket, a video, and pictures.
 const MAX_FILES: u64 = 128;
+/// The number of `fchmodat2`, which is the same everywhere: libc does not have it for every architecture.
+const FCHMODAT2: i64 = 452;
+/// What makes a number one of the x32 ABI.
+const X32: u32 = 0x4000_0000;
 
 /// Takes away from this process, for good, what decoding does not need. `memory_bytes` are what it may have beyond what it has now.
 ///
@@ -59,7 +63,7 @@ fn mapped_bytes() -> io::Result<u64> {
 
 /// Answers "not permitted" to system calls by which something outside of the process could be reached; what it has open already it can
 /// use. It is a list of what is refused and not of what is allowed: the latter would be another for each C library.
-fn filters(architecture: TargetArch) -> Result<[BpfProgram; 2], seccompiler::BackendError> {
+fn filters(architecture: TargetArch) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     let mut calls = vec![
         libc::SYS_openat,
         libc::SYS_openat2,
@@ -91,6 +95,7 @@ fn filters(architecture: TargetArch) -> Result<[BpfProgram; 2], seccompiler::Bac
         libc::SYS_mkdirat,
         libc::SYS_mknodat,
         libc::SYS_fchmodat,
+        FCHMODAT2,
         libc::SYS_fchownat,
         libc::SYS_truncate,
         libc::SYS_chdir,
@@ -126,6 +131,9 @@ fn filters(architecture: TargetArch) -> Result<[BpfProgram; 2], seccompiler::Bac
         libc::SYS_setxattr,
         libc::SYS_lsetxattr,
         libc::SYS_fsetxattr,
+        libc::SYS_removexattr,
+        libc::SYS_lremovexattr,
+        libc::SYS_fremovexattr,
         libc::SYS_mq_open,
         libc::SYS_mq_unlink,
         libc::SYS_shmget,
@@ -148,6 +156,9 @@ fn filters(architecture: TargetArch) -> Result<[BpfProgram; 2], seccompiler::Bac
         libc::SYS_chmod,
         libc::SYS_chown,
         libc::SYS_lchown,
+        libc::SYS_utime,
+        libc::SYS_utimes,
+        libc::SYS_futimesat,
         libc::SYS_fork,
         libc::SYS_vfork,
     ]);
@@ -170,7 +181,23 @@ fn filters(architecture: TargetArch) -> Result<[BpfProgram; 2], seccompiler::Bac
     };
     // Its arguments lie where a filter cannot look; without it, C libraries use `clone`.
     let clone3 = [(libc::SYS_clone3, vec![])].into_iter().collect();
-    Ok([refuse(rules, libc::EPERM)?, refuse(clone3, libc::ENOSYS)?])
+    let mut filters = vec![refuse(rules, libc::EPERM)?, refuse(clone3, libc::ENOSYS)?];
+    if architecture == TargetArch::x86_64 {
+        filters.push(refuse_x32());
+    }
+    Ok(filters)
+}
+
+/// Answers "not permitted" to the x32 ABI. Filters see the same architecture in it, and other numbers for the calls that they refuse.
+fn refuse_x32() -> BpfProgram {
+    let instruction = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
+    vec![
+        // The number comes first in what a filter is given.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 1, X32),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
 }
 
 #[cfg(test)]
@@ -184,6 +211,11 @@ mod tests {
     #[test]
     fn a_confined_process_reaches_nothing_outside() {
         let denied = |result: io::Result<()>| result.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM));
+        // SAFETY: the calls that are made with it do nothing where they are permitted.
+        let call = |number| match unsafe { libc::syscall(number, -1, 0, 0, 0) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        };
         // SAFETY: the child runs what is here and ends without returning.
         let child = unsafe { libc::fork() };
         if child == 0 {
@@ -194,6 +226,9 @@ mod tests {
                 denied(File::create("/tmp/confined").map(drop)),
                 denied(TcpListener::bind("127.0.0.1:0").map(drop)),
                 denied(Command::new("/bin/true").spawn().map(drop)),
+                denied(call(FCHMODAT2)),
+                // Kernels without that ABI would say that there is no such call.
+                cfg!(not(target_arch = "x86_64")) || denied(call(libc::SYS_getppid | i64::from(X32))),
                 // SAFETY: the signal 0 does nothing.
                 unsafe { libc::kill(libc::getppid(), 0) } == -1,
                 // SAFETY: as above.
