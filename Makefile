@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Where cargo builds; looked up only when needed.
 TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-localize test lint doc check-links check-api check-onnx bench bench-serve soak fuzz
+.PHONY: help deps demo demo-localize test lint doc check-links check-api check-page check-onnx bench bench-serve soak fuzz
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,7 @@ deps: ## Debian packages, libtorch and ONNX Runtime (GPU=1: the CUDA builds); qu
 test: deps lint doc check-links ## Everything that must hold before a change lands
 	$(CARGO) test --workspace --quiet
 	@scripts/check_api.sh "$(TARGET)/debug"
+	@scripts/check_page.sh "$(TARGET)/debug"
 
 lint: deps ## Format check, clippy with warnings as errors, and the command without libtorch
 	$(CARGO) fmt --all --check
@@ -55,6 +56,10 @@ fuzz: deps ## Runs cargo-fuzz on every parser (SECONDS=60 each; 30 minutes with 
 check-api: deps ## Has schemathesis and NVIDIA's client speak with the service (packages in .deps/api; PYTHON=one that has them)
 	$(CARGO) build --quiet --package unscene-serve --package unscene-export
 	@scripts/check_api.sh "$(TARGET)/debug"
+
+check-page: deps ## Has Chromium use the page of the service (packages in .deps/page, Debian's chromium; PYTHON=one that has them)
+	$(CARGO) build --quiet --package unscene-serve
+	@scripts/check_page.sh "$(TARGET)/debug"
 
 check-onnx: deps ## ONNX's own checker on exported models, single and half precision (onnx in .deps/onnx; PYTHON=one that has it)
 	$(CARGO) build --quiet --package unscene

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::error::Reason;
 use crate::keys::Scope;
+use crate::routes::page;
 use crate::state::State;
 use crate::telemetry::{continue_trace, name_span};
 
@@ -116,10 +117,11 @@ pub fn key_of(request: &HttpRequest) -> String {
     request.extensions().get().map(|KeyName(name)| name.clone()).unwrap_or_default()
 }
 
-/// What a request needs a key for, by its path as routes see it, with escapes undone; probes need none.
+/// What a request needs a key for, by its path as routes see it, with escapes undone; probes and the page, which asks for one, need none.
 fn scope_of(path: &str) -> Option<Scope> {
     match path {
         "/livez" | "/readyz" | "/startupz" | "/v2/health/live" | "/v2/health/ready" | "/openapi.json" => None,
+        path if path == page::PAGE || path.starts_with(page::FILES) => None,
         "/metrics" => Some(Scope::Admin),
         path if path.starts_with("/v1/models/") && path.ends_with("/reload") => Some(Scope::Admin),
         _ => Some(Scope::Predict),

@@ -8,6 +8,7 @@ pub mod livez;
 mod localize;
 mod metrics;
 pub mod models;
+pub mod page;
 pub mod predict;
 pub mod readyz;
 pub mod video;
@@ -24,6 +25,7 @@ use crate::{kserve, openapi};
 /// Registers every route, and problem documents for what no route takes.
 pub fn configure(config: &mut ServiceConfig) {
     config
+        .configure(page::configure)
         .service(post("/v1/classify").route(web::post().to(classify::classify)))
         .service(post("/v1/localize").route(web::post().to(localize::localize)))
         .service(post("/v1/detect").route(web::post().to(detect::detect)))

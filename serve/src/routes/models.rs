@@ -22,6 +22,8 @@ pub struct ModelList {
     models: Vec<ModelInfo>,
     /// Bundles that could not be loaded.
     not_loaded: Vec<NotLoaded>,
+    /// Whether there are jobs.
+    jobs: bool,
     limits: RequestLimits,
 }
 
@@ -89,6 +91,7 @@ pub async fn models(state: web::Data<State>) -> HttpResponse {
         not_loaded: broken
             .map(|(name, broken)| NotLoaded { name, error: broken.reason, since_s: seconds(broken.since) })
             .collect(),
+        jobs: state.jobs.is_some(),
         limits: RequestLimits {
             max_body_bytes: options.max_body_bytes(),
             max_duration_s: options.max_duration_s,

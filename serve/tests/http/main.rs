@@ -14,6 +14,7 @@ mod lifecycle;
 mod localize;
 mod models;
 mod openapi;
+mod page;
 mod predict;
 mod soak;
 mod traces;

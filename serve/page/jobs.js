@@ -1,0 +1,70 @@
+// Jobs of before: the service lists them, and the browser knows the names of some of their videos.
+
+import { askJson } from "./api.js";
+import { element, find, size } from "./dom.js";
+import { forget, list as keptVideos } from "./keep.js";
+import { forgetJobs } from "./run.js";
+
+const LISTED = 10;
+const STATES = { queued: "waits", running: "is looked at", done: "done", failed: "failed" };
+
+/** The list of past jobs. */
+export class PastJobs {
+  #list = find("jobs");
+  #older = find("older");
+  #onError;
+  #onForgotten;
+
+  constructor({ onError, onForgotten }) {
+    [this.#onError, this.#onForgotten] = [onError, onForgotten];
+    this.#older.onclick = () => this.#add(this.#list.lastElementChild?.dataset.job);
+  }
+
+  /** Lists the latest. */
+  async show() {
+    this.#list.replaceChildren();
+    await this.#add();
+    find("past").hidden = !this.#list.children.length;
+  }
+
+  async #add(before) {
+    try {
+      const query = new URLSearchParams({ limit: LISTED, ...(before && { before }) });
+      const { jobs } = await askJson(`v1/jobs?${query}`);
+      const videos = await keptVideos();
+      const kept = new Map(videos.map((video) => [video.job, video]));
+      // The job of the model beside another is opened, and deleted, with that one's.
+      const beside = new Set(videos.flatMap((video) => video.beside));
+      this.#list.append(...jobs.filter((job) => !beside.has(job.id)).map((job) => this.#item(job, kept.get(job.id))));
+      this.#older.hidden = jobs.length < LISTED;
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  #item(job, kept) {
+    const when = new Date(1000 * job.created_s).toLocaleString();
+    const name = kept?.name ?? `a video of ${size(job.bytes)}`;
+    const tasks = new URLSearchParams(job.parameters).get("tasks") ?? "all tasks";
+    const ids = [job.id, ...(kept?.beside ?? [])];
+    const open = element("a", { href: `#job=${ids.join(",")}` }, name);
+    const remove = element("button", { type: "button", "aria-label": `Delete the job of ${name}, ${when}` }, "Delete");
+    const item = element("li", { "data-job": job.id }, element("span", {}, open, ` ${tasks}`), element("span", { class: "small" }, `${when}, ${STATES[job.state]}`), remove);
+    remove.onclick = () => this.#remove(item, ids);
+    return item;
+  }
+
+  async #remove(item, ids) {
+    try {
+      await forgetJobs(ids);
+      await forget(ids[0]);
+    } catch (error) {
+      return this.#onError(error);
+    }
+    const next = item.nextElementSibling ?? item.previousElementSibling;
+    (next?.querySelector("button") ?? find("past-title")).focus();
+    for (const id of ids) this.#list.querySelector(`[data-job="${CSS.escape(id)}"]`)?.remove();
+    find("past").hidden = !this.#list.children.length;
+    this.#onForgotten(ids);
+  }
+}
