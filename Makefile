@@ -42,7 +42,7 @@ bench-serve: deps ## Remakes benchmarks/results/serve.md: the service beside Lit
 	$(CARGO) build --release --quiet --package unscene-benchmarks --bin engine
 	@test -n "$(PYTHON)" || { test -d .deps/peers || python3 -m venv .deps/peers; .deps/peers/bin/pip install --quiet --requirement benchmarks/requirements.txt; }
 	ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$(CURDIR)/.deps/onnxruntime/lib/libonnxruntime.so}" \
-	    $(or $(PYTHON),.deps/peers/bin/python) benchmarks/serve_peers.py "$(TARGET)/release"
+	    $(or $(PYTHON),.deps/peers/bin/python) benchmarks/serve_peers.py "$(TARGET)/release" --write
 
 soak: deps ## 20,000 requests, one in twenty hostile: nothing fails, nothing grows (half an hour; matplotlib in .deps/soak; PYTHON=one that has it)
 	$(CARGO) build --release --quiet --package unscene --package unscene-serve

@@ -5,7 +5,7 @@ mod decode;
 mod rounds;
 
 use anyhow::{Context, Result};
-pub use bare::{Bare, serve_bare};
+pub use bare::{Bare, serve_bare, serve_ready};
 pub use decode::decode_cpu_s;
 pub use rounds::Rounds;
 

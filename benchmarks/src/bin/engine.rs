@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use unscene_benchmarks::{Bare, decode_cpu_s, median, serve_bare};
+use unscene_benchmarks::{Bare, decode_cpu_s, median, serve_bare, serve_ready};
 use unscene_engine::{Bundle, ClassifyOptions, DeviceChoice, EngineChoice, EngineOptions, Model};
 use unscene_media::Source;
 
@@ -42,6 +42,9 @@ struct Arguments {
     /// Runs only the bare loop with this many clips per run.
     #[arg(long, hide = true)]
     bare: Option<usize>,
+    /// Runs only a loop over ready tensors on the engine's own graph.
+    #[arg(long, hide = true)]
+    ready: bool,
 }
 
 fn main() -> Result<()> {
@@ -49,7 +52,6 @@ fn main() -> Result<()> {
     if let Some(batch) = arguments.bare {
         return serve_bare(&arguments.bundle, arguments.engine, arguments.threads, &[batch]);
     }
-    let bundle = Bundle::open(&arguments.bundle)?;
     let options = EngineOptions {
         engine: arguments.engine,
         device: DeviceChoice::Cpu,
@@ -57,6 +59,10 @@ fn main() -> Result<()> {
         batch: arguments.batch,
         ..EngineOptions::default()
     };
+    if arguments.ready {
+        return serve_ready(&arguments.bundle, &options);
+    }
+    let bundle = Bundle::open(&arguments.bundle)?;
     let model = Model::load(&bundle, &options)?;
     let source = Source::Path(arguments.video.clone());
     // tract has a batch of one only, with the clips spread over threads.
