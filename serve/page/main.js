@@ -105,7 +105,7 @@ function setWorking(isWorking) {
 function show(came) {
   const name = file?.name ?? "video.mp4";
   const frame = Results.frameSize(came);
-  if (frame && !player.hasVideo) player.shape(...frame);
+  if (frame) player.shape(...frame);
   find("stage").hidden = !frame && !player.hasVideo;
   results.show(came, { name, modelOf: (model) => settings.model(model) });
   shown_bytes = came[0]?.bytes;

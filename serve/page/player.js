@@ -9,7 +9,11 @@ export class Player {
 
   constructor(stage, video, { onFrame, onUnplayable }) {
     [this.#stage, this.#video, this.#onFrame] = [stage, video, onFrame];
-    video.addEventListener("error", () => this.hasVideo && onUnplayable());
+    video.addEventListener("error", () => {
+      if (!this.hasVideo) return;
+      this.unload();
+      onUnplayable();
+    });
     video.addEventListener("loadedmetadata", () => this.#ready());
     video.addEventListener("seeked", () => this.#shown(video.currentTime));
     new ResizeObserver(() => this.#onFrame(this.#time_s)).observe(stage);

@@ -52,7 +52,7 @@ export class Settings {
     }
     if (task === "detect") {
       parts.push(field("lowest score", number("detect.threshold", 0.25, 0, 1, 0.01)));
-      parts.push(field("of so many frames, one", number("detect.every", 1, 1, 1000000, 1)));
+      parts.push(field("one frame in", number("detect.every", 1, 1, 1000000, 1)));
     }
     const toggle = element("input", { type: "checkbox", name: task, checked: true });
     const inner = element("div", { class: "fields" }, ...parts);

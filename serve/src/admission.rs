@@ -3,6 +3,7 @@
 //! A [`Place`] is taken before a body is read, so that a full service costs a client nothing but the request line. It counts as one
 //! clip until the video is open and its clips are known, and as those that are left while they are worked off. A [`Slot`] is the
 //! right to have a video open; it is taken when the upload is complete, so that a slow client never keeps a decoder from working.
+//! A place is given back when the answer has been sent.
 //!
 //! Shorter videos pass longer ones, so that what a request waits for is not all that others have left: of a longer one, only as many
 //! clips as it has itself. That is the queue before it when it arrives, and what is bounded.
@@ -12,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::slots::{Slot, Slots};
 
 /// How far back the rate is measured.
 const RATE_OVER: Duration = Duration::from_secs(10);
@@ -73,7 +76,7 @@ pub struct Admission(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     room: Room,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     probes: Arc<Semaphore>,
     taken: Mutex<Taken>,
 }
@@ -107,20 +110,19 @@ pub struct Place {
     service: Arc<Inner>,
 }
 
-/// The right to have one video open; dropping it lets the next one open.
+/// The right to look at one header; dropping it lets the next one be looked at.
 #[derive(Debug)]
-pub struct Slot {
+pub struct Probe {
     _permit: OwnedSemaphorePermit,
 }
 
 impl Admission {
     /// An empty service. One video may be open in any case.
     pub fn new(room: Room) -> Self {
-        let videos = room.videos.clamp(1, Semaphore::MAX_PERMITS);
+        let videos = room.videos.max(1);
         let room = Room { videos, clips: room.clips.max(1), ..room };
-        let [slots, probes] =
-            [videos, room.probes.clamp(1, Semaphore::MAX_PERMITS)].map(|most| Arc::new(Semaphore::new(most)));
-        Self(Arc::new(Inner { room, slots, probes, taken: Mutex::default() }))
+        let probes = Arc::new(Semaphore::new(room.probes.clamp(1, Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Inner { room, slots: Slots::new(videos), probes, taken: Mutex::default() }))
     }
 
     /// Takes a place.
@@ -132,9 +134,9 @@ impl Admission {
         let (room, mut taken) = (self.0.room, self.0.taken());
         let requests = taken.requests.len();
         if requests >= room.videos.saturating_add(room.waiting) {
-            // One of those before it has to go.
-            let shortest = taken.requests.values().map(Clips::count).min().unwrap_or(1);
-            return Err(Busy::Requests { found: requests, retry_after_s: taken.retry_after_s(shortest) });
+            // Half of those before it have to go: as soon as one has, others that were refused want its place, too.
+            let before = taken.requests.values().map(Clips::count).fold(0, usize::saturating_add);
+            return Err(Busy::Requests { found: requests, retry_after_s: taken.retry_after_s(before / 2) });
         }
         taken.check(room.clips, 1, None)?;
         let number = taken.next;
@@ -143,14 +145,16 @@ impl Admission {
         Ok(Place { number, service: self.0.clone() })
     }
 
-    /// Waits for a video's slot, in order of arrival.
-    pub async fn slot(&self) -> Slot {
-        Slot::of(&self.0.slots).await
+    /// Waits for the slot of a request with a place: of those that wait, shorter ones pass longer ones ([`Slots`]).
+    pub async fn slot(&self, place: &Place) -> Slot {
+        let clips = self.0.taken().requests.get(&place.number).map_or(1, Clips::count);
+        self.0.slots.take(clips).await
     }
 
     /// Waits until one more header may be looked at.
-    pub async fn probe(&self) -> Slot {
-        Slot::of(&self.0.probes).await
+    pub async fn probe(&self) -> Probe {
+        let permit = Arc::clone(&self.0.probes).acquire_owned().await;
+        Probe { _permit: permit.expect("the semaphore lives as long as the service and is never closed") }
     }
 
     /// Clips that were done, and that there are to do, of the request with a place of that number.
@@ -176,20 +180,13 @@ impl Admission {
 
     /// Videos that are open.
     pub fn open(&self) -> usize {
-        self.0.room.videos - self.0.slots.available_permits()
+        self.0.slots.taken()
     }
 }
 
 impl Inner {
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Slot {
-    async fn of(slots: &Arc<Semaphore>) -> Self {
-        let permit = Arc::clone(slots).acquire_owned().await;
-        Self { _permit: permit.expect("the semaphore lives as long as the service and is never closed") }
     }
 }
 
@@ -364,9 +361,10 @@ mod tests {
     #[tokio::test]
     async fn slots_are_counted_apart_from_places() {
         let service = service(1, 2, 3);
-        let slot = service.slot().await;
-        assert_eq!((service.requests(), service.open()), (0, 1));
+        let place = service.enter().unwrap();
+        let slot = service.slot(&place).await;
+        assert_eq!((service.requests(), service.open()), (1, 1));
         drop(slot);
-        assert_eq!(service.open(), 0);
+        assert_eq!((service.requests(), service.open()), (1, 0));
     }
 }

@@ -90,12 +90,26 @@ pub enum ApiError {
     /// The body or the video is over a limit.
     #[error("{0}")]
     TooLarge(String),
-    /// There is more to tell than an answer that is held in memory may be.
+    /// An upload comes too slowly.
     #[error(
-        "the answer has more than {0} boxes, the most that it may have; raise `threshold` or `every`, or have POST /v1/detect \
-         send it line by line with the header `Accept: application/x-ndjson`"
+        "the upload brought fewer than {bytes} bytes in {seconds} s, and was ended so that others have room; send it again over a better connection"
     )]
-    LongAnswer(usize),
+    SlowUpload {
+        /// The fewest that have to come.
+        bytes: u64,
+        /// In so many seconds.
+        seconds: u64,
+    },
+    /// There is more to tell than an answer that is held in memory may be.
+    #[error("the answer has more than {most} {what}, the most that it may have; {advice}")]
+    LongAnswer {
+        /// Of these.
+        what: &'static str,
+        /// So many at most.
+        most: usize,
+        /// What to do.
+        advice: &'static str,
+    },
     /// The body is not a video in a container and codec that the service reads.
     #[error("{0}")]
     NotAVideo(String),
@@ -120,6 +134,9 @@ pub enum ApiError {
     /// A bundle was to be loaded again and cannot be.
     #[error("the model was not exchanged, and what was served before is served still: {0}")]
     BrokenBundle(String),
+    /// Models are loaded again already.
+    #[error("other models are loaded again now; try again when that has ended")]
+    Reloading,
     /// The service is shutting down.
     #[error("the service is shutting down and takes no new work; send the request to another instance")]
     Draining,
@@ -174,7 +191,10 @@ impl ApiError {
             }
             Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "No such kind of answer"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is over a limit"),
-            Self::LongAnswer(_) => (StatusCode::PAYLOAD_TOO_LARGE, "answer-too-large", "The answer is over a limit"),
+            Self::SlowUpload { .. } => (StatusCode::REQUEST_TIMEOUT, "slow-upload", "The upload is too slow"),
+            Self::LongAnswer { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "answer-too-large", "The answer is over a limit")
+            }
             Self::NotAVideo(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-video", "The upload is not a video"),
             Self::Unprocessable(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable-video", "The video cannot be used")
@@ -196,6 +216,7 @@ impl ApiError {
             Self::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading", "The service is starting"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The service has no model"),
             Self::BrokenBundle(_) => (StatusCode::UNPROCESSABLE_ENTITY, "broken-bundle", "The bundle cannot be loaded"),
+            Self::Reloading => (StatusCode::CONFLICT, "reloading", "Models are loaded again already"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "The service is shutting down"),
             Self::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, "timeout", "The request took too long"),
             Self::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "cancelled", "The request was cancelled"),

@@ -31,6 +31,7 @@ mod params;
 mod registry;
 mod routes;
 mod service;
+mod slots;
 mod state;
 mod telemetry;
 mod tls;

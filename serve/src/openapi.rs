@@ -30,12 +30,14 @@ const BYTES: &str = "application/octet-stream";
 const KEY: &str = "key";
 
 /// What each failure's status means.
-const FAILURES: [(&str, &str); 12] = [
+const FAILURES: [(&str, &str); 14] = [
     ("400", "A parameter, a tensor or the upload is wrong"),
     ("401", "An API key is needed, and not there or not known"),
     ("403", "The API key is for something else"),
     ("404", "No such model"),
     ("406", "The client takes no kind of answer that there is"),
+    ("408", "The upload came too slowly"),
+    ("409", "Other models are loaded again now"),
     ("413", "The video or the answer is over a limit"),
     ("415", "The upload is not a video, or is compressed"),
     ("422", "The video or the bundle cannot be used"),
@@ -50,9 +52,9 @@ const FAILURES: [(&str, &str); 12] = [
 /// Failures of any route.
 const COMMON: &[&str] = &["401", "403", "429", "500"];
 /// Those of routes that take a video.
-const OF_VIDEOS: &[&str] = &["400", "401", "403", "404", "406", "413", "415", "422", "429", "500", "503", "504"];
+const OF_VIDEOS: &[&str] = &["400", "401", "403", "404", "406", "408", "413", "415", "422", "429", "500", "503", "504"];
 /// Those of routes that take tensors.
-const OF_TENSORS: &[&str] = &["400", "401", "403", "404", "413", "415", "429", "500", "503", "504"];
+const OF_TENSORS: &[&str] = &["400", "401", "403", "404", "408", "413", "415", "429", "500", "503", "504"];
 
 /// Answers with the description.
 pub async fn openapi() -> HttpResponse {
@@ -83,7 +85,7 @@ pub fn document() -> OpenApi {
     let reload = all.answers::<ModelInfo>(
         "reload",
         "Loads the bundle of a model again, and serves it from then on",
-        &["401", "403", "404", "422", "429", "500", "503"],
+        &["401", "403", "404", "409", "422", "429", "500", "503"],
     );
     all.add("/v1/models/{name}/reload", HttpMethod::Post, reload.parameter(in_path("name", "The model's name")));
 

@@ -127,11 +127,15 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_MAX_FRAMES", value_name = "FRAMES", default_value_t = 72_000)]
     pub max_frames: u64,
 
-    /// Longest time in seconds from the first byte of a request to the end of its work; a request may ask for less with the
+    /// Longest time in seconds from the head of a request to the end of its work; a request may ask for less with the
     /// header X-Request-Timeout-S. After it the work is cancelled and the
     /// request is answered with 504, or with an error as its last line where lines were sent already.
     #[arg(long, env = "UNSCENE_REQUEST_TIMEOUT_S", value_name = "SECONDS", default_value_t = 300.0, value_parser = positive_seconds)]
     pub request_timeout_s: f64,
+
+    /// Longest time in seconds that a client may take nothing of its answer. After it the connection is closed.
+    #[arg(long, env = "UNSCENE_SEND_TIMEOUT_S", value_name = "SECONDS", default_value_t = 30.0, value_parser = positive_seconds)]
+    pub send_timeout_s: f64,
 
     /// Longest time in seconds that a shutdown waits for requests in flight before it drops them.
     #[arg(long, env = "UNSCENE_SHUTDOWN_TIMEOUT_S", value_name = "SECONDS", default_value_t = 60.0, value_parser = positive_seconds)]
@@ -288,6 +292,11 @@ impl ServeOptions {
     /// The time allowed for one request.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.request_timeout_s)
+    }
+
+    /// The time in which a client has to take some of its answer.
+    pub fn send_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.send_timeout_s)
     }
 
     /// The time allowed for one job.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
 use unscene_engine::{Bundle, EngineError, EngineOptions};
@@ -54,6 +54,8 @@ pub struct Registry {
     bundles: Vec<PathBuf>,
     folder: Option<PathBuf>,
     defaults: Vec<String>,
+    /// The defaults by what they do, as soon as they were loaded.
+    default_tasks: OnceLock<Vec<(Task, String)>>,
     engine: EngineOptions,
     metrics: Metrics,
     serving: RwLock<Arc<Vec<Served>>>,
@@ -70,6 +72,7 @@ impl Registry {
             bundles: options.bundles.clone(),
             folder: options.models.clone(),
             defaults: options.defaults.clone(),
+            default_tasks: OnceLock::new(),
             engine: EngineOptions {
                 engine: options.engine,
                 device: options.device,
@@ -89,8 +92,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// When one that was named cannot be loaded, two have one name, the folder cannot be read, or a default names none. A bundle of
-    /// the folder that cannot be loaded is told of and left out.
+    /// When one that was named cannot be loaded, two have one name, the folder cannot be read, or a default names none or one that
+    /// cannot be loaded. Another bundle of the folder that cannot be loaded is told of and left out.
     pub fn load(&self) -> Result<(), StartError> {
         let mut names = HashSet::new();
         for folder in self.folders()? {
@@ -110,6 +113,14 @@ impl Registry {
             loaded.sort();
             return Err(StartError::NoDefault { name: name.clone(), loaded: loaded.join(", ") });
         }
+        let (serving, mut default_tasks) = (self.serving(), vec![]);
+        for name in &self.defaults {
+            let served = serving.iter().find(|served| served.model.name() == name);
+            let reason = || self.broken().get(name).map_or_else(String::new, |broken| broken.reason.clone());
+            let served = served.ok_or_else(|| StartError::BrokenDefault { name: name.clone(), reason: reason() })?;
+            default_tasks.push((served.model.task(), name.clone()));
+        }
+        let _loaded_once = self.default_tasks.set(default_tasks);
         self.is_loaded.store(true, Ordering::Release);
         Ok(())
     }
@@ -130,11 +141,22 @@ impl Registry {
     }
 
     /// The model that answers requests of a task which name none: a default of the command line, or the first.
-    pub fn default_of(&self, task: Task) -> Option<Served> {
+    ///
+    /// # Errors
+    ///
+    /// That the default is not there any more: no other takes its place in silence.
+    pub fn default_of(&self, task: Task) -> Result<Option<Served>, String> {
         let serving = self.serving();
-        let mut of_task = serving.iter().filter(|served| served.model.task() == task);
-        let chosen = of_task.clone().find(|served| self.defaults.iter().any(|name| name == served.model.name()));
-        chosen.or_else(|| of_task.next()).cloned()
+        let defaults = self.default_tasks.get().map_or(&[][..], Vec::as_slice);
+        let mut named = defaults.iter().filter(|(of, _)| *of == task).map(|(_, name)| name).peekable();
+        let Some(&first) = named.peek() else {
+            return Ok(serving.iter().find(|served| served.model.task() == task).cloned());
+        };
+        let is_of = |served: &&Served, name: &String| served.model.task() == task && served.model.name() == name;
+        let found = named.find_map(|name| serving.iter().find(|served| is_of(served, name)));
+        let gone =
+            || format!("the default model `{first}` is not there any more; name another, or put its bundle back");
+        found.cloned().map(Some).ok_or_else(gone)
     }
 
     /// Loads what is new or changed, and lets go of what has gone. What cannot be loaded is told of once.

@@ -1,5 +1,6 @@
 //! Start, serve, drain, stop.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -8,9 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_cors::Cors;
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, middleware, web};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use unscene_engine::EngineError;
 use unscene_media::{DecodeWorkers, Turns};
 
@@ -20,13 +25,15 @@ use crate::keys::{KeyFileError, Keys};
 use crate::metrics::Metrics;
 use crate::options::{ServeOptions, cores};
 use crate::registry::Registry;
-use crate::state::State;
+use crate::state::{RELOADS, State};
 use crate::tls::TlsError;
 
 /// Most HTTP workers. They only move bytes, so that more would take memory and give nothing.
 const MAX_WORKERS: usize = 4;
 /// How often a shutdown looks whether the requests in flight have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How long a shutdown waits for connections that have nothing to do to notice it.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept, longer than the idle time of common load balancers.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
@@ -64,6 +71,14 @@ pub enum StartError {
         name: String,
         /// What there is, as a list for people.
         loaded: String,
+    },
+    /// A default cannot be loaded.
+    #[error("--default {name}: its bundle cannot be loaded: {reason}")]
+    BrokenDefault {
+        /// The name.
+        name: String,
+        /// Why not.
+        reason: String,
     },
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {source}; choose another with --addr HOST:PORT")]
@@ -135,6 +150,7 @@ impl Service {
         let metrics = Metrics::new()?;
         let state = web::Data::new(State {
             registry: Registry::new(&options, metrics.clone()),
+            reloads: Arc::new(Semaphore::new(RELOADS)),
             admission: Admission::new(options.room()),
             workers: DecodeWorkers::start(options.workers()).map_err(StartError::Workers)?,
             turns: Turns::new(options.decodes()),
@@ -146,7 +162,7 @@ impl Service {
         });
         let options = &state.options;
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_WORKERS);
-        let shared = state.clone();
+        let (shared, send_timeout) = (state.clone(), options.send_timeout());
         let http = HttpServer::new(move || {
             App::new()
                 .app_data(shared.clone())
@@ -160,6 +176,7 @@ impl Service {
         .workers(workers)
         // A worker's share of the blocking threads must allow every slot to land on one worker.
         .worker_max_blocking_threads(options.videos() + 8)
+        .on_connect(move |connection, _| end_when_unread(connection, send_timeout))
         .keep_alive(KEEP_ALIVE)
         // A client that closes has left: its request is dropped, which cancels the work.
         .h1_allow_half_closed(false)
@@ -215,8 +232,9 @@ impl Service {
             }
             actix_web::rt::spawn(runner::tidy(state.clone(), jobs.clone()));
         }
-        let watching = state.clone();
+        let (watching, trying) = (state.clone(), state.clone());
         actix_web::rt::spawn(async move { watching.follow_keys().await });
+        actix_web::rt::spawn(async move { trying.try_failing_models().await });
         actix_web::rt::spawn(async move { state.follow_models().await });
         Ok(server.await?)
     }
@@ -235,7 +253,8 @@ impl StopHandle {
         while (self.state.admission.requests() > 0 || jobs_at_work()) && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
         }
-        self.close().await;
+        // What has been answered has been sent, but for what a connection holds of it.
+        let _ = tokio::time::timeout(LAST_WORDS, self.close()).await;
     }
 
     /// Closes; drops the requests in flight, if there are any.
@@ -285,6 +304,16 @@ fn bound_arenas() {
     // SAFETY: it sets a number of the allocator, and nothing else.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, cores().clamp(2, 8) as i32);
+    }
+}
+
+/// Has the system close a connection of which the other end takes nothing for so long: no other timer looks at answers on their way.
+fn end_when_unread(connection: &dyn Any, after: Duration) {
+    let plain = connection.downcast_ref::<TcpStream>();
+    let stream = plain.or_else(|| Some(connection.downcast_ref::<TlsStream<TcpStream>>()?.get_ref().0));
+    let milliseconds = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+    if let Some(Err(error)) = stream.map(|stream| set_tcp_user_timeout(stream, milliseconds)) {
+        tracing::warn!(%error, "a connection has no limit to how long its answer may go unread");
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use unscene_media::{DecodeWorkers, Turns};
 use unscene_models::manifest::Task;
 
@@ -19,6 +20,11 @@ use crate::service::StartError;
 
 /// Time from one look for changed keys to the next.
 const KEYS_EVERY: Duration = Duration::from_secs(1);
+/// Time from one try of a model that fails to the next.
+const TRY_EVERY: Duration = Duration::from_secs(5);
+
+/// Models that are loaded again by request, or wait for it, at most.
+pub const RELOADS: usize = 4;
 
 /// Does what may take minutes, and what nobody waits for when the process is to end: unlike a blocking task of the HTTP server, such a
 /// thread does not hold up the end. `None` when it panicked.
@@ -34,6 +40,8 @@ pub struct State {
     pub options: ServeOptions,
     /// The models.
     pub registry: Registry,
+    /// Permits to load models again by request: each takes a thread, and the memory of a model.
+    pub reloads: Arc<Semaphore>,
     /// Places, and slots for open videos.
     pub admission: Admission,
     /// Processes that videos are decoded in.
@@ -67,7 +75,7 @@ impl State {
             return Err(ApiError::Loading);
         }
         let Some(name) = name else {
-            let default = self.registry.default_of(task);
+            let default = self.registry.default_of(task).map_err(ApiError::NotReady)?;
             let model = default.as_ref().and_then(|served| of(&served.model)).cloned();
             return model.ok_or_else(|| ApiError::NoModel { task, loaded: self.loaded() });
         };
@@ -85,7 +93,7 @@ impl State {
 
     /// Whether a model of the task is loaded.
     pub fn has(&self, task: Task) -> bool {
-        self.registry.default_of(task).is_some()
+        self.registry.default_of(task).is_ok_and(|default| default.is_some())
     }
 
     /// The models as a list for people.
@@ -114,6 +122,19 @@ impl State {
             tokio::time::sleep(KEYS_EVERY).await;
             let keys = keys.clone();
             let _panicked = on_a_thread(move || keys.refresh()).await;
+        }
+    }
+
+    /// Has models that have failed of late run once more now and then, until a shutdown begins: while `/readyz` says that they cannot,
+    /// no request may come that would find out that they can.
+    pub async fn try_failing_models(self: &Arc<Self>) {
+        while !self.is_draining() {
+            tokio::time::sleep(TRY_EVERY).await;
+            let serving = self.registry.serving();
+            for served in serving.iter().filter(|served| served.model.graphs().trouble().is_some()) {
+                let model = served.model.clone();
+                let _panicked = on_a_thread(move || model.graphs().try_again()).await;
+            }
         }
     }
 

@@ -1,17 +1,20 @@
 //! From a request body to a [`Source`]: an unlinked file, in memory when it is small.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_multipart::{Field, Multipart};
 use actix_web::HttpRequest;
+use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use actix_web::web::{self, Bytes, BytesMut};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use prometheus::IntCounter;
 use rustix::fs::{MemfdFlags, memfd_create};
+use tokio::time::Instant;
 use unscene_media::Source;
 
 use crate::error::{ApiError, shorten};
@@ -26,6 +29,8 @@ const WRITE: usize = 1 << 20;
 const MAX_FIELD: usize = 1024;
 /// Most fields in a form; POST /v1/predict knows as many.
 const MAX_FIELDS: usize = 16;
+/// An upload has to bring some bytes in some time, over and over: one that trickles would keep its place from others.
+const PACE: Pace = Pace { bytes: 10 << 10, within: Duration::from_secs(10) };
 /// What the upload is called in messages, whatever the client called it.
 const NAME: &str = "the uploaded video";
 
@@ -73,6 +78,15 @@ pub struct UploadRules {
     pub kept: Option<PathBuf>,
     /// Counts what arrives.
     pub received: IntCounter,
+    /// How slowly it may come.
+    pub pace: Pace,
+}
+
+/// The fewest bytes that have to come in a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    bytes: u64,
+    within: Duration,
 }
 
 impl UploadRules {
@@ -83,6 +97,7 @@ impl UploadRules {
             spool_dir: state.options.spool_dir.clone(),
             kept: None,
             received: state.metrics.received_bytes.clone(),
+            pace: PACE,
         }
     }
 }
@@ -103,7 +118,7 @@ pub async fn receive(
         .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("multipart/"));
     let upload = if form {
         check_length(request, rules)?;
-        let counted = count(payload, rules.received.clone(), rules.max_bytes);
+        let counted = count(payload, rules.clone());
         from_form(Multipart::new(request.headers(), counted), rules, params).await?
     } else {
         receive_body(request, payload, rules).await?
@@ -127,7 +142,7 @@ pub async fn receive_body(
     rules: &UploadRules,
 ) -> Result<Upload, ApiError> {
     check_length(request, rules)?;
-    let counted = count(payload, rules.received.clone(), rules.max_bytes);
+    let counted = count(payload, rules.clone());
     spool(counted.map_err(|error| body_error(&error, rules.max_bytes)), rules).await
 }
 
@@ -142,19 +157,40 @@ fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
     request.headers().get(name)?.to_str().ok()
 }
 
-/// The body, counted, and ended by [`PayloadError::Overflow`](actix_web::error::PayloadError::Overflow) at the limit.
+/// The body, counted, and ended by [`PayloadError::Overflow`] at the limit and by [`ErrorKind::TimedOut`] when it comes too slowly.
 fn count(
-    payload: web::Payload,
-    received: IntCounter,
-    max_bytes: u64,
-) -> impl Stream<Item = Result<Bytes, actix_web::error::PayloadError>> + Unpin {
-    let mut total = 0_u64;
-    payload.map(move |chunk| {
-        let chunk = chunk?;
-        received.inc_by(chunk.len() as u64);
-        total += chunk.len() as u64;
-        if total > max_bytes { Err(actix_web::error::PayloadError::Overflow) } else { Ok(chunk) }
-    })
+    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+    rules: UploadRules,
+) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
+    let UploadRules { max_bytes, received, pace, .. } = rules;
+    let begin = (payload, 0_u64, Instant::now() + pace.within, 0_u64);
+    let counted = stream::unfold(begin, move |(mut payload, mut total, mut until, mut came)| {
+        let received = received.clone();
+        async move {
+            loop {
+                let chunk = match tokio::time::timeout_at(until, payload.next()).await {
+                    Ok(None) => return None,
+                    Ok(Some(Ok(chunk))) => chunk,
+                    Ok(Some(Err(error))) => return Some((Err(error), (payload, total, until, came))),
+                    Err(_) if came < pace.bytes => {
+                        let slow = PayloadError::Io(ErrorKind::TimedOut.into());
+                        return Some((Err(slow), (payload, total, until, came)));
+                    }
+                    Err(_) => {
+                        (until, came) = (Instant::now() + pace.within, 0);
+                        continue;
+                    }
+                };
+                let length = chunk.len() as u64;
+                received.inc_by(length);
+                (total, came) = (total + length, came + length);
+                let chunk = if total > max_bytes { Err(PayloadError::Overflow) } else { Ok(chunk) };
+                return Some((chunk, (payload, total, until, came)));
+            }
+        }
+    });
+    // Those who read it look once more after the end.
+    Box::pin(counted.fuse())
 }
 
 async fn from_form<P: Params>(mut form: Multipart, rules: &UploadRules, params: &mut P) -> Result<Upload, ApiError> {
@@ -259,9 +295,12 @@ fn too_large(max_bytes: u64) -> ApiError {
     ))
 }
 
-fn body_error(error: &actix_web::error::PayloadError, max_bytes: u64) -> ApiError {
+fn body_error(error: &PayloadError, max_bytes: u64) -> ApiError {
     match error {
-        actix_web::error::PayloadError::Overflow => too_large(max_bytes),
+        PayloadError::Overflow => too_large(max_bytes),
+        PayloadError::Io(error) if error.kind() == ErrorKind::TimedOut => {
+            ApiError::SlowUpload { bytes: PACE.bytes, seconds: PACE.within.as_secs() }
+        }
         other => ApiError::BadUpload(format!("the request body ended early or cannot be read: {other}")),
     }
 }
@@ -282,7 +321,8 @@ mod tests {
 
     fn rules() -> UploadRules {
         let received = IntCounter::new("received", "Bytes received.").unwrap();
-        UploadRules { max_bytes: u64::MAX, spool_dir: None, kept: None, received }
+        let pace = Pace { bytes: 10, within: Duration::from_millis(100) };
+        UploadRules { max_bytes: u64::MAX, spool_dir: None, kept: None, received, pace }
     }
 
     fn chunks(count: usize) -> impl Stream<Item = Result<Bytes, ApiError>> + Unpin {
@@ -306,5 +346,21 @@ mod tests {
             assert_eq!((data.len(), is_in_memory), (count * (64 << 10), expected));
             assert!((0..count).all(|i| data[i * (64 << 10)] == i as u8));
         }
+    }
+
+    #[actix_web::test]
+    async fn an_upload_that_trickles_is_ended_and_one_that_pauses_is_not() {
+        // Chunks of so many bytes, each after so many milliseconds.
+        let body = |chunks: &'static [(usize, u64)]| {
+            let chunks = stream::iter(chunks).then(|(bytes, after_ms)| async move {
+                tokio::time::sleep(Duration::from_millis(*after_ms)).await;
+                Ok::<_, PayloadError>(Bytes::from(vec![0; *bytes]))
+            });
+            count(Box::pin(chunks), rules()).map_err(|error| body_error(&error, u64::MAX))
+        };
+        let trickle = spool(body(&[(1, 30), (1, 30), (1, 30), (1, 30), (1, 30)]), &rules()).await;
+        assert!(matches!(trickle, Err(ApiError::SlowUpload { .. })), "{trickle:?}");
+        let pauses = spool(body(&[(20, 80), (20, 90), (20, 90), (1, 10)]), &rules()).await;
+        assert_eq!(bytes(&pauses.unwrap()).0.len(), 61);
     }
 }

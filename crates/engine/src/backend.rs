@@ -14,8 +14,8 @@ pub(crate) trait Backend {
     /// rows x its sides.
     fn run(&mut self, graph: usize, input: &[f32], rows: usize) -> Result<Vec<Vec<f32>>, String>;
 
-    /// Numbers of rows of a graph whose first run takes longer, because the engine prepares for each; others are padded to
-    /// them.
+    /// Numbers of rows of a graph whose first run takes longer: on a GPU the engine prepares for each, and others are padded to
+    /// them; on a CPU memory is taken for the largest, which is enough for all.
     fn buckets(&self, _graph: usize) -> Vec<usize> {
         vec![]
     }
@@ -150,9 +150,8 @@ fn ort(bundle: &Bundle, options: &EngineOptions, device: DeviceChoice) -> Result
     // As many as fill a GPU; on a CPU as many as are run side by side, because few clips at a time overlap best with decoding.
     let suits = if gpu { fills_a_gpu(clip_len) } else { side_by_side };
     let most_rows = most_rows(&bundle.manifest, options, suits);
-    let padded_up_to = gpu.then_some(&most_rows);
     Ok(Loaded {
-        backend: Box::new(OrtBackend::load(bundle, options, device, side_by_side, padded_up_to)?),
+        backend: Box::new(OrtBackend::load(bundle, options, device, side_by_side, &most_rows)?),
         engine: backend_ort::engine_name(),
         device: device.to_string(),
         most_rows,

@@ -152,35 +152,39 @@ struct OrtGraph {
     /// On a CPU several, which run rows side by side: two cores do more with a row each than with one together.
     sessions: Vec<Session>,
     shape: GraphShape,
-    /// On a GPU, the largest batch: smaller ones are padded to a power of two, because each new size costs a search for
-    /// algorithms (CUDA) or a build of the engine (TensorRT).
-    largest: Option<usize>,
+    /// Rows in a batch at most.
+    most: usize,
+    /// On a GPU smaller batches are padded to a power of two, because each new size costs a search for algorithms (CUDA) or a build of
+    /// the engine (TensorRT).
+    is_padded: bool,
     padded: Vec<f32>,
 }
 
 impl OrtBackend {
-    /// `side_by_side` is how many rows are run at the same time, on a CPU. `padded_up_to` is there for a device that prepares for
-    /// each number of rows: the largest of each graph.
+    /// `side_by_side` is how many rows are run at the same time, on a CPU; `most_rows`, rows of each graph in a batch at most.
     pub fn load(
         bundle: &Bundle,
         options: &EngineOptions,
         device: DeviceChoice,
         side_by_side: usize,
-        padded_up_to: Option<&Vec<usize>>,
+        most_rows: &[usize],
     ) -> Result<Self> {
         let fp16 = bundle.manifest.precision == Precision::Fp16;
-        let threads = (options.resolved_threads() / side_by_side).max(1);
+        let threads = options.resolved_threads();
+        // As equal as can be; rows that are alone come to the first.
+        let parts = (0..side_by_side).rev().map(|part| ((threads + part) / side_by_side).max(1));
         let load = |(index, shape)| {
             let path = bundle.graph_path(index);
             let model = if device == DeviceChoice::Cpu { for_a_cpu(&path)? } else { None };
-            let open = || open_session(&path, model.as_deref(), threads, device, fp16);
+            let open = |threads| open_session(&path, model.as_deref(), threads, device, fp16);
             // Weights are put in the order of the kernels on one thread, for each session.
             let sessions = thread::scope(|scope| {
-                let opening: Vec<_> = (0..side_by_side).map(|_| scope.spawn(open)).collect();
+                let opening: Vec<_> = parts.clone().map(|threads| scope.spawn(move || open(threads))).collect();
                 let opened = opening.into_iter().map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic)));
                 opened.collect::<Result<_>>()
             })?;
-            Ok(OrtGraph { sessions, shape, largest: padded_up_to.map(|most| most[index]), padded: Vec::new() })
+            let is_padded = device != DeviceChoice::Cpu;
+            Ok(OrtGraph { sessions, shape, most: most_rows[index], is_padded, padded: Vec::new() })
         };
         let graphs = GraphShape::all(&bundle.manifest).into_iter().enumerate().map(load).collect::<Result<_>>()?;
         Ok(Self { graphs })
@@ -245,8 +249,7 @@ impl Backend for OrtBackend {
 
     fn buckets(&self, graph: usize) -> Vec<usize> {
         let graph = &self.graphs[graph];
-        // On a CPU, one for each session: what it needs for its first run takes time, too.
-        graph.largest.map_or_else(|| vec![graph.sessions.len()], buckets)
+        if graph.is_padded { buckets(graph.most) } else { vec![graph.sessions.len().min(graph.most), graph.most] }
     }
 }
 
@@ -281,8 +284,8 @@ impl OrtGraph {
 
     fn run_together(&mut self, input: &[f32], rows: usize) -> ort::Result<Vec<Vec<f32>>> {
         let (mut padded_rows, mut data) = (rows, input);
-        if let Some(largest) = self.largest {
-            let bucket = bucket(rows, largest);
+        if self.is_padded {
+            let bucket = bucket(rows, self.most);
             if bucket != rows {
                 self.padded.clear();
                 self.padded.extend_from_slice(input);

@@ -1,7 +1,7 @@
 //! A bundle's graphs, loaded: what the models of every task stand on.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use unscene_models::manifest::Manifest;
@@ -13,6 +13,9 @@ use crate::options::EngineOptions;
 use crate::queue::Caller;
 use crate::runner::Runner;
 use crate::session::{BatchRun, Session};
+
+/// How long a try of graphs that fail is waited for.
+const TRY: Duration = Duration::from_secs(10);
 
 /// The graphs of a bundle of any task, on a thread of their own. Several videos share batches, and take turns.
 ///
@@ -87,9 +90,16 @@ impl Graphs {
         self.session.depth()
     }
 
-    /// Whether its thread still takes work. It has no reason to end, but for a crash of the engine.
-    pub fn is_alive(&self) -> bool {
-        self.session.is_alive()
+    /// Why nothing can be expected of them now, if so: the last batches failed, one hangs, or the engine has crashed.
+    pub fn trouble(&self) -> Option<String> {
+        self.session.trouble()
+    }
+
+    /// Runs one row of nothing, to find out whether they still fail: `trouble` says so.
+    pub fn try_again(&self) {
+        let (input, until) = (Arc::new(vec![0.0; self.row_len(0)]), Instant::now() + TRY);
+        // What came of it is noted already; one that hangs is not waited for.
+        let _ = OnSession::new(self, 1).run_rows(0, input, 1, &mut || Instant::now() < until);
     }
 
     /// Has every batch told to `observer`, on the graphs' thread. The first call counts.

@@ -1,7 +1,7 @@
 //! One OS thread that owns a backend, and runs what waits in the [`Queue`] before it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,7 @@ pub(crate) struct Session {
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
     observer: Arc<OnceLock<Observer>>,
+    health: Arc<Health>,
     /// Name and version of the engine that runs.
     pub engine: String,
     /// The device that it runs on.
@@ -66,8 +67,8 @@ impl Session {
     ) -> Result<Self> {
         let (ready, loaded) = bounded(1);
         let failed = |reason: String| EngineError::Inference { engine: format!("loading {name}"), reason };
-        let observer = Arc::new(OnceLock::new());
-        let observing = observer.clone();
+        let (observer, health) = (Arc::new(OnceLock::new()), Arc::<Health>::default());
+        let (observing, noting) = (observer.clone(), health.clone());
         let body = move || {
             let loaded = catch_unwind(AssertUnwindSafe(load));
             let (queue, mut backend) = match loaded.map_err(|panic| panic_text(&*panic)) {
@@ -82,13 +83,13 @@ impl Session {
                 Ok(Err(error)) => return drop(ready.send(Ok(Err(error)))),
                 Err(panic) => return drop(ready.send(Err(panic))),
             };
-            serve(&queue, max_wait, &mut *backend, &observing);
+            serve(&queue, max_wait, &mut *backend, &observing, &noting);
         };
         let thread = thread::Builder::new().name(format!("infer {name}")).spawn(body);
         let thread = thread.map_err(|error| failed(format!("cannot start a thread: {error}")))?;
         let answer = loaded.recv().unwrap_or_else(|_| Err("the thread stopped".into()));
         let (queue, engine, device, batch) = answer.map_err(failed)??;
-        Ok(Self { queue, thread: Some(thread), observer, engine, device, batch })
+        Ok(Self { queue, thread: Some(thread), observer, health, engine, device, batch })
     }
 
     /// Someone who submits jobs, expected to be so many rows of the first graph or as much of others. Those that still wait when it
@@ -123,8 +124,13 @@ impl Session {
     }
 
     /// Whether the thread still takes jobs.
-    pub fn is_alive(&self) -> bool {
+    fn is_alive(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Why nothing can be expected of it now, if so.
+    pub fn trouble(&self) -> Option<String> {
+        if self.is_alive() { self.health.trouble() } else { Some("its thread has ended".into()) }
     }
 
     /// Rows of a graph in a batch at most.
@@ -153,22 +159,72 @@ impl Drop for Session {
     }
 }
 
+/// How the latest batches went.
+#[derive(Default)]
+struct Health(Mutex<Latest>);
+
+#[derive(Default)]
+struct Latest {
+    /// When the batch that runs now was begun.
+    since: Option<Instant>,
+    /// Batches in a row of which nothing came, and why of the last.
+    failures: u32,
+    reason: String,
+}
+
+/// After so many batches that failed in a row the next one is expected to fail, too.
+const FAILURES: u32 = 3;
+/// A batch that takes longer hangs.
+const HANGS: Duration = Duration::from_secs(120);
+
+impl Health {
+    fn begin(&self) {
+        self.latest().since = Some(Instant::now());
+    }
+
+    fn end(&self, failure: Option<String>) {
+        let mut latest = self.latest();
+        latest.since = None;
+        match failure {
+            None => latest.failures = 0,
+            Some(reason) => (latest.failures, latest.reason) = (latest.failures.saturating_add(1), reason),
+        }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let latest = self.latest();
+        let hangs = latest.since.map(|since| since.elapsed()).filter(|took| *took > HANGS);
+        match hangs {
+            Some(took) => Some(format!("a batch has not ended for {} s", took.as_secs())),
+            None if latest.failures < FAILURES => None,
+            None => Some(format!("the last {} batches failed: {}", latest.failures, latest.reason)),
+        }
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Runs jobs until the queue is closed and empty.
-fn serve(queue: &Queue, max_wait: Duration, backend: &mut dyn Backend, observer: &OnceLock<Observer>) {
+fn serve(queue: &Queue, max_wait: Duration, backend: &mut dyn Backend, observer: &OnceLock<Observer>, health: &Health) {
     let mut gathered = Vec::new();
     while let Some(jobs) = queue.take(max_wait) {
         let waited = jobs[0].since.elapsed();
         let rows = jobs.iter().map(|job| job.rows).sum();
         let videos = jobs.chunk_by(|one, next| one.caller() == next.caller()).count();
-        let inference = run(jobs, &mut gathered, backend);
+        health.begin();
+        let (inference, failure) = run(jobs, &mut gathered, backend);
+        health.end(failure);
         if let Some(tell) = observer.get() {
             tell(BatchRun { rows, videos, waited, inference });
         }
     }
 }
 
-/// Runs jobs of one graph as one batch, and says how long that took. If it fails, each is run alone: it may be the fault of one.
-fn run(jobs: Vec<Job>, gathered: &mut Vec<f32>, backend: &mut dyn Backend) -> Duration {
+/// Runs jobs of one graph as one batch, and says how long that took, and why nothing came of any. If it fails, each is run alone: it may
+/// be the fault of one.
+fn run(jobs: Vec<Job>, gathered: &mut Vec<f32>, backend: &mut dyn Backend) -> (Duration, Option<String>) {
     let rows: usize = jobs.iter().map(|job| job.rows).sum();
     let (start, graph) = (Instant::now(), jobs[0].graph);
     let mut outputs = match &jobs[..] {
@@ -183,8 +239,12 @@ fn run(jobs: Vec<Job>, gathered: &mut Vec<f32>, backend: &mut dyn Backend) -> Du
     let took = start.elapsed();
     if let (Err(reason), true) = (&outputs, jobs.len() > 1) {
         tracing::warn!("a batch of {rows} from {} videos failed, each is run alone: {reason}", jobs.len());
-        return took + jobs.into_iter().map(|job| run(vec![job], gathered, backend)).sum::<Duration>();
+        let alone: Vec<_> = jobs.into_iter().map(|job| run(vec![job], gathered, backend)).collect();
+        let took = took + alone.iter().map(|(took, _)| *took).sum::<Duration>();
+        let failures: Option<Vec<_>> = alone.into_iter().map(|(_, failure)| failure).collect();
+        return (took, failures.and_then(|mut failures| failures.pop()));
     }
+    let failure = outputs.as_ref().err().cloned();
     let mut first = 0;
     for job in jobs {
         let outputs = match &mut outputs {
@@ -197,7 +257,7 @@ fn run(jobs: Vec<Job>, gathered: &mut Vec<f32>, backend: &mut dyn Backend) -> Du
         // A caller that has gone away in the meantime is no error.
         let _ = job.reply.send(Done { outputs, input: job.input, inference });
     }
-    took
+    (took, failure)
 }
 
 /// So many rows from a first one on, of so many in all.
@@ -325,6 +385,27 @@ mod tests {
         let caller = session.caller(1);
         assert!(submit(&caller, &[1.0, 2.0]).recv().is_ok());
         assert_eq!(runs.recv().unwrap(), (2, 1));
+    }
+
+    #[test]
+    fn a_session_that_fails_again_and_again_says_so_until_it_does_not() {
+        let (session, _open, _seen) = session(8, 1);
+        let caller = session.caller(1);
+        let ask = |value: f32| submit(&caller, &[value]).recv().unwrap().outputs.is_ok();
+        assert!(ask(1.0) && !ask(-1.0) && !ask(-1.0));
+        assert_eq!(session.trouble(), None);
+        // The note comes after the answer.
+        let is_told = |session: &Session, is: bool| {
+            (0..1000).any(|_| {
+                session.trouble().is_some() == is || {
+                    thread::sleep(Duration::from_millis(1));
+                    false
+                }
+            })
+        };
+        assert!(!ask(-1.0) && is_told(&session, true));
+        assert_eq!(session.trouble().unwrap(), "the last 3 batches failed: it panicked: negative input");
+        assert!(ask(1.0) && is_told(&session, false));
     }
 
     #[test]

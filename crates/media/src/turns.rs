@@ -29,7 +29,7 @@ impl Turns {
     }
 
     /// Does something when it is its turn.
-    pub(crate) fn take<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub fn take<T>(&self, work: impl FnOnce() -> T) -> T {
         let _turn = self.wait();
         work()
     }

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::admission::Admission;
 use crate::error::ApiError;
 use crate::options::ServeOptions;
-use crate::routes::video::Wanted;
+use crate::routes::waiting::Wanted;
 use folder::Folder;
 use store::{MOST_ATTEMPTS, Store, StoreError};
 

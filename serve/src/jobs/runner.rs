@@ -12,7 +12,8 @@ use crate::admission::Place;
 use crate::error::ApiError;
 use crate::params::{Params, PredictParams};
 use crate::routes::predict::Answers;
-use crate::routes::video::{Wanted, Work, look, thread_failed};
+use crate::routes::video::{Work, look, thread_failed};
+use crate::routes::waiting::Wanted;
 use crate::state::State;
 use crate::upload::Upload;
 

@@ -1,6 +1,7 @@
 //! `POST /v2/models/{name}/infer`: a graph's inputs in, its outputs out.
 
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -10,7 +11,8 @@ use super::tensors::{Asked, HEADER_LENGTH, VALUE, floats, row_len};
 use super::{AtGraph, KserveError, ServedGraph, sides};
 use crate::admission::Place;
 use crate::error::{ApiError, shorten};
-use crate::routes::video::{Waiting, Wanted, thread_failed, wait_for_slot};
+use crate::routes::video::{Sent, thread_failed};
+use crate::routes::waiting::{Waiting, Waits, Wanted};
 use crate::state::State;
 use crate::upload::{Upload, UploadRules, receive_body};
 
@@ -54,8 +56,9 @@ async fn run(
     let values = if parts.rest > 0 { parts.rest / VALUE } else { parts.json / JSON_VALUE };
     let rows = (values / row.max(1)).max(1);
     let graphs = graph.served.model.graphs();
-    place.expect(graphs.clips_worth(graph.index, rows))?;
-    let slot = wait_for_slot(state).await;
+    let waits = Waits::begin(state);
+    let expected = place.expect(graphs.clips_worth(graph.index, rows)).map_err(ApiError::from);
+    let slot = waits.slot(state, &place, expected).await?;
 
     let (wanted, metrics) = (waiting.wanted.clone(), state.metrics.clone());
     let span = info_span!("read and infer");
@@ -67,7 +70,8 @@ async fn run(
         if graph.index == 0 {
             metrics.clips.with_label_values(&[graph.served.model.name()]).inc_by(asked.rows as u64);
         }
-        asked.answer(graph.name(), graph.file(), outputs)
+        let (answer, json_len) = asked.answer(graph.name(), graph.file(), outputs)?;
+        Ok::<_, ApiError>((Sent::new(answer, Arc::new(place)), json_len))
     };
     let (body, json_len) = web::block(work).await.map_err(thread_failed)??;
     let mut response = HttpResponse::Ok();

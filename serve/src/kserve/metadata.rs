@@ -100,8 +100,8 @@ pub async fn ready(state: web::Data<State>, path: AtGraph) -> Result<HttpRespons
     if state.is_draining() {
         return Err(ApiError::Draining.into());
     }
-    if !graph.served.model.graphs().is_alive() {
-        return Err(ApiError::NotReady(format!("the thread of `{}` has ended", graph.name())).into());
+    if let Some(trouble) = graph.served.model.graphs().trouble() {
+        return Err(ApiError::NotReady(format!("`{}`: {trouble}", graph.name())).into());
     }
     Ok(HttpResponse::Ok().json(GraphReady { name: graph.name(), ready: true }))
 }

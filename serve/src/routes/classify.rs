@@ -1,10 +1,14 @@
 //! `POST /v1/classify`: a video in, the actions in it out.
 
+use std::ops::ControlFlow;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use serde::{Serialize, Serializer};
 use unscene_draw::{Canvas, heat_over};
-use unscene_engine::{Classification, ClassifyOptions, Explanation, Graphs, Model, Prediction, Timing, VideoSummary};
+use unscene_engine::{
+    Classification, ClassifyOptions, Explanation, Graphs, Model, Prediction, Progress, Timing, VideoSummary,
+};
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
 use utoipa::ToSchema;
@@ -15,6 +19,9 @@ use crate::error::ApiError;
 use crate::loaded::Loaded;
 use crate::params::{ClassifyParams, Explain};
 use crate::state::State;
+
+/// Predictions of clips in one answer at most: about 20 MB with the text that is made of them.
+const MAX_PREDICTIONS: usize = 250_000;
 
 /// Takes the video as the body or as the multipart field `video`; parameters from the query or the form.
 pub async fn classify(
@@ -114,7 +121,18 @@ impl Look for ClassifyParams {
             ..defaults
         };
         let mut control = video.control();
-        let classification = model.classify_frames(frames, &options, &mut control)?;
+        let most = MAX_PREDICTIONS / options.top_k.clamp(1, model.graphs().manifest().labels.len());
+        let mut is_full = false;
+        let mut bounded = |progress: Progress| {
+            is_full = options.clips && progress.clips > most;
+            if is_full { ControlFlow::Break(()) } else { control(progress) }
+        };
+        let classification = model.classify_frames(frames, &options, &mut bounded);
+        if is_full {
+            let advice = "raise `stride_frames`, lower `top_k`, or leave out `clips`";
+            return Err(ApiError::LongAnswer { what: "predictions of clips", most: MAX_PREDICTIONS, advice });
+        }
+        let classification = classification?;
         let Some(Explain::Cam) = self.explain else { return Ok(Answer { classification, explanations: None }) };
         let found = model.explain(video.decoder()?, &classification, &mut control)?;
         let explanations = found.into_iter().map(Shown::new).collect::<Result<_, _>>()?;

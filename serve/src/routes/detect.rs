@@ -18,7 +18,8 @@ use unscene_models::manifest::Task;
 use utoipa::ToSchema;
 
 use super::accept::{JSON, LINES_JSON, negotiate};
-use super::video::{Body, Look, Video, Waiting, Wanted, start, take};
+use super::video::{Body, Look, Video, start, take};
+use super::waiting::{Waiting, Wanted};
 use crate::error::{ApiError, Problem};
 use crate::loaded::Loaded;
 use crate::params::DetectParams;
@@ -180,7 +181,9 @@ impl Look for DetectParams {
         let mut control = |progress| if is_full() { ControlFlow::Break(()) } else { wanted(progress) };
         let summary = detector.detect_frames(frames, &options, &mut keep, &mut control);
         if is_full() {
-            return Err(ApiError::LongAnswer(MAX_BOXES));
+            let advice = "raise `threshold` or `every`, or have POST /v1/detect send it line by line with the header \
+                          `Accept: application/x-ndjson`";
+            return Err(ApiError::LongAnswer { what: "boxes", most: MAX_BOXES, advice });
         }
         Ok(Detection::new(summary?, found, options.tubes.then_some(tubes)))
     }

@@ -14,7 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::predict::Answers;
-use super::video::{Waiting, Work, thread_failed};
+use super::video::{Work, thread_failed};
+use super::waiting::Waiting;
 use crate::access::key_of;
 use crate::error::{ApiError, Problem, shorten};
 use crate::jobs::Jobs;

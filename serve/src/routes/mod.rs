@@ -12,6 +12,7 @@ pub mod page;
 pub mod predict;
 pub mod readyz;
 pub mod video;
+pub mod waiting;
 
 use actix_web::HttpRequest;
 use actix_web::web::{self, ServiceConfig};

@@ -109,14 +109,23 @@ pub async fn models(state: web::Data<State>) -> HttpResponse {
 /// # Errors
 ///
 /// [`ApiError::UnknownModel`] when there is none, [`ApiError::BrokenBundle`] when it cannot be loaded; then all stays as it was.
+/// [`ApiError::Reloading`] when many are asked for at once.
 pub async fn reload(state: web::Data<State>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     if !state.registry.is_loaded() {
         return Err(ApiError::Loading);
     }
+    if state.is_draining() {
+        return Err(ApiError::Draining);
+    }
+    let reload = state.reloads.clone().try_acquire_owned().map_err(|_| ApiError::Reloading)?;
     let (shared, wanted): (_, Arc<str>) = (state.clone(), name.as_str().into());
     let reloaded = on_a_thread({
         let wanted = wanted.clone();
-        move || shared.registry.reload(&wanted)
+        move || {
+            // Until it has ended, whether or not somebody still waits for it.
+            let _reload = reload;
+            shared.registry.reload(&wanted)
+        }
     });
     let reloaded = reloaded.await.ok_or_else(|| ApiError::Internal("loading a model failed".to_owned()))?;
     // As it was noted: without the path of the folder.
@@ -138,7 +147,7 @@ fn describe(state: &State, served: &Served) -> ModelInfo {
     let can_explain = model.classifier().is_some_and(Model::has_maps);
     ModelInfo {
         name: model.name().to_owned(),
-        default: default.is_some_and(|default| default.model.name() == model.name()),
+        default: default.is_ok_and(|default| default.is_some_and(|default| default.model.name() == model.name())),
         task: manifest.task,
         engine: graphs.engine_name().to_owned(),
         device: graphs.device_name().to_owned(),

@@ -24,7 +24,7 @@ pub struct ReadyModel {
 }
 
 /// 200 with what really runs each model. 503 while they are loaded for the first time, once a shutdown has begun, and when there
-/// is none or the thread of one has ended.
+/// is none or one of them fails again and again, or hangs.
 pub async fn readyz(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(readiness(&state)?))
 }
@@ -45,8 +45,10 @@ pub fn readiness(state: &State) -> Result<Ready, ApiError> {
     if serving.is_empty() {
         return Err(ApiError::NotReady("no bundle is loaded; GET /v1/models says why".to_owned()));
     }
-    if let Some(served) = serving.iter().find(|served| !served.model.graphs().is_alive()) {
-        return Err(ApiError::NotReady(format!("the thread of `{}` has ended", served.model.name())));
+    let mut troubles =
+        serving.iter().filter_map(|served| Some((served.model.name(), served.model.graphs().trouble()?)));
+    if let Some((name, trouble)) = troubles.next() {
+        return Err(ApiError::NotReady(format!("`{name}`: {trouble}")));
     }
     let models = serving.iter().map(|served| served.model.graphs()).map(|graphs| ReadyModel {
         name: graphs.name().to_owned(),

@@ -1,12 +1,15 @@
 //! What the routes that take a video have in common: admission, upload, a decoding slot, cancellation, and counting.
 
+use std::convert::Infallible;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
 
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::error::BlockingError;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
@@ -14,16 +17,15 @@ use unscene_engine::{Graphs, Progress, Timing, VideoSummary};
 use unscene_media::{DecodeOptions, DecodeWorkers, Frames, IsolatedDecoder, Limits, Turns, VideoInfo};
 
 use super::accept::{JSON, PNG};
-use crate::admission::{Place, Slot};
-use crate::error::{ApiError, shorten};
+use super::waiting::{Waiting, Waits, Wanted};
+use crate::admission::Place;
+use crate::error::ApiError;
 use crate::metrics::Metrics;
-use crate::options::{cores, positive_seconds};
+use crate::options::cores;
 use crate::params::Params;
+use crate::slots::Slot;
 use crate::state::State;
 use crate::upload::{Upload, UploadRules, receive};
-
-/// The header with which a client says how many seconds it waits at most.
-const TIMEOUT: &str = "x-request-timeout-s";
 
 /// Threads that decode one video at most: each takes memory.
 const MAX_THREADS: usize = 8;
@@ -131,7 +133,7 @@ pub struct Video {
     pub wanted: Wanted,
     workers: DecodeWorkers,
     turns: Turns,
-    place: Place,
+    place: Arc<Place>,
     _slot: Slot,
 }
 
@@ -146,7 +148,8 @@ impl Video {
         let threads = if self.place.is_alone() { cores().min(MAX_THREADS) } else { 1 };
         let options =
             DecodeOptions { threads, limits: self.limits, turns: Some(self.turns.clone()), ..DecodeOptions::default() };
-        Ok(self.workers.open(&self.upload.source(), &options)?)
+        // FFmpeg decodes some frames to find out what there is.
+        Ok(self.turns.take(|| self.workers.open(&self.upload.source(), &options))?)
     }
 
     /// Notes how far work has come, and ends it when nobody waits for it.
@@ -156,103 +159,6 @@ impl Video {
             self.place.done(progress.clips.saturating_sub(noted));
             noted = progress.clips;
             if self.wanted.still() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        }
-    }
-}
-
-/// Until when somebody waits for an answer.
-#[derive(Clone)]
-pub struct Wanted {
-    cancelled: Arc<AtomicBool>,
-    timeout: Duration,
-    deadline: Instant,
-}
-
-impl Wanted {
-    /// For so long from now.
-    pub fn within(timeout: Duration) -> Self {
-        Self { cancelled: Arc::new(AtomicBool::new(false)), timeout, deadline: Instant::now() + timeout }
-    }
-
-    /// Nobody waits any more.
-    pub fn give_up(&self) {
-        self.cancelled.store(true, Ordering::Release);
-    }
-
-    /// Whether somebody still waits.
-    pub fn still(&self) -> bool {
-        !self.cancelled.load(Ordering::Acquire) && Instant::now() < self.deadline
-    }
-
-    /// An error as the client is told of it.
-    pub fn told(&self, error: ApiError) -> ApiError {
-        match error {
-            ApiError::Cancelled if Instant::now() >= self.deadline => self.too_late(),
-            error => error,
-        }
-    }
-
-    fn too_late(&self) -> ApiError {
-        ApiError::Timeout(self.timeout.as_secs_f64())
-    }
-}
-
-/// Who waits for an answer: when it is dropped, the thread that works for it is told to stop. Actix drops a handler's
-/// future, or the body of an answer, when the client has left.
-pub struct Waiting {
-    /// For who works.
-    pub wanted: Wanted,
-    metrics: Metrics,
-    settled: bool,
-}
-
-impl Waiting {
-    /// From now on, as long as a request may take, or less where its header says so.
-    ///
-    /// # Errors
-    ///
-    /// When the header is no time.
-    pub fn new(state: &State, request: &HttpRequest) -> Result<Self, ApiError> {
-        let most = state.options.request_timeout();
-        let timeout = match request.headers().get(TIMEOUT) {
-            None => most,
-            Some(value) => {
-                let text = value.to_str().unwrap_or("?");
-                let seconds = positive_seconds(text.trim());
-                let wrong =
-                    |error: String| ApiError::BadParameter(format!("the header {TIMEOUT}: {}", shorten(&error)));
-                Duration::from_secs_f64(seconds.map_err(wrong)?).min(most)
-            }
-        };
-        Ok(Self { wanted: Wanted::within(timeout), metrics: state.metrics.clone(), settled: false })
-    }
-
-    /// What comes of the work, or [`ApiError::Timeout`] when the time is over.
-    ///
-    /// # Errors
-    ///
-    /// As the work.
-    pub async fn wait<T>(&self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
-        let result = tokio::time::timeout_at(self.wanted.deadline.into(), work).await;
-        result.unwrap_or_else(|_| Err(self.wanted.too_late()))
-    }
-
-    /// Notes how the work ended, and gives it back.
-    ///
-    /// # Errors
-    ///
-    /// As the work.
-    pub fn settle<T>(&mut self, result: Result<T, ApiError>) -> Result<T, ApiError> {
-        self.settled = !matches!(result, Err(ApiError::Timeout(_)));
-        result
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.wanted.give_up();
-        if !self.settled {
-            self.metrics.cancelled.inc();
         }
     }
 }
@@ -270,11 +176,14 @@ pub async fn take<W: Work>(
     body: impl FnOnce(W::Answer) -> Result<Body, ApiError> + Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
     let mut waiting = Waiting::new(&state, &request)?;
-    let run = move |params: W, models: &W::Models, video: &Video| params.run(models, video).and_then(body);
+    let run = move |params: W, models: &W::Models, video: &Video| {
+        let answer = params.run(models, video).and_then(body)?;
+        Ok((answer.kind, Sent::new(answer.bytes, video.place.clone())))
+    };
     let work = start(state, request, payload, waiting.wanted.clone(), run);
     let result = waiting.wait(async { work.await?.await }).await;
-    let Body { kind, bytes } = waiting.settle(result)?;
-    Ok(HttpResponse::Ok().content_type(kind).body(bytes))
+    let (kind, body) = waiting.settle(result)?;
+    Ok(HttpResponse::Ok().content_type(kind).body(body))
 }
 
 /// An answer as it is sent. It is written where the work is done, within the request's slot: text may be long, and HTTP workers are few.
@@ -293,6 +202,37 @@ impl Body {
     /// A picture instead of the answer.
     pub fn png(bytes: Vec<u8>) -> Self {
         Self { kind: PNG, bytes }
+    }
+}
+
+/// An answer on its way. It goes out in small parts, and keeps the place of its request until the last: of answers that nobody reads
+/// there are no more than of requests.
+pub struct Sent {
+    rest: Bytes,
+    _place: Arc<Place>,
+}
+
+/// Bytes of an answer that are on their way at once.
+const PART: usize = 64 << 10;
+
+impl Sent {
+    /// The answer to the request that has the place.
+    pub fn new(answer: Vec<u8>, place: Arc<Place>) -> Self {
+        Self { rest: answer.into(), _place: place }
+    }
+}
+
+impl MessageBody for Sent {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.rest.len() as u64)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let rest = &mut self.get_mut().rest;
+        let part = rest.split_to(PART.min(rest.len()));
+        Poll::Ready((!part.is_empty()).then_some(Ok(part)))
     }
 }
 
@@ -336,6 +276,7 @@ pub async fn look<W: Work, A: Send + 'static>(
 ) -> Result<impl Future<Output = Result<A, ApiError>>, ApiError> {
     let models = params.find(&state)?;
     let limits = state.options.limits();
+    let waits = Waits::begin(&state);
 
     // Before it waits, so that it is refused at once if it is no video, or if there are too many clips before its own.
     let probe = state.admission.probe().instrument(info_span!("wait for a look at the header")).await;
@@ -345,24 +286,15 @@ pub async fn look<W: Work, A: Send + 'static>(
     let look = web::block(look).instrument(info_span!("look at the header"));
     let (info, place, probe) = look.await.map_err(thread_failed)?;
     drop(probe);
-    let info = info?;
-    place.expect(params.clips(&models, &info))?;
-
-    let slot = wait_for_slot(&state).await;
+    let expected = info.map_err(ApiError::from).and_then(|info| Ok(place.expect(params.clips(&models, &info))?));
+    let slot = waits.slot(&state, &place, expected).await?;
     let (workers, turns, metrics) = (state.workers.clone(), state.turns.clone(), state.metrics.clone());
+    let place = Arc::new(place);
     let video = Video { upload, limits, metrics, wanted, workers, turns, place, _slot: slot };
     let span = info_span!("decode and infer", decode_s = Empty, inference_s = Empty);
     let work = move || span.in_scope(|| run(params, &models, &video).map_err(|error| video.wanted.told(error)));
     let work = web::block(work);
     Ok(async { work.await.map_err(thread_failed)? })
-}
-
-/// Waits for the slot of a video that is opened, or of tensors that are read.
-pub async fn wait_for_slot(state: &State) -> Slot {
-    let waiting = Instant::now();
-    let slot = state.admission.slot().instrument(info_span!("wait for a slot")).await;
-    state.metrics.wait_seconds.observe(waiting.elapsed().as_secs_f64());
-    slot
 }
 
 /// The error of a thread that panicked.

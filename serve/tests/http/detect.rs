@@ -1,9 +1,11 @@
 //! Actors in frames, as one answer and line by line. `detector` sees in each quarter of a frame whether it is red, of which it is
 //! sure, or blue, of which it is less sure; `crowd` sees 26,400 boxes in every frame.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
-use crate::client::{Lines, TestServer, fixture, read};
+use crate::client::{Lines, TestServer, fixture, head, read};
 
 fn detector() -> TestServer {
     TestServer::start(&["--bundle", fixture("detector").to_str().unwrap()])
@@ -168,6 +170,31 @@ fn an_answer_that_would_be_too_long_is_refused_and_the_way_out_is_named() {
         [26_400; 2]
     );
     assert_eq!(server.post("/v1/detect", &read("red.mp4")).json()["frames"].as_array().unwrap().len(), 40);
+}
+
+#[test]
+fn answers_that_nobody_reads_keep_their_places_and_are_ended() {
+    let server = crowd(&["--queue", "0", "--max-videos", "2", "--send-timeout-s", "3"]);
+    let video = read("red.mp4");
+    // 40 MB each, of which the buffers on the way hold some.
+    let ask = || {
+        let mut stream = server.connect();
+        let head = head("POST", "/v1/detect?threshold=0&every=5", &[]);
+        stream.write_all((head + &format!("Content-Length: {}\r\n\r\n", video.len())).as_bytes()).unwrap();
+        stream.write_all(&video).unwrap();
+        stream
+    };
+    let unread = [ask(), ask()];
+    server.wait_for_metric("unscene_clips_total{model=\"crowd\"}", 16.0);
+    server.wait_for_metric("unscene_open_videos", 0.0);
+    assert_eq!(server.metric("unscene_admitted_requests"), 2.0, "they are not sent yet");
+    server.post("/v1/detect", &video).assert_problem(429, "full");
+    server.wait_for_metric("unscene_admitted_requests", 0.0);
+    assert_eq!(server.post("/v1/detect", &video).status, 200);
+    drop(unread);
+    // Who reads gets all of it.
+    let answer = server.post("/v1/detect?threshold=0&every=5", &video).json();
+    assert_eq!(answer["frames"].as_array().unwrap().iter().map(|frame| boxes(frame).len()).sum::<usize>(), 8 * 26_400);
 }
 
 #[test]

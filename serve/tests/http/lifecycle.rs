@@ -162,6 +162,23 @@ fn a_long_video_leaves_room_for_short_ones_and_not_for_another() {
 }
 
 #[test]
+fn long_videos_leave_a_slot_for_short_ones() {
+    let server = TestServer::start(&["--max-decodes", "1", "--max-videos", "4", "--queue-clips", "100000"]);
+    let long = read("long.mp4");
+    let streams: Vec<_> = (0..6).map(|_| unfinished(&server, &long, long.len())).collect();
+    server.wait_for_metric("unscene_open_videos", 3.0);
+    server.wait_for_metric("unscene_admitted_requests", 6.0);
+    // The others wait: the fourth slot is not for them.
+    server.assert_unharmed();
+    assert_eq!(server.metric("unscene_open_videos"), 3.0, "none of the long ones is at its end");
+    assert_eq!(server.metric("unscene_wait_seconds_count"), 4.0);
+    drop(streams);
+    server.wait_for_metric("unscene_admitted_requests", 0.0);
+    // Waits that were given up count, too.
+    assert_eq!(server.metric("unscene_wait_seconds_count"), 7.0);
+}
+
+#[test]
 fn videos_share_batches_that_are_never_larger_than_allowed() {
     // Clips wait for each other, so that some of them meet; the answers are those of clips alone.
     let server = TestServer::start(&["--max-batch", "4", "--max-wait-ms", "500", "--max-videos", "8"]);

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use unscene_serve::Service;
 
-use crate::client::{TestServer, fixture, read, wait_until};
+use crate::client::{PROGRAM, TestServer, fixture, options, read, wait_until};
 
 /// A folder of bundles.
 struct Bundles(TempDir);
@@ -189,6 +190,28 @@ fn a_default_can_be_named_and_must_be_there() {
     assert_eq!(server.post("/v1/classify", &read("red.mp4")).json()["model"], "tiny");
     let defaults = [model(&server, "tiny")["default"].clone(), model(&server, "maps")["default"].clone()];
     assert_eq!(defaults, [true, false]);
+}
+
+#[test]
+fn no_other_model_takes_the_place_of_a_default_in_silence() {
+    let bundles = Bundles::with(&["tiny", "maps"]);
+    let folder = bundles.0.path().to_str().unwrap().to_owned();
+    let flags = ["--models", &folder, "--default", "tiny", "--reload-every-s", "0.02"];
+    let server = TestServer::begin(&flags);
+    server.wait_until_started();
+    bundles.remove("tiny");
+    wait_until("it is gone", || server.get("/v1/models").json()["models"].as_array().unwrap().len() == 1);
+    server.post("/v1/classify", &read("red.mp4")).assert_problem(503, "the default model `tiny` is not there any more");
+    assert_eq!(server.post("/v1/classify?model=maps", &read("red.mp4")).status, 200);
+    bundles.put("tiny", "tiny");
+    wait_until("it is back", || server.post("/v1/classify", &read("red.mp4")).status == 200);
+    server.shut_down();
+    // One that is broken from the beginning is told of at once.
+    fs::write(bundles.path("tiny").join("model.onnx"), b"no model").unwrap();
+    let options = options(&[&flags[..], &["--addr", "127.0.0.1:0", "--decode-program", PROGRAM]].concat()).unwrap();
+    let begin = async { Service::start(options).unwrap().serve().await };
+    let error = actix_web::rt::System::new().block_on(begin).unwrap_err();
+    assert!(error.to_string().starts_with("--default tiny: its bundle cannot be loaded: "), "{error}");
 }
 
 #[test]
