@@ -9,7 +9,9 @@ seconds=$1
 shift
 command -v cargo-fuzz >/dev/null || cargo install --locked --quiet cargo-fuzz
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')/fuzz
-# Its coverage needs no nightly compiler, but for leave to ask for it. Without a sanitizer: this is safe Rust.
+# Its coverage needs no nightly compiler, but for leave to ask for it. Without a sanitizer, which would have all dependencies built once more:
+# the parsers are safe Rust. `worker_answers` reaches unsafe code, which scales pictures in memory that a worker shares: there only what
+# ends the process is noticed.
 export RUSTC_BOOTSTRAP=1
 build=(--sanitizer none --features libfuzzer --target-dir "$target" --codegen-units 16)
 cargo fuzz build "${build[@]}"
