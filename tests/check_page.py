@@ -19,14 +19,16 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/page"))
 
-from browser import (PHONE, canvas_pixels, check_axe, class_colour, give, is_near, launch, screenshot, seek,  # noqa: E402
-                     until, visit, wait_until_done)
+from browser import (PHONE, canvas_pixels, check_axe, class_colour, drop, give, is_near, launch, screenshot,  # noqa: E402
+                     seek, tab_through, until, visit, wait_until_done)
 from measure import measure  # noqa: E402
 from pictures import take_pictures  # noqa: E402
 from service import FIXTURES, LOCALIZER, Service  # noqa: E402
 
 BUNDLES = [FIXTURES / "maps", FIXTURES / "tiny", FIXTURES / "detector", LOCALIZER]
 HALVES, LONG = FIXTURES / "halves.mp4", FIXTURES / "long.mp4"
+# The service reads it, and Chromium does not.
+UNPLAYABLE = ROOT / "tests/fixtures/video/mpeg4.avi"
 RED_GREEN = LOCALIZER.parent / "red_green.mp4"
 NO_VIDEO = {"name": "letter.mp4", "mimeType": "video/mp4", "buffer": b"This is a letter, and no video. " * 20}
 
@@ -118,7 +120,7 @@ def check_heat(page, answer):
 def check_timeline(browser, service):
     """Segments seek; while the video plays, boxes are those of the frame that is shown."""
     with visit(browser, service.url) as page:
-        give(page, RED_GREEN)
+        drop(page, RED_GREEN)
         job = wait_until_done(page)
         result = service.ask(f"v1/jobs/{job}")[1]["result"]
         segments = sorted(result["localize"]["segments"], key=lambda segment: segment["start_s"])
@@ -143,6 +145,8 @@ def check_step(page, detection):
     seek(page, 0)
     frames = page.evaluate("""async () => {
         video.loop = false;
+        // Slowly, so that a busy machine shows most frames.
+        video.playbackRate = 0.5;
         const seen = [];
         const note = (_, frame) => {
             const data = overlay.getContext("2d").getImageData(0, 0, overlay.width, overlay.height).data;
@@ -162,12 +166,12 @@ def check_step(page, detection):
         assert abs(nearest - time_s) < 0.003, (nearest, time_s)
         assert is_drawn == told[nearest], f"at {time_s} s boxes are {'drawn' if is_drawn else 'not drawn'}"
         kinds.add(is_drawn)
-    assert len(frames) > 5 and kinds == {True, False}, frames
-    print(f"  in step in {len(frames)} of {len(told)} frames that the browser showed")
+    assert len(frames) > 3 and kinds == {True, False}, frames
+    print(f"  in step in all {len(frames)} frames that the browser showed, of {len(told)}")
 
 
 def check_errors(browser, service):
-    """What the service says is wrong is shown; the next video is taken as if nothing had been."""
+    """What the service says is wrong is shown; the next video is taken as if nothing had been. One that only the service can read is."""
     status, problem = service.ask("v1/jobs", NO_VIDEO["buffer"])
     assert status == 415
     with visit(browser, service.url, allowed=["415"]) as page:
@@ -185,6 +189,11 @@ def check_errors(browser, service):
         page.click("#start")
         wait_until_done(page)
         assert page.locator("#error").inner_text() == "" and page.locator("#bars table").count() == 0
+        page.check("input[name=classify]")
+        give(page, UNPLAYABLE)
+        wait_until_done(page)
+        until(page, "document.getElementById('no-video-why').textContent.includes('cannot play')")
+        assert page.locator("#bars tbody tr").count() == 3 and page.locator("#stage").is_visible()
 
 
 def check_cancel(browser, service):
@@ -272,29 +281,6 @@ def check_keyboard(browser, service):
         before = page.locator("#threshold").input_value()
         page.keyboard.press("ArrowRight")
         assert page.locator("#threshold").input_value() > before
-
-
-def tab_through(page):
-    """Where Tab leads from the top of the page until its end; each stop has an outline."""
-    # The job stays, and the focus is nowhere.
-    page.reload()
-    wait_until_done(page)
-    stops = []
-    for _ in range(120):
-        page.keyboard.press("Tab")
-        stop, is_seen = page.evaluate("""() => {
-            const at = document.activeElement;
-            const shown = at.classList.contains("unseen") ? at.nextElementSibling : at;
-            const { outlineStyle, outlineWidth } = getComputedStyle(shown);
-            const name = [at.id, at.name, at.className, at.textContent.trim().slice(0, 20), at.tagName].filter((part) => part);
-            return [at === document.body ? null : at.id || name.join("|"), outlineStyle !== "none" && parseFloat(outlineWidth) >= 1];
-        }""")
-        if stop is None or stops[:1] == [stop]:
-            break
-        # The video's own buttons are inside of it.
-        assert is_seen or stop == "video", f"the focus on {stop} is not seen"
-        stops.append(stop)
-    return stops
 
 
 def check_camera(browser, service):

@@ -15,12 +15,14 @@ import { setUpSource } from "./source.js";
 const TOLD_STEP = 0.25;
 /** How often the service is asked for its models while it loads them. */
 const LOADING_MS = 2000;
+const CANNOT_PLAY = "This browser cannot play the video; the service may have read it all the same.";
+const CANNOT_SEEK = "This browser cannot go to that place in the video; it can play it from the beginning.";
 
 const settings = new Settings(find("settings"));
 const results = new Results({ onSeek: seek });
 const player = new Player(find("stage"), find("video"), {
   onFrame: (time_s) => results.at(time_s),
-  onUnplayable: () => lackVideo("This browser cannot play the video; the service may have read it all the same.", false),
+  onUnplayable: (isBegun) => lackVideo(isBegun ? CANNOT_SEEK : CANNOT_PLAY, false),
 });
 const past = new PastJobs({ onError: fail, onForgotten: (ids) => ids.some((id) => shownIds().includes(id)) && leave() });
 

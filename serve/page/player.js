@@ -1,18 +1,25 @@
 // The video, and a call for every frame of it that is shown.
 
-/** Plays a video in an element, and tells `onFrame` the time of the frame that is shown, in seconds from its beginning. */
+/**
+ * Plays a video in an element, and tells `onFrame` the time of the frame that is shown, in seconds from its beginning. `onUnplayable` hears
+ * that the browser cannot play it, or cannot go to a place in it.
+ */
 export class Player {
   #video;
   #stage;
   #onFrame;
   #time_s = 0;
+  #file = null;
 
   constructor(stage, video, { onFrame, onUnplayable }) {
     [this.#stage, this.#video, this.#onFrame] = [stage, video, onFrame];
     video.addEventListener("error", () => {
       if (!this.hasVideo) return;
+      // Decoders of browsers give up where some files are seeked in; from the beginning, they play.
+      const [file, isBegun] = [this.#file, video.currentTime > 0];
       this.unload();
-      onUnplayable();
+      if (isBegun) this.load(file);
+      onUnplayable(isBegun);
     });
     video.addEventListener("loadedmetadata", () => this.#ready());
     video.addEventListener("seeked", () => this.#shown(video.currentTime));
@@ -43,6 +50,7 @@ export class Player {
 
   load(file) {
     this.unload();
+    this.#file = file;
     this.#video.src = URL.createObjectURL(file);
   }
 

@@ -1,5 +1,6 @@
 """A page in Debian's Chromium that notes whatever a page of ours must not do."""
 
+import base64
 import colorsys
 import contextlib
 import io
@@ -73,6 +74,20 @@ def give(page, video, chooser="#file"):
     page.set_input_files(chooser, str(video))
 
 
+def drop(page, video):
+    """Drops a file somewhere on the page."""
+    page.evaluate(
+        """([name, text]) => {
+            const files = new DataTransfer();
+            files.items.add(new File([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], name, { type: "video/mp4" }));
+            for (const kind of ["dragover", "drop"]) {
+                document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }));
+            }
+        }""",
+        [video.name, base64.b64encode(video.read_bytes()).decode()],
+    )
+
+
 def wait_until_done(page):
     """Waits for results, and gives the job's id."""
     until(page, "document.getElementById('status').textContent === 'Done.'")
@@ -85,7 +100,10 @@ def seek(page, time_s):
         """async (time_s) => {
             const video = document.getElementById("video");
             while (!video.readyState) await new Promise((resolve) => setTimeout(resolve, 10));
-            const seeked = new Promise((resolve) => video.addEventListener("seeked", resolve, { once: true }));
+            const seeked = new Promise((resolve, reject) => {
+                video.addEventListener("seeked", resolve, { once: true });
+                video.addEventListener("error", () => reject(new Error("the browser cannot go there")), { once: true });
+            });
             video.currentTime = time_s;
             await seeked;
             await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
@@ -105,6 +123,29 @@ def canvas_pixels(page, points):
         }""",
         points,
     )
+
+
+def tab_through(page):
+    """Where Tab leads from the top of the page until its end; each stop has an outline."""
+    # The job stays, and the focus is nowhere.
+    page.reload()
+    wait_until_done(page)
+    stops = []
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        stop, is_seen = page.evaluate("""() => {
+            const at = document.activeElement;
+            const shown = at.classList.contains("unseen") ? at.nextElementSibling : at;
+            const { outlineStyle, outlineWidth } = getComputedStyle(shown);
+            const name = [at.id, at.name, at.className, at.textContent.trim().slice(0, 20), at.tagName].filter((part) => part);
+            return [at === document.body ? null : at.id || name.join("|"), outlineStyle !== "none" && parseFloat(outlineWidth) >= 1];
+        }""")
+        if stop is None or stops[:1] == [stop]:
+            break
+        # The video's own buttons are inside of it.
+        assert is_seen or stop == "video", f"the focus on {stop} is not seen"
+        stops.append(stop)
+    return stops
 
 
 def screenshot(page, selector):

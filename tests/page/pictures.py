@@ -15,5 +15,5 @@ def take_pictures(browser, service, video, folder):
             seek(page, page.evaluate("video.duration * 0.4"))
             page.evaluate("scrollTo(0, 0)")
             page.wait_for_timeout(500)
-            page.screenshot(path=folder / f"page-{name}.png", full_page=name == "phone")
+            page.screenshot(path=folder / f"page-{name}.png")
             print(folder / f"page-{name}.png")
