@@ -1,5 +1,5 @@
-//! `GET /` and `GET /page/{file}`: a page for people, which speaks with the other routes as any client does. Its files are a part of the
-//! program, carry nothing secret, and ask no other host for anything.
+//! `GET /` and `GET /page/{file}`: a page for people, which speaks with the other routes as any client does. Its files are a part of
+//! the program, carry nothing secret, and ask no other host for anything.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ pub const PAGE: &str = "/";
 /// What the paths of its files begin with.
 pub const FILES: &str = "/page/";
 
-/// What the page may load in a browser: its own code, answers of the service that it is from, and the videos that it is given.
+/// What the page may load in a browser: its own code, answers of its service, and the videos that it is given.
 const MAY_LOAD: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
                         media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                         frame-ancestors 'none'";
@@ -45,8 +45,8 @@ macro_rules! files {
 static PAGE_FILES: LazyLock<HashMap<&str, File>> = LazyLock::new(|| {
     let files = files! {
         "index.html" "style.css" "icon.svg"
-        "api.js" "bars.js" "camera.js" "dom.js" "heat.js" "jobs.js" "keep.js" "key.js" "main.js" "overlay.js" "player.js"
-        "programs.js" "results.js" "run.js" "settings.js" "source.js" "timeline.js"
+        "api.js" "bars.js" "camera.js" "dom.js" "heat.js" "jobs.js" "keep.js" "key.js" "main.js" "overlay.js"
+        "player.js" "programs.js" "results.js" "run.js" "settings.js" "source.js" "timeline.js"
     };
     let tagged = files.map(|(name, bytes)| {
         let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
