@@ -6,6 +6,7 @@ Formats of several files are one seed: a first line, and each file after `=== NA
 import json
 import pathlib
 import shutil
+import struct
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent
@@ -181,6 +182,28 @@ def requests() -> None:
     seed("request", "predict_form", "\3tasks=classify" + kind + form({"classify.top_k": "2", "video": "x"}))
     video = (ROOT / "serve/tests/fixtures/red.mp4").read_bytes()
     seed("request", "video", b"\0explain=cam\nAccept: image/png\n\n" + video)
+    seed("request", "localize_video", b"\1threshold=0\n\n" + video)
+    seed("request", "detect_lines", b"\2threshold=0&every=5&tubes=1\nAccept: application/x-ndjson\n\n" + video)
+    seed("request", "predict_video", b"\3tasks=localize,detect&detect.every=9\n\n" + video)
+
+    def tensor(name, *shape, **values):
+        return {"name": name, "datatype": "FP32", "shape": shape, **values}
+
+    def binary(route, request, values):
+        rest = struct.pack(f"<{len(values)}f", *values)
+        request["inputs"][0]["parameters"] = {"binary_data_size": len(rest)}
+        text = json.dumps(request).encode()
+        return route + b"\nInference-Header-Content-Length: %d\n\n" % len(text) + text + rest
+
+    rows = [number % 7 / 7 for number in range(96)]
+    regions = (2, 3, 4, 2, 2)
+    seed("request", "infer_json", "\4\nContent-Type: application/json\n\n" + json.dumps({"id": "a", "inputs": [tensor("regions", *regions, data=rows)]}))
+    nested = [rows[start : start + 48] for start in (0, 48)]
+    wanted = [{"name": "class_scores", "parameters": {"binary_data": True}}]
+    seed("request", "infer_nested", "\4\n\n" + json.dumps({"inputs": [tensor("regions", *regions, data=nested)], "outputs": wanted}))
+    seed("request", "infer_binary", binary(b"\4", {"inputs": [tensor("regions", *regions)], "outputs": wanted}, rows))
+    clip = {"parameters": {"binary_data_output": True}, "inputs": [tensor("clip", 1, 3, 1, 16, 16)]}
+    seed("request", "infer_clip", binary(b"\5", clip, [0.5] * 768))
 
 
 shutil.rmtree(HERE / "corpus", ignore_errors=True)

@@ -1,8 +1,7 @@
-//! Requests to a running service: query, headers and forms.
+//! Requests to a running service: query, headers, forms and tensors.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::sync::{LazyLock, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -16,9 +15,21 @@ struct Cli {
     options: ServeOptions,
 }
 
+/// Models of every task, as paths from this package.
+const BUNDLES: [&str; 3] =
+    ["../serve/tests/fixtures/tiny", "../crates/engine/tests/fixtures/localizer", "../serve/tests/fixtures/detector"];
+/// What takes videos, and rows of two graphs that are small.
+const ROUTES: [&str; 6] = [
+    "v1/classify",
+    "v1/localize",
+    "v1/detect",
+    "v1/predict",
+    "v2/models/localizer.head/infer",
+    "v2/models/detector/infer",
+];
+
 /// A service in this process that ends with it.
 static SERVICE: LazyLock<SocketAddr> = LazyLock::new(|| {
-    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../serve/tests/fixtures/tiny");
     let flags = [
         "fuzz",
         "--addr=127.0.0.1:0",
@@ -26,9 +37,9 @@ static SERVICE: LazyLock<SocketAddr> = LazyLock::new(|| {
         "--reload-every-s=0",
         "--max-body-mib=1",
         "--decode-timeout-s=120",
-        "--bundle",
     ];
-    let options = Cli::parse_from(flags.map(Into::into).into_iter().chain([bundle.into_os_string()])).options;
+    let bundles = BUNDLES.map(|bundle| format!("--bundle={}/{bundle}", env!("CARGO_MANIFEST_DIR")));
+    let options = Cli::parse_from(flags.map(String::from).into_iter().chain(bundles)).options;
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
@@ -44,10 +55,9 @@ static SERVICE: LazyLock<SocketAddr> = LazyLock::new(|| {
     addr
 });
 
-/// A request to one of the routes that take videos: its query in the first line, more headers up to an empty line, then the body. It is
-/// answered, and not with a failure of the service.
+/// A request to one of the routes: its query in the first line, more headers up to an empty line, then the body. It is answered, and not
+/// with a failure of the service.
 pub fn request(data: &[u8]) {
-    const ROUTES: [&str; 4] = ["classify", "localize", "detect", "predict"];
     let Some((route, data)) = data.split_first() else { return };
     let text = |end: Option<usize>| data[..end.unwrap_or(data.len())].iter().map(|byte| *byte as char);
     let line = data.iter().position(|byte| *byte == b'\n');
@@ -63,7 +73,7 @@ pub fn request(data: &[u8]) {
     let body = head.map_or(&[][..], |end| &data[end + 2..]);
     let (route, length) = (ROUTES[usize::from(*route) % ROUTES.len()], body.len());
     let head = format!(
-        "POST /v1/{route}?{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        "POST /{route}?{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
     );
     let answer = ask(*SERVICE, &[head.as_bytes(), body].concat());
     let answer = String::from_utf8_lossy(&answer);
