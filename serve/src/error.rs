@@ -131,6 +131,9 @@ pub enum ApiError {
     /// None of the models can answer.
     #[error("no model can answer: {0}")]
     NotReady(String),
+    /// The model that the operator chose for a task is not there.
+    #[error("{0}")]
+    DefaultGone(String),
     /// A bundle was to be loaded again and cannot be.
     #[error("the model was not exchanged, and what was served before is served still: {0}")]
     BrokenBundle(String),
@@ -215,6 +218,7 @@ impl ApiError {
             Self::Exhausted(_) => (StatusCode::SERVICE_UNAVAILABLE, "exhausted", "The service has no room"),
             Self::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading", "The service is starting"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The service has no model"),
+            Self::DefaultGone(_) => (StatusCode::SERVICE_UNAVAILABLE, "default-gone", "The default model is gone"),
             Self::BrokenBundle(_) => (StatusCode::UNPROCESSABLE_ENTITY, "broken-bundle", "The bundle cannot be loaded"),
             Self::Reloading => (StatusCode::CONFLICT, "reloading", "Models are loaded again already"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "The service is shutting down"),

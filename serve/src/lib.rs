@@ -31,7 +31,7 @@ mod params;
 mod registry;
 mod routes;
 mod service;
-mod slots;
+pub mod slots;
 mod state;
 mod telemetry;
 mod tls;

@@ -197,7 +197,8 @@ impl Description {
             "The name of the last event that the client has seen",
             ObjectBuilder::new().schema_type(Type::String),
         );
-        let events = self.failures(events, found).parameter(id()).parameter(last);
+        let heard = Response::builder().description("It has ended, and the client has seen how");
+        let events = self.failures(events, found).parameter(id()).parameter(last).response("204", heard);
         self.add("/v1/jobs/{id}/events", HttpMethod::Get, events);
     }
 

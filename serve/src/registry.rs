@@ -5,6 +5,7 @@
 //! changes nothing, and `GET /v1/models` says why.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,21 @@ pub struct Broken {
     /// When that was found.
     pub since: SystemTime,
     manifest: Option<String>,
+    files: Files,
+}
+
+/// Names, sizes and times of a bundle's files: while they stay as they are, one that is broken stays so.
+type Files = Vec<(OsString, u64, Option<SystemTime>)>;
+
+fn files(folder: &Path) -> Files {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let about = |entry: fs::DirEntry| {
+        let about = entry.metadata().ok()?;
+        Some((entry.file_name(), about.len(), about.modified().ok()))
+    };
+    let mut files: Files = entries.filter_map(about).collect();
+    files.sort();
+    files
 }
 
 /// What was noted when last looked for changes.
@@ -154,8 +170,9 @@ impl Registry {
         };
         let is_of = |served: &&Served, name: &String| served.model.task() == task && served.model.name() == name;
         let found = named.find_map(|name| serving.iter().find(|served| is_of(served, name)));
-        let gone =
-            || format!("the default model `{first}` is not there any more; name another, or put its bundle back");
+        let gone = || {
+            format!("the default model `{first}` is not there any more; name one with `model`, or put its bundle back")
+        };
         found.cloned().map(Some).ok_or_else(gone)
     }
 
@@ -231,7 +248,8 @@ impl Registry {
             _ => {}
         }
         absent.remove(folder);
-        if manifest.is_some() && self.broken().get(&name).is_some_and(|broken| broken.manifest.as_ref() == manifest) {
+        let is_as_it_was = |broken: &Broken| broken.manifest.as_ref() == manifest && broken.files == files(folder);
+        if manifest.is_some() && self.broken().get(&name).is_some_and(is_as_it_was) {
             return Ok(());
         }
         self.exchange(folder, read)
@@ -239,7 +257,7 @@ impl Registry {
 
     /// Loads a bundle by its manifest's text and serves it from then on.
     fn exchange(&self, folder: &Path, manifest: Result<String, EngineError>) -> Result<(), EngineError> {
-        let (name, started) = (name_of(folder), Instant::now());
+        let (name, started, seen) = (name_of(folder), Instant::now(), files(folder));
         let text = manifest.as_ref().ok().cloned();
         let bundle = manifest.and_then(|text| Bundle::described(folder, &text));
         let loaded = bundle.and_then(|bundle| Loaded::load(&bundle, &self.engine));
@@ -248,8 +266,8 @@ impl Registry {
         let since = SystemTime::now();
         match loaded {
             Ok(model) => {
-                let (metrics, seen) = (self.metrics.clone(), name.clone());
-                model.graphs().observe(move |run| metrics.count_batch(&seen, run));
+                let (metrics, counted) = (self.metrics.clone(), name.clone());
+                model.graphs().observe(move |run| metrics.count_batch(&counted, run));
                 tracing::info!(
                     model = name,
                     task = %model.task(),
@@ -267,7 +285,7 @@ impl Registry {
                 tracing::error!(model = name, %error, "model not loaded; what was served before is served still");
                 // Clients read it: where the folder lies is not for them.
                 let reason = error.to_string().replace(&*folder.to_string_lossy(), &name);
-                let broken = Broken { reason, since, manifest: text };
+                let broken = Broken { reason, since, manifest: text, files: seen };
                 self.broken.write().unwrap_or_else(PoisonError::into_inner).insert(name, broken);
                 Err(error)
             }

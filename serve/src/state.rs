@@ -75,7 +75,7 @@ impl State {
             return Err(ApiError::Loading);
         }
         let Some(name) = name else {
-            let default = self.registry.default_of(task).map_err(ApiError::NotReady)?;
+            let default = self.registry.default_of(task).map_err(ApiError::DefaultGone)?;
             let model = default.as_ref().and_then(|served| of(&served.model)).cloned();
             return model.ok_or_else(|| ApiError::NoModel { task, loaded: self.loaded() });
         };
@@ -91,9 +91,9 @@ impl State {
         ApiError::UnknownModel { name: shorten(name), loaded: self.loaded() }
     }
 
-    /// Whether a model of the task is loaded.
+    /// Whether there is a model of the task, or there should be one.
     pub fn has(&self, task: Task) -> bool {
-        self.registry.default_of(task).is_ok_and(|default| default.is_some())
+        self.registry.default_of(task).map_or(true, |default| default.is_some())
     }
 
     /// The models as a list for people.

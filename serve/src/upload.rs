@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_multipart::{Field, Multipart};
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use actix_web::web::{self, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use prometheus::IntCounter;
@@ -117,6 +117,7 @@ pub async fn receive(
     let form = header(request, CONTENT_TYPE)
         .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("multipart/"));
     let upload = if form {
+        check_encoding(request)?;
         check_length(request, rules)?;
         let counted = count(payload, rules.clone());
         from_form(Multipart::new(request.headers(), counted), rules, params).await?
@@ -141,9 +142,18 @@ pub async fn receive_body(
     payload: web::Payload,
     rules: &UploadRules,
 ) -> Result<Upload, ApiError> {
+    check_encoding(request)?;
     check_length(request, rules)?;
     let counted = count(payload, rules.clone());
     spool(counted.map_err(|error| body_error(&error, rules.max_bytes)), rules).await
+}
+
+/// An error for a body that is compressed: bodies are taken as they are.
+fn check_encoding(request: &HttpRequest) -> Result<(), ApiError> {
+    match request.headers().get(CONTENT_ENCODING).map(|encoding| encoding.to_str().unwrap_or("?").trim()) {
+        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => Err(ApiError::Encoded(shorten(encoding))),
+        _ => Ok(()),
+    }
 }
 
 /// An error for a body that says itself that it is too long.

@@ -36,9 +36,15 @@ pub enum JobsError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Another service has it.
+    #[error("{}: another service uses this folder of jobs; stop it, or choose another folder with --jobs DIR", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The database cannot be used.
     #[error(
-        "{}: the database of jobs cannot be used: {source}; stop what else uses it, put back a copy of it, have `sqlite3 FILE .recover` \
+        "{}: the database of jobs cannot be used: {source}; put back a copy of it, have `sqlite3 FILE .recover` \
          save what it can, or move the file away, which forgets its jobs", path.display()
     )]
     Store {
@@ -89,7 +95,10 @@ impl Jobs {
             let unended = store.begin_again(&given_up)?;
             Ok((store, unended))
         });
-        let (store, unended) = opened.map_err(|source| JobsError::Store { path, source })?;
+        let (store, unended) = opened.map_err(|source| match source {
+            source if source.is_in_use() => JobsError::InUse { folder: dir.clone() },
+            source => JobsError::Store { path, source },
+        })?;
         folder.keep(&unended).map_err(|source| JobsError::Folder { folder: dir.clone(), source })?;
         if !unended.is_empty() {
             tracing::info!(jobs = unended.len(), "jobs of before go on");

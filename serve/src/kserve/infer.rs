@@ -3,7 +3,6 @@
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::{HttpRequest, HttpResponse, web};
 use tracing::{Instrument, info_span};
 
@@ -48,7 +47,6 @@ async fn run(
     let place = state.admission.enter()?;
     let graph = path.find(state)?;
     let json_len = json_len(request)?;
-    check_encoding(request)?;
     let upload = receive_body(request, payload, &UploadRules::of(state)).instrument(info_span!("upload")).await?;
     let parts = Parts::of(&upload, json_len)?;
     // What is in it is read within a slot; its length says how much that is, about.
@@ -144,13 +142,4 @@ fn json_len(request: &HttpRequest) -> Result<Option<usize>, ApiError> {
     let text = value.to_str().unwrap_or("?");
     let wrong = || ApiError::BadTensor(format!("the header {HEADER_LENGTH} is `{}`; give a number", shorten(text)));
     text.trim().parse().map(Some).map_err(|_| wrong())
-}
-
-/// Bodies are taken as they are.
-fn check_encoding(request: &HttpRequest) -> Result<(), ApiError> {
-    let encoding = request.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim());
-    match encoding {
-        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => Err(ApiError::Encoded(shorten(encoding))),
-        _ => Ok(()),
-    }
 }

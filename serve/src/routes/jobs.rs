@@ -157,6 +157,11 @@ impl Arriving {
     /// Makes a job of a video that has arrived, unless those that wait would take more than so many bytes.
     fn accept(mut self, owner: &str, parameters: &str, size: u64, most: u64) -> Result<Job, ApiError> {
         let store = self.jobs.store();
+        if size > most {
+            return Err(ApiError::TooLarge(format!(
+                "the video has {size} bytes, and the videos of all jobs may take {most} (--jobs-max-mib); send less"
+            )));
+        }
         if store.waiting_bytes()?.saturating_add(size) > most {
             return Err(ApiError::Exhausted(
                 "the videos of jobs that wait take all the space that they may".to_owned(),
@@ -226,9 +231,13 @@ pub async fn events(
     request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let (jobs, _) = find(&state, &request, &id).await?;
+    let (jobs, job) = find(&state, &request, &id).await?;
     let changes = jobs.changes();
     let last = request.headers().get(LAST_EVENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    if job.state.is_end() && describe(&state, jobs, job, false).mark() == last {
+        // Browsers come back after every end but this one.
+        return Ok(HttpResponse::NoContent().finish());
+    }
     let begin = Events { changes, state, request, id: id.into_inner(), last, has_ended: false };
     let body = stream::unfold(begin, |mut events| async {
         let text = events.next().await?;

@@ -75,10 +75,9 @@ impl Waiting {
         let timeout = match request.headers().get(TIMEOUT) {
             None => most,
             Some(value) => {
-                let text = value.to_str().unwrap_or("?");
-                let seconds = positive_seconds(text.trim());
-                let wrong =
-                    |error: String| ApiError::BadParameter(format!("the header {TIMEOUT}: {}", shorten(&error)));
+                let text = shorten(value.to_str().unwrap_or("?").trim());
+                let seconds = positive_seconds(&text);
+                let wrong = |error: String| ApiError::BadParameter(format!("the header {TIMEOUT}: {error}"));
                 Duration::from_secs_f64(seconds.map_err(wrong)?).min(most)
             }
         };

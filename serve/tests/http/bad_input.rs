@@ -167,3 +167,17 @@ fn huge_avi(width: u32, height: u32) -> Vec<u8> {
     let movie = list(b"movi", &(0..10).map(|_| chunk(b"00dc", &[0xff, 0xd8, 0xff, 0xd9])).collect::<Vec<_>>());
     chunk(b"RIFF", &[b"AVI ".to_vec(), header, movie].concat())
 }
+
+#[test]
+fn a_compressed_body_and_a_wrong_timeout_are_named() {
+    let server = TestServer::start(&[]);
+    let ask = |header| server.send("POST", "/v1/classify", &[header], &read("red.mp4"));
+    ask(("Content-Encoding", "gzip"))
+        .assert_problem(415, "the header content-encoding is `gzip`; send the body without");
+    assert_eq!(ask(("Content-Encoding", "identity")).status, 200);
+    let wrong = ask(("X-Request-Timeout-S", "0"));
+    wrong.assert_problem(
+        400,
+        "x-request-timeout-s: 0 is out of range: give a number of seconds above 0 and at most a year",
+    );
+}
