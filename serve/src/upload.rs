@@ -331,7 +331,7 @@ mod tests {
 
     fn rules() -> UploadRules {
         let received = IntCounter::new("received", "Bytes received.").unwrap();
-        let pace = Pace { bytes: 10, within: Duration::from_millis(100) };
+        let pace = Pace { bytes: 10, within: Duration::from_secs(1) };
         UploadRules { max_bytes: u64::MAX, spool_dir: None, kept: None, received, pace }
     }
 
@@ -368,9 +368,9 @@ mod tests {
             });
             count(Box::pin(chunks), rules()).map_err(|error| body_error(&error, u64::MAX))
         };
-        let trickle = spool(body(&[(1, 30), (1, 30), (1, 30), (1, 30), (1, 30)]), &rules()).await;
+        let trickle = spool(body(&[(1, 300), (1, 300), (1, 300), (1, 300), (1, 300)]), &rules()).await;
         assert!(matches!(trickle, Err(ApiError::SlowUpload { .. })), "{trickle:?}");
-        let pauses = spool(body(&[(20, 80), (20, 90), (20, 90), (1, 10)]), &rules()).await;
-        assert_eq!(bytes(&pauses.unwrap()).0.len(), 61);
+        let pauses = spool(body(&[(20, 300), (20, 300), (20, 300), (20, 300), (1, 10)]), &rules()).await;
+        assert_eq!(bytes(&pauses.unwrap()).0.len(), 81);
     }
 }

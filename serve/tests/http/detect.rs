@@ -174,7 +174,7 @@ fn an_answer_that_would_be_too_long_is_refused_and_the_way_out_is_named() {
 
 #[test]
 fn answers_that_nobody_reads_keep_their_places_and_are_ended() {
-    let server = crowd(&["--queue", "0", "--max-videos", "2", "--send-timeout-s", "3"]);
+    let server = crowd(&["--queue", "0", "--max-videos", "2", "--send-timeout-s", "12"]);
     let video = read("red.mp4");
     // 40 MB each, of which the buffers on the way hold some.
     let ask = || {
