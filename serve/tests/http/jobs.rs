@@ -151,11 +151,22 @@ fn what_cannot_be_a_job_is_refused_at_once_and_leaves_nothing() {
     server.post("/v1/jobs", b"").assert_problem(400, "empty");
     server.post("/v1/jobs?tasks=dance", &read("red.mp4")).assert_problem(400, "tasks");
     server.post("/v1/jobs?tasks=detect", &read("red.mp4")).assert_problem(404, "no model that can detect");
-    server.post("/v1/jobs", &padded(2)).assert_problem(503, "all the space");
+    server.post("/v1/jobs", &padded(2)).assert_problem(413, "the videos of all jobs may take 1048576");
     assert_eq!(uploads(folder.path()), 0);
     assert_eq!(server.get("/v1/jobs").json()["jobs"], json!([]));
     let without = TestServer::start(&[]);
     without.post("/v1/jobs", &read("red.mp4")).assert_problem(404, "--jobs DIR");
+}
+
+#[test]
+fn videos_that_wait_take_no_more_space_than_they_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), &["--jobs-max-mib", "3"]);
+    let long = submit(&server, "", "long.mp4");
+    when(&server, &long, "running");
+    assert_eq!(server.post("/v1/jobs", &padded(2)).status, 202);
+    server.post("/v1/jobs", &padded(2)).assert_problem(503, "all the space");
+    assert_eq!(uploads(folder.path()), 2);
 }
 
 #[test]
