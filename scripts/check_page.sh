@@ -12,15 +12,6 @@ if [ ! -x /usr/bin/chromium ]; then
     "${sudo[@]}" apt-get update -qq
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
 fi
-python=${PYTHON:-}
-if [ -z "$python" ]; then
-    python=.deps/page/bin/python
-    # The file is copied last, so that packages of other versions, or half of them, are installed again.
-    if ! cmp --silent tests/page/requirements.txt .deps/page/requirements.txt; then
-        python3 -m venv --clear .deps/page
-        .deps/page/bin/pip install --quiet --disable-pip-version-check --requirement tests/page/requirements.txt
-        cp tests/page/requirements.txt .deps/page/requirements.txt
-    fi
-fi
+python=$(scripts/venv.sh page tests/page/requirements.txt)
 export ORT_DYLIB_PATH="${ORT_DYLIB_PATH:-$PWD/.deps/onnxruntime/lib/libonnxruntime.so}"
 exec "$python" tests/check_page.py "$@"

@@ -5,15 +5,14 @@ use std::sync::OnceLock;
 
 use actix_web::HttpResponse;
 use unscene_engine::{Detection, Localization};
-use utoipa::openapi::header::{Header, HeaderBuilder};
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
-use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::{Components, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterIn, Paths};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{Components, ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, Info, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder};
+use utoipa::openapi::{Content, Info, OpenApi, Ref, Required, Response, ResponseBuilder};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::error::{PROBLEM_JSON, Problem};
+use crate::error::Problem;
 use crate::kserve::{
     GraphMetadata, GraphReady, InferRequest, InferResponse, KserveProblem, Live, ServerMetadata, ServerReady,
 };
@@ -23,32 +22,13 @@ use crate::routes::livez::Health;
 use crate::routes::models::{ModelInfo, ModelList};
 use crate::routes::readyz::Ready;
 use crate::routes::{JSON, LINES_JSON, PNG, classify, detect, predict};
+use parts::{BYTES, binary, fail, header, in_header, in_path, text, timeout, video};
 
-/// Media type of bytes of any kind.
-const BYTES: &str = "application/octet-stream";
+mod parts;
+
 /// The name of the one way to say who one is.
 const KEY: &str = "key";
 
-/// What each failure's status means.
-const FAILURES: [(&str, &str); 14] = [
-    ("400", "A parameter, a tensor or the upload is wrong"),
-    ("401", "An API key is needed, and not there or not known"),
-    ("403", "The API key is for something else"),
-    ("404", "No such model"),
-    ("406", "The client takes no kind of answer that there is"),
-    ("408", "The upload came too slowly"),
-    ("409", "Other models are loaded again now"),
-    ("413", "The video or the answer is over a limit"),
-    ("415", "The upload is not a video, or is compressed"),
-    ("422", "The video or the bundle cannot be used"),
-    (
-        "429",
-        "There is too much before the request, or the API key is used too often; Retry-After says when to come again",
-    ),
-    ("500", "The service failed"),
-    ("503", "The service is starting, shutting down, or has no room or no model"),
-    ("504", "The request took too long"),
-];
 /// Failures of any route.
 const COMMON: &[&str] = &["401", "403", "429", "500"];
 /// Those of routes that take a video.
@@ -271,85 +251,9 @@ impl Description {
     }
 }
 
-/// Adds how an operation can fail.
-fn fail(mut operation: OperationBuilder, statuses: &[&str], problem: &Content) -> OperationBuilder {
-    for (status, meaning) in FAILURES.iter().filter(|(status, _)| statuses.contains(status)) {
-        let mut response = ResponseBuilder::new().description(*meaning).content(PROBLEM_JSON, problem.clone());
-        response = match *status {
-            "401" => response.header("WWW-Authenticate", header("`Bearer`", Type::String)),
-            "429" => response.header("Retry-After", header("Seconds after which to come again", Type::Integer)),
-            "503" => response.header("Retry-After", header("Seconds, where it is known", Type::Integer)),
-            _ => response,
-        };
-        operation = operation.response(*status, response);
-    }
-    operation
-}
-
-/// A header of an answer.
-fn header(description: &str, kind: Type) -> Header {
-    HeaderBuilder::new().description(Some(description)).schema(Some(ObjectBuilder::new().schema_type(kind))).build()
-}
-
-/// A route that answers with text.
-fn text(id: &str, summary: &str, kind: &str) -> OperationBuilder {
-    let any =
-        ObjectBuilder::new().schema_type(if kind == "text/plain" { Type::String.into() } else { SchemaType::AnyValue });
-    let response = Response::builder().description("Done").content(kind, Content::new(Some(any))).build();
-    OperationBuilder::new().operation_id(Some(id)).summary(Some(summary)).response("200", response)
-}
-
-/// A video as the body, or in a form with the parameters.
-fn video(params: &[Parameter]) -> RequestBody {
-    let mut form = ObjectBuilder::new().property("video", binary()).required("video");
-    for param in params {
-        let schema = param.schema.clone().unwrap_or_else(|| RefOr::T(Schema::default()));
-        form = form.property(&param.name, schema);
-    }
-    RequestBodyBuilder::new()
-        .description(Some(
-            "A video, whatever Content-Type it claims; or a form with the field `video`, and any parameter as a field",
-        ))
-        .required(Some(Required::True))
-        .content("video/mp4", Content::new(Some(binary())))
-        .content(BYTES, Content::new(Some(binary())))
-        .content("multipart/form-data", Content::new(Some(form)))
-        .build()
-}
-
-/// Bytes.
-fn binary() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String).content_media_type(BYTES)
-}
-
-fn timeout() -> ParameterBuilder {
-    in_header(
-        "X-Request-Timeout-S",
-        "Seconds that the client waits at most; after them the work is given up.",
-        ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0.0)).maximum(Some(31_536_000.0)),
-    )
-}
-
-fn in_header(name: &str, description: &str, schema: ObjectBuilder) -> ParameterBuilder {
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .description(Some(description))
-        .schema(Some(schema))
-}
-
-fn in_path(name: &str, description: &str) -> ParameterBuilder {
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Path)
-        .required(Required::True)
-        .description(Some(description))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
-}
-
 #[cfg(test)]
 mod tests {
+    use utoipa::openapi::RefOr;
     use utoipa::openapi::path::Operation;
 
     use super::*;

@@ -32,8 +32,9 @@ use crate::tls::TlsError;
 const MAX_WORKERS: usize = 4;
 /// How often a shutdown looks whether the requests in flight have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
-/// How long a shutdown waits for connections that have nothing to do to notice it.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Seconds that a shutdown waits for connections at the end: what was asked for has been answered and sent by then, but for what the
+/// system holds of it.
+const LAST_WORDS_S: u64 = 5;
 /// How long an idle connection is kept, longer than the idle time of common load balancers.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
@@ -184,7 +185,7 @@ impl Service {
         // Answers such as 413 come before the body is read; the rest of it is read and dropped for this long, so that
         // the client gets to see the answer.
         .client_disconnect_timeout(Duration::from_secs(5))
-        .shutdown_timeout(options.shutdown_timeout().as_secs().max(1))
+        .shutdown_timeout(LAST_WORDS_S)
         .disable_signals();
         let bind_error = |source| StartError::Bind { addr: options.addr.clone(), source };
         let bound = match (&options.tls_cert, &options.tls_key) {
@@ -253,8 +254,7 @@ impl StopHandle {
         while (self.state.admission.requests() > 0 || jobs_at_work()) && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
         }
-        // What has been answered has been sent, but for what a connection holds of it.
-        let _ = tokio::time::timeout(LAST_WORDS, self.close()).await;
+        self.close().await;
     }
 
     /// Closes; drops the requests in flight, if there are any.

@@ -249,7 +249,7 @@ impl Backend for OrtBackend {
 
     fn buckets(&self, graph: usize) -> Vec<usize> {
         let graph = &self.graphs[graph];
-        if graph.is_padded { buckets(graph.most) } else { vec![graph.sessions.len().min(graph.most), graph.most] }
+        if graph.is_padded { buckets(graph.most) } else { vec![graph.most] }
     }
 }
 

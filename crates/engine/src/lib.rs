@@ -15,6 +15,7 @@ mod detect;
 mod error;
 mod explain;
 mod graphs;
+mod health;
 mod localize;
 mod model;
 mod network;

@@ -1,7 +1,7 @@
 //! One OS thread that owns a backend, and runs what waits in the [`Queue`] before it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::backend::{Backend, Loaded};
 use crate::error::{EngineError, Result};
+use crate::health::Health;
 use crate::queue::{Caller, Job, Queue};
 
 /// How often callers that wait are asked whether they still do.
@@ -156,53 +157,6 @@ impl Drop for Session {
             // Its panics were caught and reported; there is nobody left to tell.
             let _ = thread.join();
         }
-    }
-}
-
-/// How the latest batches went.
-#[derive(Default)]
-struct Health(Mutex<Latest>);
-
-#[derive(Default)]
-struct Latest {
-    /// When the batch that runs now was begun.
-    since: Option<Instant>,
-    /// Batches in a row of which nothing came, and why of the last.
-    failures: u32,
-    reason: String,
-}
-
-/// After so many batches that failed in a row the next one is expected to fail, too.
-const FAILURES: u32 = 3;
-/// A batch that takes longer hangs.
-const HANGS: Duration = Duration::from_secs(120);
-
-impl Health {
-    fn begin(&self) {
-        self.latest().since = Some(Instant::now());
-    }
-
-    fn end(&self, failure: Option<String>) {
-        let mut latest = self.latest();
-        latest.since = None;
-        match failure {
-            None => latest.failures = 0,
-            Some(reason) => (latest.failures, latest.reason) = (latest.failures.saturating_add(1), reason),
-        }
-    }
-
-    fn trouble(&self) -> Option<String> {
-        let latest = self.latest();
-        let hangs = latest.since.map(|since| since.elapsed()).filter(|took| *took > HANGS);
-        match hangs {
-            Some(took) => Some(format!("a batch has not ended for {} s", took.as_secs())),
-            None if latest.failures < FAILURES => None,
-            None => Some(format!("the last {} batches failed: {}", latest.failures, latest.reason)),
-        }
-    }
-
-    fn latest(&self) -> MutexGuard<'_, Latest> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

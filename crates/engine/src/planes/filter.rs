@@ -3,7 +3,7 @@
 use super::Window;
 
 /// Channels that ONNX Runtime's kernels take at once.
-const BLOCK: usize = 8;
+pub(super) const BLOCK: usize = 8;
 
 /// Frames that a filter of so many taps is made to see: some more, whose weights are zero, where that fills the kernels' blocks of
 /// channels and costs little.

@@ -159,7 +159,7 @@ fn two_frames_at_a_time_say_the_same() {
     let mut flat = model.clone();
     flatten(&mut flat);
     let halves = flat.graph.unwrap().node.iter().filter(|node| node.op_type == "Sub").count();
-    assert_eq!(halves, 2 * 4, "three differences for the products, one for the sums");
+    assert_eq!(halves, 3 * 4, "of each of the three, three differences for the products and one for the sums");
     assert_same(model, shape, 5);
 }
 
