@@ -106,13 +106,14 @@ class Demo:
         self.call("report", "--run", runs / "baseline", "--run", runs / "debiased", "--picture", stage / "contact_sheet.png",
                   "--out", here / "report.html")
 
-        say("6 of 7: the debiased model as an ONNX bundle.")
-        if not (bundles / "debiased").exists():
-            self.call("export", "--onnx", "--run", runs / "debiased", "--out", bundles / "debiased")
-        say("7 of 7: the bundle in service, asked about a video in which the action is not in its own scene.")
+        say("6 of 7: both as ONNX bundles that can say where they look.")
+        for name in ("debiased", "baseline"):
+            if not (bundles / name).exists():
+                self.call("export", "--onnx", "--maps", "--run", runs / name, "--out", bundles / name)
+        say("7 of 7: both in service, and the debiased one asked about a video in which the action is not in its own scene.")
         video = sorted((stage / "videos").glob("*/*_swapped_*.mp4"))[0]
-        self.serve(bundles / "debiased", video, "classify?top_k=3")
-        say(f"done: open {here / 'report.html'}")
+        done = f"done: open {here / 'report.html'}"
+        self.serve([bundles / "debiased", bundles / "baseline"], video, "classify?top_k=3", done, jobs=here / "jobs")
 
     @staticmethod
     def table(runs):
@@ -133,9 +134,13 @@ class Demo:
         for row in rows:
             print("  ".join(cell.ljust(widths[0]) if at == 0 else cell.rjust(widths[at]) for at, cell in enumerate(row)))
 
-    def serve(self, bundle, video, question):
-        """Serves a bundle, asks it about a video, and prints the answer."""
-        command = [str(self.unscene), "serve", "--bundle", str(bundle), "--addr", ADDRESS]
+    def serve(self, bundles, video, question, done, jobs=None):
+        """Serves bundles, asks the first about a video, and prints the answer. In a terminal the service stays until Ctrl-C."""
+        command = [str(self.unscene), "serve", "--addr", ADDRESS]
+        for bundle in bundles:
+            command += ["--bundle", str(bundle)]
+        if jobs:
+            command += ["--jobs", str(jobs)]
         print("$ unscene", " ".join(command[1:]), flush=True)
         server = subprocess.Popen(command)
         try:
@@ -146,6 +151,15 @@ class Demo:
                                              headers={"Content-Type": "application/octet-stream"})
             with urllib.request.urlopen(request, timeout=300) as response:
                 print(json.dumps(json.load(response), indent=2))
+            say(done)
+            if sys.stdin.isatty() and sys.stdout.isatty():
+                names = " and ".join(bundle.name for bundle in bundles)
+                say(f"http://{ADDRESS}/ is the page of {names}: drop a video there, such as {video}. Ctrl-C ends the service.")
+                server.wait()
+        except KeyboardInterrupt:
+            # The service was told, too, and finishes what it does. All of the demo is done, unless it was still answering.
+            if server.wait(timeout=60):
+                raise
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=60)

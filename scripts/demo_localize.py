@@ -42,8 +42,8 @@ class LocalizeDemo(Demo):
         video = sorted((untrimmed / "videos/test").glob("*.mp4"))[0]
         self.call("predict", "--bundle", bundle, video, "--timeline", here / "timeline.svg")
         say("5 of 5: the bundle in service.")
-        self.serve(bundle, video, "localize?threshold=0.5")
-        say(f"done: open {here / 'timeline.svg'} and {here / 'localize.svg'}")
+        done = f"done: open {here / 'timeline.svg'} and {here / 'localize.svg'}"
+        self.serve([bundle], video, "localize?threshold=0.5", done, jobs=here / "jobs")
 
 
 if __name__ == "__main__":

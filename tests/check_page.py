@@ -202,11 +202,14 @@ def check_cancel(browser, service):
         give(page, LONG)
         until(page, "location.hash && document.getElementById('status').textContent.startsWith('Looking')")
         until(page, "document.getElementById('progress').value > 0")
+        # What was seen so far is shown before the end.
+        until(page, "document.querySelectorAll('#bars tbody tr').length > 0")
         ids = page.evaluate("location.hash.slice('#job='.length).split(',')")
         page.click("#cancel")
         until(page, "document.getElementById('status').textContent === 'Cancelled.'")
         until(page, "!location.hash && !document.querySelector(`#jobs [data-job='${0}']`)")
         assert page.evaluate("document.activeElement.id") == "start", "the focus is not lost"
+        assert page.locator("#found").is_hidden() and page.locator("#bars tr").count() == 0
         for _ in range(100):
             if all(service.ask(f"v1/jobs/{job}")[0] == 404 for job in ids):
                 break

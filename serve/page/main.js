@@ -70,6 +70,7 @@ async function work(begin) {
   setWorking(true);
   step({ name: "Starting", share: null });
   const onStep = (now) => mine === working && step(now);
+  const onSeen = (answers) => mine === working && results.seen(answers);
   const end = (tell) => {
     if (mine !== working) return;
     working = null;
@@ -77,10 +78,14 @@ async function work(begin) {
     tell();
   };
   try {
-    const came = await begin({ signal: mine.control.signal, onStep, onJobs: (ids) => (mine.ids = ids) });
+    const came = await begin({ signal: mine.control.signal, onStep, onSeen, onJobs: (ids) => (mine.ids = ids) });
     end(() => show(came));
   } catch (error) {
-    end(() => (error.name === "AbortError" ? say("Cancelled.") : fail(error)));
+    end(() => {
+      results.clear();
+      if (error.name === "AbortError") say("Cancelled.");
+      else fail(error);
+    });
   }
 }
 

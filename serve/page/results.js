@@ -47,6 +47,13 @@ export class Results {
     this.at(this.#time_s);
   }
 
+  /** Shows what classifiers have seen so far of a video that is still looked at. */
+  seen(answers) {
+    if (!answers.length) return;
+    this.#bars(answers);
+    find("found").hidden = false;
+  }
+
   /** Shows nothing. */
   clear() {
     this.show([], { name: "", modelOf: () => undefined });

@@ -32,8 +32,14 @@ export async function submit(file, queries, { signal, onStep }) {
   }
 }
 
+/** What the classifier of a job has seen so far, as an answer. */
+const seenOf = ({ parameters, progress, result }) => {
+  const predictions = result?.classify?.predictions ?? progress?.so_far?.classify;
+  return predictions && { model: new URLSearchParams(parameters).get("classify.model") ?? "the model", predictions };
+};
+
 /** Follows jobs until they have ended, and resolves with what came of them. */
-export async function followJobs(ids, { signal, onStep }) {
+export async function followJobs(ids, { signal, onStep, onSeen }) {
   const jobs = new Map();
   const tell = () => {
     const all = [...jobs.values()];
@@ -43,6 +49,7 @@ export async function followJobs(ids, { signal, onStep }) {
       ["done", "failed"].includes(state) ? 1 : Math.min(1, (progress?.clips ?? 0) / Math.max(1, progress?.expected ?? 1)),
     );
     onStep({ name: "Looking", share: shares.reduce((sum, share) => sum + share, 0) / ids.length });
+    onSeen(ids.map((id) => seenOf(jobs.get(id) ?? {})).filter((seen) => seen));
   };
   const onLost = () => onStep({ name: "The connection is lost; trying again", share: null });
   const followed = ids.map((id) => {

@@ -66,6 +66,39 @@ pub enum ApiError {
         "no job `{0}` is known here: it never was, was deleted, or ended too long ago; GET /v1/jobs lists those that are"
     )]
     UnknownJob(String),
+    /// There is no upload of that name, or it is somebody else's.
+    #[error(
+        "no upload `{0}` is known here: it never was, was deleted, or nothing came of it for a day; begin it again with POST /v1/uploads"
+    )]
+    UnknownUpload(String),
+    /// A part does not begin where the last one ended.
+    #[error("the part begins at byte {given}, and {found} have come; HEAD of the upload tells how many")]
+    BadOffset {
+        /// Where it begins.
+        given: u64,
+        /// Where it should.
+        found: u64,
+    },
+    /// A part of the upload comes already.
+    #[error("a part of this upload comes already; wait for its end, or a few seconds if its connection is lost")]
+    UploadLocked,
+    /// The client speaks another version of the protocol.
+    #[error("the header tus-resumable is `{0}`; this service speaks version 1.0.0")]
+    TusVersion(String),
+    /// A part is told to be something else.
+    #[error("the header content-type is `{0}`; parts of an upload are application/offset+octet-stream")]
+    NotAPart(String),
+    /// A video may not be fetched from there.
+    #[error("`url` is `{url}`: {what}")]
+    BadUrl {
+        /// Where from, shortened.
+        url: String,
+        /// Why not.
+        what: String,
+    },
+    /// A video could not be fetched.
+    #[error("the video could not be fetched: {0}")]
+    NotFetched(String),
     /// A job was begun too often.
     #[error(
         "the service ended {0} times while it worked on this job, which is not begun again; send the video again, or another"
@@ -119,6 +152,9 @@ pub enum ApiError {
     /// There is too much before the request.
     #[error("{0}")]
     Busy(#[from] Busy),
+    /// There are as many streams as may be.
+    #[error("{0} videos are sent while they are filmed, the most at a time (--max-streams); try again later")]
+    ManyStreams(u64),
     /// The system has no room for the upload, on its disk or in its tables. The text is of the system and goes to the client.
     #[error("the service has no room for the upload now: {0}; try again later, or send less")]
     Exhausted(String),
@@ -187,6 +223,13 @@ impl ApiError {
             Self::WrongModel { .. } => (StatusCode::BAD_REQUEST, "wrong-model", "The model is of another task"),
             Self::NoJobs => (StatusCode::NOT_FOUND, "no-jobs", "The service has no jobs"),
             Self::UnknownJob(_) => (StatusCode::NOT_FOUND, "unknown-job", "No such job"),
+            Self::UnknownUpload(_) => (StatusCode::NOT_FOUND, "unknown-upload", "No such upload"),
+            Self::BadOffset { .. } => (StatusCode::CONFLICT, "bad-offset", "The part is not the next one"),
+            Self::UploadLocked => (StatusCode::LOCKED, "upload-locked", "A part of the upload comes already"),
+            Self::TusVersion(_) => (StatusCode::PRECONDITION_FAILED, "tus-version", "Another version of the protocol"),
+            Self::NotAPart(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-part", "The body is no part of an upload"),
+            Self::BadUrl { .. } => (StatusCode::BAD_REQUEST, "bad-url", "The video may not be fetched from there"),
+            Self::NotFetched(_) => (StatusCode::BAD_GATEWAY, "not-fetched", "The video could not be fetched"),
             Self::GivenUp(_) => (StatusCode::INTERNAL_SERVER_ERROR, "given-up", "The job was begun too often"),
             Self::NoSuchRoute(_) => (StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::MethodNotAllowed { .. } => {
@@ -208,6 +251,7 @@ impl ApiError {
             Self::Busy(Busy::Clips { .. }) => {
                 (StatusCode::TOO_MANY_REQUESTS, "too-many-clips", "The service has too much to do")
             }
+            Self::ManyStreams(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many-streams", "The service is full"),
             Self::Denied(Denied::NoKey | Denied::UnknownKey) => {
                 (StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed")
             }
@@ -250,8 +294,11 @@ impl ApiError {
             Self::Draining | Self::Loading => {
                 response.insert_header((RETRY_AFTER, 1_u64));
             }
-            Self::Exhausted(_) => {
+            Self::Exhausted(_) | Self::ManyStreams(_) => {
                 response.insert_header((RETRY_AFTER, 10_u64));
+            }
+            Self::TusVersion(_) => {
+                response.insert_header(("tus-version", "1.0.0"));
             }
             Self::Encoded(_) => {
                 response.insert_header((ACCEPT_ENCODING, "identity"));
@@ -311,7 +358,9 @@ impl From<MediaError> for ApiError {
     fn from(error: MediaError) -> Self {
         let detail = error.to_string();
         match error {
-            MediaError::NotAVideo { .. } | MediaError::UnsupportedCodec { .. } => Self::NotAVideo(detail),
+            MediaError::NotAVideo { .. } | MediaError::UnsupportedCodec { .. } | MediaError::IndexAtEnd { .. } => {
+                Self::NotAVideo(detail)
+            }
             MediaError::Limit { .. } => Self::TooLarge(detail),
             MediaError::NoVideoStream { .. }
             | MediaError::Truncated { .. }

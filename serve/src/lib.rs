@@ -12,7 +12,9 @@
 //! 5. **Inference**: the model's own thread. Videos share its batches, short ones first; each has two batches waiting at most.
 //! 6. **Answer**: at once, or line by line; work that is ahead of a slow client waits for it, and keeps its slot.
 //!
-//! A job ends its request after the upload; the rest of the way is the same, when there is room.
+//! A stream goes the same way while it is sent: nothing of it is kept, and what comes too fast is passed over.
+//!
+//! A job ends its request after the upload, which may come in parts, or is fetched; the rest of the way is the same, when there is room.
 //!
 //! Every failure is an RFC 9457 `application/problem+json` document; [`error`] is the one place that maps kinds of
 //! failure to HTTP statuses.
@@ -20,6 +22,7 @@
 pub mod access;
 pub mod admission;
 pub mod error;
+mod fetch;
 mod jobs;
 mod keys;
 mod kserve;

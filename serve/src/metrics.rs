@@ -52,6 +52,12 @@ pub struct Metrics {
     pub model_loads: IntCounterVec,
     /// Jobs `accepted`, `done`, `failed` and `deleted`, by `state`.
     pub jobs: IntCounterVec,
+    /// Videos that are sent while they are filmed, now.
+    pub streams: IntGauge,
+    /// Clips and frames of videos that came while they were filmed, `seen` and `dropped`, by `fate`.
+    pub stream_clips: IntCounterVec,
+    /// Seconds from when a frame of such a video came to when it was known what is in it.
+    pub stream_delay_seconds: Histogram,
     /// Processes that decoded and died, or took too long; each is replaced.
     pub worker_deaths: IntCounter,
     /// Videos that are open now.
@@ -103,6 +109,11 @@ impl Metrics {
                 .buckets(SECONDS.to_vec()),
         )?;
         registry.register(Box::new(wait_seconds.clone()))?;
+        let stream_delay_seconds = Histogram::with_opts(
+            HistogramOpts::new("stream_delay_seconds", "Time from a frame of a stream to what is seen in it.")
+                .buckets(SECONDS.to_vec()),
+        )?;
+        registry.register(Box::new(stream_delay_seconds.clone()))?;
         let batch_clips = HistogramVec::new(
             HistogramOpts::new("batch_clips", "Clips in a batch; of a localizer, windows, and proposals.")
                 .buckets(CLIPS.to_vec()),
@@ -128,6 +139,9 @@ impl Metrics {
             )?,
             inference_seconds: seconds("inference_seconds", "Time to run the model on a video.", "model")?,
             wait_seconds,
+            stream_delay_seconds,
+            streams: gauge("streams", "Videos that are sent while they are filmed, now.")?,
+            stream_clips: counters("stream_clips_total", "Clips and frames of streams, seen and dropped.", &["fate"])?,
             jobs: counters("jobs_total", "Jobs accepted, and ended, by state.", &["state"])?,
             clips: counters(
                 "clips_total",

@@ -6,24 +6,21 @@ use std::sync::OnceLock;
 use actix_web::HttpResponse;
 use unscene_engine::{Detection, Localization};
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterIn, Paths};
-use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{Components, ObjectBuilder, Type};
+use utoipa::openapi::schema::Components;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, Info, OpenApi, Ref, Required, Response, ResponseBuilder};
+use utoipa::openapi::{Content, Info, OpenApi, Ref, Response, ResponseBuilder};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Problem;
-use crate::kserve::{
-    GraphMetadata, GraphReady, InferRequest, InferResponse, KserveProblem, Live, ServerMetadata, ServerReady,
-};
 use crate::params::{ClassifyParams, DetectParams, LocalizeParams, PredictParams};
-use crate::routes::jobs::{EVENTS, JobInfo, JobList, ListParams};
 use crate::routes::livez::Health;
 use crate::routes::models::{ModelInfo, ModelList};
 use crate::routes::readyz::Ready;
 use crate::routes::{JSON, LINES_JSON, PNG, classify, detect, predict};
-use parts::{BYTES, binary, fail, header, in_header, in_path, text, timeout, video};
+use parts::{binary, fail, in_path, text, timeout, video};
 
+mod jobs;
+mod kserve;
 mod parts;
 
 /// The name of the one way to say who one is.
@@ -60,6 +57,8 @@ pub fn document() -> OpenApi {
     );
 
     all.jobs();
+    all.uploads();
+    all.stream();
     let list = all.answers::<ModelList>("models", "What is served, and what could not be loaded", COMMON);
     all.add("/v1/models", HttpMethod::Get, list);
     let reload = all.answers::<ModelInfo>(
@@ -138,99 +137,6 @@ impl Description {
         self.add(&format!("/v1/{task}"), HttpMethod::Post, operation);
     }
 
-    /// The routes of jobs.
-    fn jobs(&mut self) {
-        let params = PredictParams::into_params(|| Some(ParameterIn::Query));
-        let location = header("Where the job is", Type::String);
-        let accepted = Response::builder().description("It is kept and waits").content(JSON, self.schema::<JobInfo>());
-        let submit = OperationBuilder::new()
-            .operation_id(Some("submit_job"))
-            .summary(Some("What models of several tasks say of a video, looked at when there is room"))
-            .request_body(Some(video(&params)))
-            .parameters(Some(params))
-            .parameter(timeout())
-            .response("202", accepted.header("Location", location));
-        let submit = self.failures(submit, OF_VIDEOS);
-        self.add("/v1/jobs", HttpMethod::Post, submit);
-        let list = self.answers::<JobList>(
-            "jobs",
-            "The jobs of the API key, the latest first",
-            &["400", "401", "403", "404", "429", "500"],
-        );
-        let list = list.parameters(Some(ListParams::into_params(|| Some(ParameterIn::Query))));
-        self.add("/v1/jobs", HttpMethod::Get, list);
-        let (found, id) = (&["401", "403", "404", "429", "500"], || in_path("id", "The job's name"));
-        let job = self.answers::<JobInfo>("job", "A job, and what came of it", found);
-        self.add("/v1/jobs/{id}", HttpMethod::Get, job.parameter(id()));
-        let gone = Response::builder().description("It is forgotten; if it was worked on, that stops");
-        let delete = OperationBuilder::new()
-            .operation_id(Some("delete_job"))
-            .summary(Some("Forgets a job"))
-            .parameter(id())
-            .response("204", gone);
-        let delete = self.failures(delete, found);
-        self.add("/v1/jobs/{id}", HttpMethod::Delete, delete);
-        let events =
-            text("job_events", "The job whenever it has changed, until it has ended, as server-sent events", EVENTS);
-        let last = in_header(
-            "Last-Event-ID",
-            "The name of the last event that the client has seen",
-            ObjectBuilder::new().schema_type(Type::String),
-        );
-        let heard = Response::builder().description("It has ended, and the client has seen how");
-        let events = self.failures(events, found).parameter(id()).parameter(last).response("204", heard);
-        self.add("/v1/jobs/{id}/events", HttpMethod::Get, events);
-    }
-
-    /// The routes of the Open Inference Protocol.
-    fn kserve(&mut self) {
-        let problem = self.schema::<KserveProblem>();
-        let server = self.answers::<ServerMetadata>("kserve_server", "The server", &[]);
-        self.add("/v2", HttpMethod::Get, fail(server, COMMON, &problem));
-        let live = self.answers::<Live>("kserve_live", "The process answers", &[]);
-        self.add("/v2/health/live", HttpMethod::Get, live);
-        let ready = self.answers::<ServerReady>("kserve_ready", "The service takes work", &[]);
-        self.add("/v2/health/ready", HttpMethod::Get, fail(ready, &["503"], &problem));
-        for (base, suffix) in [("/v2/models/{name}", ""), ("/v2/models/{name}/versions/{version}", "_version")] {
-            let at_graph = |operation: OperationBuilder, statuses| {
-                let name = in_path("name", "A bundle's name; of a localizer, and a dot, and `proposal` or `head`");
-                let operation = fail(operation, statuses, &problem).parameter(name);
-                if suffix.is_empty() { operation } else { operation.parameter(in_path("version", "Always 1")) }
-            };
-            let found = &["401", "403", "404", "429", "500", "503"];
-            let metadata = self.answers::<GraphMetadata>(&format!("kserve_graph{suffix}"), "A graph's tensors", &[]);
-            self.add(base, HttpMethod::Get, at_graph(metadata, found));
-            let ready =
-                self.answers::<GraphReady>(&format!("kserve_graph_ready{suffix}"), "Whether a graph takes work", &[]);
-            self.add(&format!("{base}/ready"), HttpMethod::Get, at_graph(ready, found));
-            let infer = self.infer(&format!("kserve_infer{suffix}"));
-            self.add(&format!("{base}/infer"), HttpMethod::Post, at_graph(infer, OF_TENSORS));
-        }
-    }
-
-    fn infer(&mut self, id: &str) -> OperationBuilder {
-        let body = RequestBodyBuilder::new()
-            .description(Some("The input as JSON; or, with the header Inference-Header-Content-Length, as so many bytes of JSON and the values after it"))
-            .required(Some(Required::True))
-            .content(JSON, self.schema::<InferRequest>())
-            .content(BYTES, Content::new(Some(binary())));
-        let response = ResponseBuilder::new()
-            .description("The outputs, as JSON, or in the same manner with bytes")
-            .content(JSON, self.schema::<InferResponse>())
-            .content(BYTES, Content::new(Some(binary())));
-        OperationBuilder::new()
-            .operation_id(Some(id))
-            .summary(Some("Runs a graph on rows that are ready"))
-            .parameter(timeout())
-            .parameter(in_header(
-                "Inference-Header-Content-Length",
-                "Bytes of the body that are JSON; the values follow them. All are JSON when it is absent.",
-                ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0.0)),
-            ))
-            .request_body(Some(body.build()))
-            .response("200", response)
-    }
-
     fn finish(mut self) -> OpenApi {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
@@ -292,8 +198,13 @@ mod tests {
         let mut found = 0;
         for route in routes.split(".service(").skip(1) {
             let path = route.split('"').nth(1).unwrap();
-            for (method, verb) in [("get", HttpMethod::Get), ("post", HttpMethod::Post), ("delete", HttpMethod::Delete)]
-            {
+            for (method, verb) in [
+                ("get", HttpMethod::Get),
+                ("post", HttpMethod::Post),
+                ("delete", HttpMethod::Delete),
+                ("head", HttpMethod::Head),
+                ("patch", HttpMethod::Patch),
+            ] {
                 if route.contains(&format!("web::{method}()")) {
                     assert!(document.paths.get_path_operation(path, verb).is_some(), "{method} {path}");
                     found += 1;
@@ -304,7 +215,15 @@ mod tests {
             .paths
             .paths
             .values()
-            .flat_map(|item| [item.get.is_some(), item.post.is_some(), item.delete.is_some()])
+            .flat_map(|item| {
+                [
+                    item.get.is_some(),
+                    item.post.is_some(),
+                    item.delete.is_some(),
+                    item.head.is_some(),
+                    item.patch.is_some(),
+                ]
+            })
             .map(usize::from)
             .sum();
         assert_eq!(found, described);

@@ -9,6 +9,7 @@ use unscene_engine::{DeviceChoice, EngineChoice};
 use unscene_media::WorkerOptions;
 
 use crate::admission::Room;
+use crate::fetch::host;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -141,6 +142,15 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_SHUTDOWN_TIMEOUT_S", value_name = "SECONDS", default_value_t = 60.0, value_parser = positive_seconds)]
     pub shutdown_timeout_s: f64,
 
+    /// Videos at a time that are sent while they are filmed (`POST /v1/stream`); more are answered with 429. Each has a process to
+    /// decode in.
+    #[arg(long, env = "UNSCENE_MAX_STREAMS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(..=1024))]
+    pub max_streams: u64,
+
+    /// Longest time in seconds that one may go on.
+    #[arg(long, env = "UNSCENE_MAX_STREAM_S", value_name = "SECONDS", default_value_t = 3600.0, value_parser = positive_seconds)]
+    pub max_stream_s: f64,
+
     /// Folder for jobs (`POST /v1/jobs`): a database of them, and the videos of those that have not ended. Without it there are none.
     /// One service has it at a time.
     #[arg(long, env = "UNSCENE_JOBS", value_name = "DIR")]
@@ -162,6 +172,20 @@ pub struct ServeOptions {
     /// these the oldest go first.
     #[arg(long, env = "UNSCENE_JOBS_MAX_MIB", value_name = "MIB", default_value_t = 10_240)]
     pub jobs_max_mib: u64,
+
+    /// Host that videos of jobs may be fetched from (`POST /v1/jobs?url=...`), such as `example.org`, `*.example.org` or
+    /// `example.org:8443`. Once for each. All its addresses must be public.
+    #[arg(long = "fetch-host", env = "UNSCENE_FETCH_HOST", value_name = "HOST", value_delimiter = ',', value_parser = host)]
+    pub fetch_hosts: Vec<String>,
+
+    /// As --fetch-host, for a host in a network of your own: its addresses may be private.
+    #[arg(long = "fetch-local-host", env = "UNSCENE_FETCH_LOCAL_HOST", value_name = "HOST", value_delimiter = ',', value_parser = host)]
+    pub fetch_local_hosts: Vec<String>,
+
+    /// Bucket that videos of jobs may be fetched from (`POST /v1/jobs?url=s3://BUCKET/KEY`). Once for each. AWS_ACCESS_KEY_ID,
+    /// AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL_S3 say how, as for other programs.
+    #[arg(long = "fetch-bucket", env = "UNSCENE_FETCH_BUCKET", value_name = "BUCKET", value_delimiter = ',')]
+    pub fetch_buckets: Vec<String>,
 
     /// File of API keys (TOML; docs/operations.md). Without it everybody may do everything. It is read again when it changes.
     #[arg(long, env = "UNSCENE_API_KEYS", value_name = "FILE")]
@@ -269,11 +293,11 @@ impl ServeOptions {
         }
     }
 
-    /// The processes that decode: one for each video that is open, and those that look at headers.
+    /// The processes that decode: one for each video that is open or is filmed, and those that look at headers.
     pub fn workers(&self) -> WorkerOptions {
         WorkerOptions {
             program: self.decode_program.clone(),
-            workers: self.videos().saturating_add(self.decodes()),
+            workers: self.videos().saturating_add(self.decodes()).saturating_add(self.max_streams as usize),
             memory_mib: self.decode_memory_mib,
             patience: Duration::from_secs_f64(self.decode_timeout_s),
         }
@@ -297,6 +321,18 @@ impl ServeOptions {
     /// The time in which a client has to take some of its answer.
     pub fn send_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.send_timeout_s)
+    }
+
+    /// The time allowed for a video that is filmed.
+    pub fn stream_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.max_stream_s)
+    }
+
+    /// What a video that is filmed may be: as an upload, but for its length.
+    pub fn stream_limits(&self) -> unscene_media::Limits {
+        // Faster than cameras film.
+        let max_frames = (self.max_stream_s * 240.0).ceil() as u64;
+        unscene_media::Limits { max_duration_s: self.max_stream_s, max_frames, ..self.limits() }
     }
 
     /// The time allowed for one job.

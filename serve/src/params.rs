@@ -1,12 +1,16 @@
 //! The parameters of a request, from the query string and from form fields alike.
 
+mod job;
 mod predict;
+mod stream;
 
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::ApiError;
 
+pub use job::JobParams;
 pub use predict::PredictParams;
+pub use stream::StreamParams;
 
 /// Largest `top_k` accepted; the engine further bounds it by the number of labels.
 const MAX_TOP_K: usize = 1000;
@@ -42,31 +46,6 @@ pub trait Params: Default {
             params.set(&name, &value)?;
         }
         Ok(params)
-    }
-}
-
-/// Parameters, and the text that they were read from.
-#[derive(Debug, Default)]
-pub struct Recorded<P> {
-    /// The parameters.
-    pub params: P,
-    pairs: Vec<(String, String)>,
-}
-
-impl<P> Recorded<P> {
-    /// What [`from_query`](Params::from_query) reads them from again.
-    pub fn query(&self) -> String {
-        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.pairs).finish()
-    }
-}
-
-impl<P: Params> Params for Recorded<P> {
-    const NAMES: &'static [&'static str] = P::NAMES;
-
-    fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
-        self.params.set(name, value)?;
-        self.pairs.push((name.to_owned(), value.to_owned()));
-        Ok(())
     }
 }
 

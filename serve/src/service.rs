@@ -20,6 +20,7 @@ use unscene_engine::EngineError;
 use unscene_media::{DecodeWorkers, Turns};
 
 use crate::admission::Admission;
+use crate::fetch::Fetcher;
 use crate::jobs::{Jobs, JobsError, runner};
 use crate::keys::{KeyFileError, Keys};
 use crate::metrics::Metrics;
@@ -103,6 +104,9 @@ pub enum StartError {
     /// There can be no jobs.
     #[error(transparent)]
     Jobs(#[from] JobsError),
+    /// Videos cannot be fetched.
+    #[error("videos cannot be fetched: {0}")]
+    Fetch(String),
     /// The file of API keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
@@ -157,6 +161,8 @@ impl Service {
             turns: Turns::new(options.decodes()),
             metrics,
             jobs: Jobs::open(&options)?,
+            streams: Arc::new(Semaphore::new(options.max_streams as usize)),
+            fetcher: Fetcher::new(&options).map_err(StartError::Fetch)?,
             keys: options.api_keys.as_deref().map(Keys::read).transpose()?,
             draining: Arc::new(AtomicBool::new(false)),
             options,
@@ -176,7 +182,7 @@ impl Service {
         })
         .workers(workers)
         // A worker's share of the blocking threads must allow every slot to land on one worker.
-        .worker_max_blocking_threads(options.videos() + 8)
+        .worker_max_blocking_threads(options.videos() + options.max_streams as usize + 8)
         .on_connect(move |connection, _| end_when_unread(connection, send_timeout))
         .keep_alive(KEEP_ALIVE)
         // A client that closes has left: its request is dropped, which cancels the work.
@@ -250,8 +256,10 @@ impl StopHandle {
             jobs.stop();
         }
         let deadline = Instant::now() + self.state.options.shutdown_timeout();
-        let jobs_at_work = || self.state.jobs.as_ref().is_some_and(Jobs::is_at_work);
-        while (self.state.admission.requests() > 0 || jobs_at_work()) && Instant::now() < deadline {
+        let state = &self.state;
+        let jobs_at_work = || state.jobs.as_ref().is_some_and(Jobs::is_at_work);
+        let is_busy = || state.admission.requests() + state.streams_open() > 0 || jobs_at_work();
+        while is_busy() && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
         }
         self.close().await;
@@ -259,7 +267,7 @@ impl StopHandle {
 
     /// Closes; drops the requests in flight, if there are any.
     async fn close(&self) {
-        let left = self.state.admission.requests();
+        let left = self.state.admission.requests() + self.state.streams_open();
         if left > 0 {
             tracing::warn!(requests = left, "shutting down: requests in flight are dropped");
         }
@@ -337,13 +345,29 @@ impl Signals {
     }
 }
 
+/// Headers of answers that pages of other origins may read.
+const EXPOSED: [&str; 12] = [
+    "content-location",
+    "inference-header-content-length",
+    "location",
+    "retry-after",
+    "tus-extension",
+    "tus-max-size",
+    "tus-resumable",
+    "tus-version",
+    "upload-expires",
+    "upload-length",
+    "upload-offset",
+    "x-request-id",
+];
+
 /// Lets pages of these origins call the service from a browser; does nothing when there are none.
 fn cors(origins: &[String]) -> middleware::Condition<Cors> {
     let any = origins.iter().any(|origin| origin == "*");
     let cors = Cors::default()
-        .allowed_methods(["GET", "POST", "DELETE"])
+        .allowed_methods(["GET", "POST", "DELETE", "HEAD", "PATCH", "OPTIONS"])
         .allow_any_header()
-        .expose_headers(["location", "retry-after", "x-request-id", "inference-header-content-length"])
+        .expose_headers(EXPOSED)
         .max_age(3600);
     let cors = if any { cors.allow_any_origin().send_wildcard() } else { cors };
     let named = origins.iter().filter(|_| !any).fold(cors, |cors, origin| cors.allowed_origin(origin));

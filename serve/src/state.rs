@@ -11,6 +11,7 @@ use unscene_models::manifest::Task;
 use crate::ServeOptions;
 use crate::admission::Admission;
 use crate::error::{ApiError, shorten};
+use crate::fetch::Fetcher;
 use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::loaded::Loaded;
@@ -52,6 +53,10 @@ pub struct State {
     pub metrics: Metrics,
     /// Work that outlives its request, where there is any.
     pub jobs: Option<Jobs>,
+    /// Permits for videos that are sent while they are filmed.
+    pub streams: Arc<Semaphore>,
+    /// Gets videos of jobs from elsewhere.
+    pub fetcher: Fetcher,
     /// API keys, where there are any.
     pub keys: Option<Keys>,
     /// Set when a shutdown has begun.
@@ -59,6 +64,11 @@ pub struct State {
 }
 
 impl State {
+    /// Videos that are sent while they are filmed, now.
+    pub fn streams_open(&self) -> usize {
+        (self.options.max_streams as usize).saturating_sub(self.streams.available_permits())
+    }
+
     /// The model of that name, or the default of the task. `of` gives a model's own kind where it is of the task.
     ///
     /// # Errors

@@ -62,6 +62,7 @@ pub fn init_tracing(options: &ServeOptions) -> Result<Telemetry, StartError> {
 /// What gathers spans and sends them. The variables of OpenTelemetry for names, sampling and batches hold.
 fn provider(endpoint: &str) -> Result<SdkTracerProvider, StartError> {
     let error = |reason: String| StartError::Traces { endpoint: endpoint.to_owned(), reason };
+    crate::tls::use_ring();
     let exporter =
         SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(endpoint).build();
     let exporter = exporter.map_err(|problem| error(problem.to_string()))?;

@@ -31,6 +31,11 @@ pub enum TlsError {
     },
 }
 
+/// Has clients of this process that choose no cryptography of their own take ring's; if others were chosen already, they stay.
+pub fn use_ring() {
+    let _were_chosen = ring::default_provider().install_default();
+}
+
 /// TLS 1.2 and 1.3 with a certificate chain and its private key, both PEM.
 ///
 /// # Errors

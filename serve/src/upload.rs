@@ -144,8 +144,64 @@ pub async fn receive_body(
 ) -> Result<Upload, ApiError> {
     check_encoding(request)?;
     check_length(request, rules)?;
-    let counted = count(payload, rules.clone());
+    receive_stream(payload, rules).await
+}
+
+/// A raw body while it comes.
+///
+/// # Errors
+///
+/// When it is compressed; its own are those of [`receive_body`].
+pub fn arriving(
+    request: &HttpRequest,
+    payload: web::Payload,
+    rules: &UploadRules,
+) -> Result<impl Stream<Item = Result<Bytes, ApiError>> + Unpin + 'static, ApiError> {
+    check_encoding(request)?;
+    let most = rules.max_bytes;
+    Ok(count(payload, rules.clone()).map_err(move |error| body_error(&error, most)))
+}
+
+/// Reads what comes from elsewhere.
+///
+/// # Errors
+///
+/// As [`receive_body`].
+pub async fn receive_stream(
+    body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+    rules: &UploadRules,
+) -> Result<Upload, ApiError> {
+    let counted = count(body, rules.clone());
     spool(counted.map_err(|error| body_error(&error, rules.max_bytes)), rules).await
+}
+
+/// Adds a raw body to a file of which a part has come already. What comes of it stays, whatever ends it.
+///
+/// # Errors
+///
+/// As [`receive_body`].
+pub async fn receive_part(
+    request: &HttpRequest,
+    payload: web::Payload,
+    file: File,
+    rules: &UploadRules,
+) -> Result<(), ApiError> {
+    check_encoding(request)?;
+    check_length(request, rules)?;
+    let mut body = count(payload, rules.clone());
+    let (mut buffer, mut file) = (BytesMut::new(), file);
+    let ended = loop {
+        match body.next().await {
+            None => break Ok(()),
+            Some(Err(error)) => break Err(body_error(&error, rules.max_bytes)),
+            Some(Ok(chunk)) => buffer.extend_from_slice(&chunk),
+        }
+        if buffer.len() > WRITE {
+            file = append(Some(file), buffer.split().freeze(), rules).await?;
+        }
+    };
+    append(Some(file), buffer.freeze(), rules).await?;
+    ended
 }
 
 /// An error for a body that is compressed: bodies are taken as they are.

@@ -41,3 +41,15 @@ fn ctrl_c_waits_for_the_snapshot_of_what_is_running() {
     assert!(saved.exists(), "it was not waited for");
     assert!(String::from_utf8_lossy(&ended.stderr).contains("call it again to go on"), "{ended:?}");
 }
+
+#[test]
+fn in_a_terminal_the_service_stays_until_ctrl_c_and_elsewhere_it_ends() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let checked = Command::new("python3")
+        .arg(here.join("tests/demo_terminal.py"))
+        .args([here.join("../../scripts"), env!("CARGO_BIN_EXE_unscene").into()])
+        .args([here.join("../../serve/tests/fixtures/tiny"), here.join("../../serve/tests/fixtures/red.mp4")])
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}

@@ -34,10 +34,10 @@ impl Model {
         control: &mut Control<'_>,
     ) -> Result<Classification> {
         let decode = DecodeOptions { threads: 0, limits: options.limits, ..DecodeOptions::default() };
-        self.classify_frames(Decoder::open(source, &decode)?, options, control)
+        self.classify_frames(Decoder::open(source, &decode)?, options, &mut |_| {}, control)
     }
 
-    /// As [`Model::classify`], of frames that are open.
+    /// As [`Model::classify`], of frames that are open. Tells of each clip as soon as it is scored.
     ///
     /// # Errors
     /// As there.
@@ -45,6 +45,7 @@ impl Model {
         &self,
         mut frames: impl Frames,
         options: &ClassifyOptions,
+        tell: &mut dyn FnMut(SeenClip),
         control: &mut Control<'_>,
     ) -> Result<Classification> {
         let start = Instant::now();
@@ -59,7 +60,7 @@ impl Model {
             let (found, expected) = ("0".into(), "at least 1".into());
             return Err(EngineError::Argument { what: "stride_frames", found, expected });
         }
-        let mut run = Run::new(self, options, frames.duration_s(), frames.fps());
+        let mut run = Run::new(self, options, tell, frames.duration_s(), frames.fps());
         let mut reader = ClipReader::new(frames, sampling)?;
 
         while let Some(clip) = reader.next_clip()? {
@@ -88,6 +89,7 @@ impl Model {
 struct Run<'a> {
     model: &'a Model,
     options: &'a ClassifyOptions,
+    tell: &'a mut dyn FnMut(SeenClip),
     crops: usize,
     progress: Progress,
     /// Times of the clips whose scores are still to come.
@@ -105,6 +107,7 @@ struct Run<'a> {
     /// Probabilities of all clips, added up in f64 so that long videos lose nothing.
     sum: Vec<f64>,
     scored: Vec<ClipPrediction>,
+    scored_clips: usize,
     /// For each class the largest score of a clip, and when that begins.
     strongest: Vec<(f32, f64)>,
     inference: Duration,
@@ -112,14 +115,22 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(model: &'a Model, options: &'a ClassifyOptions, duration_s: Option<f64>, fps: f64) -> Self {
+    fn new(
+        model: &'a Model,
+        options: &'a ClassifyOptions,
+        tell: &'a mut dyn FnMut(SeenClip),
+        duration_s: Option<f64>,
+        fps: f64,
+    ) -> Self {
         let (graphs, crops) = (model.graphs(), CropPlan::count(options.crops));
         let classes = graphs.manifest().labels.len();
         let rows = crops * graphs.clips_of(duration_s, fps, options.stride_frames);
         Self {
             model,
             options,
+            tell,
             crops,
+            scored_clips: 0,
             progress: Progress { clips: 0, time_s: 0.0, duration_s },
             clips: VecDeque::new(),
             batch: Vec::new(),
@@ -210,19 +221,25 @@ impl<'a> Run<'a> {
                     *strongest = (*score, start_s);
                 }
             }
+            self.scored_clips += 1;
+            let clip = ClipPrediction { start_s, end_s, predictions: self.best(&self.clip_sum) };
             if self.options.clips {
-                let predictions = self.best(&self.clip_sum);
-                self.scored.push(ClipPrediction { start_s, end_s, predictions });
+                self.scored.push(clip.clone());
             }
+            let so_far = self.best(&self.mean());
+            (self.tell)(SeenClip { clip, so_far });
         }
         self.clip_sum.fill(0.0);
         self.clip_rows = 0;
     }
 
+    /// Probabilities, over the clips that are scored.
+    fn mean(&self) -> Vec<f32> {
+        self.sum.iter().map(|sum| (sum / self.scored_clips as f64) as f32).collect()
+    }
+
     fn best(&self, scores: &[f32]) -> Vec<Prediction> {
-        let labels = &self.model.graphs().manifest().labels;
-        let best = top_k(scores, self.options.top_k).into_iter();
-        best.map(|index| Prediction { label: labels[index].clone(), index, score: scores[index] }).collect()
+        best(&self.model.graphs().manifest().labels, scores, self.options.top_k)
     }
 
     fn finish(mut self, reader: &ClipReader<impl Frames>, start: Instant) -> Result<Classification> {
@@ -231,7 +248,7 @@ impl<'a> Run<'a> {
             return Err(EngineError::NoFrames { name: frames.name().to_string() });
         }
         let (width, height) = frames.picture_size();
-        let mean: Vec<f32> = self.sum.iter().map(|sum| (sum / clips as f64) as f32).collect();
+        let mean = self.mean();
         if mean.iter().any(|score| !score.is_finite()) {
             let reason = "the scores are not finite; check the weights, or export without --fp16".into();
             return Err(self.session().error(reason));
@@ -261,4 +278,10 @@ impl<'a> Run<'a> {
             },
         })
     }
+}
+
+/// The classes with the highest scores, best first; so many at most.
+pub(crate) fn best(labels: &[String], scores: &[f32], most: usize) -> Vec<Prediction> {
+    let best = top_k(scores, most).into_iter();
+    best.map(|index| Prediction { label: labels[index].clone(), index, score: scores[index] }).collect()
 }

@@ -21,6 +21,8 @@ use crate::graphs::{Graphs, OnSession};
 use crate::options::EngineOptions;
 use crate::result::Progress;
 
+pub(crate) use batches::{Batch, Batches};
+pub(crate) use look::told;
 pub use look::{DetectGraph, detect_with};
 pub use result::{DetectForm, DetectOptions, DetectSummary, Detection, FoundBox, FoundFrame, FoundTube, Seen};
 
@@ -52,6 +54,11 @@ impl Detector {
     /// Its graph: its name, its description, and what runs it.
     pub fn graphs(&self) -> &Graphs {
         &self.0.graphs
+    }
+
+    /// How frames are prepared, and what becomes of the outputs.
+    pub(crate) fn form(&self) -> &DetectForm {
+        &self.0.form
     }
 
     /// Finds the actors of a video, and holds them all.

@@ -16,6 +16,7 @@ mod error;
 mod explain;
 mod graphs;
 mod health;
+mod live;
 mod localize;
 mod model;
 mod network;
@@ -38,6 +39,7 @@ pub use detect::{
 pub use error::{EngineError, Result};
 pub use explain::Explanation;
 pub use graphs::Graphs;
+pub use live::{Live, LiveSummary};
 pub use localize::{
     FoundProposal, FoundSegment, Localization, LocalizeForm, LocalizeGraphs, LocalizeOptions, Localizer, SegmentNms,
     localize_with,
@@ -45,6 +47,8 @@ pub use localize::{
 pub use model::Model;
 pub use network::{Array, Network};
 pub use options::{DeviceChoice, EngineChoice, EngineOptions};
-pub use result::{Classification, ClassifyOptions, ClipPrediction, Crops, Prediction, Progress, Timing, VideoSummary};
+pub use result::{
+    Classification, ClassifyOptions, ClipPrediction, Crops, Prediction, Progress, SeenClip, Timing, VideoSummary,
+};
 pub use runner::Runner;
 pub use session::BatchRun;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use unscene_engine::{
-    Bundle, ClassifyOptions, Crops, DeviceChoice, EngineChoice, EngineError, EngineOptions, Model, Progress,
+    Bundle, ClassifyOptions, Crops, DeviceChoice, EngineChoice, EngineError, EngineOptions, Model, Progress, SeenClip,
 };
 use unscene_media::{DecodeOptions, Decoder, SharedDecoder, Source};
 
@@ -75,7 +75,12 @@ fn frames_of_a_shared_decoder_are_scored_as_those_of_its_own() {
             let (model, frames) = (&model, shared.reader().unwrap());
             scope.spawn(move || {
                 let options = ClassifyOptions { clips: true, crops, ..Default::default() };
-                let found = model.classify_frames(frames, &options, &mut go_on).unwrap();
+                let mut told = vec![];
+                let mut tell = |seen: SeenClip| told.push(seen);
+                let found = model.classify_frames(frames, &options, &mut tell, &mut go_on).unwrap();
+                // What is told of the last clip is the answer, and of each what is asked for with `clips`.
+                assert_eq!(told.last().unwrap().so_far, found.predictions);
+                assert_eq!(told.len(), found.video.clips);
                 let own = model.classify(&video(), &options, &mut go_on).unwrap();
                 assert_eq!((found.clips, found.predictions), (own.clips, own.predictions), "{crops}");
                 assert_eq!(found.video, own.video);

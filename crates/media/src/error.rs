@@ -33,6 +33,15 @@ pub enum MediaError {
         /// The codec's short name.
         codec: String,
     },
+    /// What is read of a file that comes through a pipe is gone, and what is needed to read it is at its end.
+    #[error(
+        "{name}: this MP4 or MOV has its index at its end and cannot be decoded while it comes; send fragmented MP4 (ffmpeg -movflags \
+         frag_keyframe+empty_moov), WebM, Matroska or MPEG-TS"
+    )]
+    IndexAtEnd {
+        /// The source's name.
+        name: String,
+    },
     /// The file stops before the part that is needed to read it at all.
     #[error("{name}: the file is cut short: {detail}; upload or copy it again, whole")]
     Truncated {

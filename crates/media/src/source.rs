@@ -7,7 +7,7 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::{Arc, Once};
@@ -23,12 +23,16 @@ use crate::probe::{Limits, check_header};
 /// FFmpeg's names of the demuxers that may run. "mov" covers MP4 and MOV, "matroska" covers MKV and WebM.
 const CONTAINERS: &CStr = c"mov,matroska,avi,mpegts";
 
+/// Microseconds of a video that comes, at most, that are looked at to find out what it is: nothing is told before.
+const LIVE_ANALYSIS_US: &str = "500000";
+
 /// The bytes of one video.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A regular file. Its path is the name used in errors.
     Path(PathBuf),
-    /// A file that is open, read from its start.
+    /// A file that is open, read from its start; or the end of a pipe through which a video comes while it is decoded. The latter cannot be
+    /// sought in, and its container must not need that: fragmented MP4, WebM, Matroska, MPEG-TS.
     File {
         /// What to call it in errors.
         name: String,
@@ -77,6 +81,10 @@ pub(crate) fn open(source: &Source, limits: &Limits) -> Result<Input, MediaError
     let mut options = ff::Dictionary::new();
     options.set("protocol_whitelist", "none");
     options.set("format_whitelist", &CONTAINERS.to_string_lossy());
+    let is_coming = matches!(source, Source::File { file, .. } if is_pipe(file));
+    if is_coming {
+        options.set("analyzeduration", LIVE_ANALYSIS_US);
+    }
 
     // SAFETY: the context is allocated here and handed to `Input`, which frees it and keeps `io` alive as long. Until
     // then every early return goes through `avformat_open_input` (frees it on failure) or happens after the hand-over.
@@ -97,11 +105,24 @@ pub(crate) fn open(source: &Source, limits: &Limits) -> Result<Input, MediaError
         Input::wrap_with_custom_io(context, io)
     };
 
+    if is_coming && has_passed_frames(&mut input) {
+        return Err(MediaError::IndexAtEnd { name });
+    }
     // Reading stream parameters may decode a frame, so the header has to be acceptable first.
     check_header(&input, &name, limits)?;
     read_stream_info(&mut input, &name, limits)?;
     check_header(&input, &name, limits)?;
     Ok(input)
+}
+
+/// Whether frames that the index tells of lie before where the header ended.
+fn has_passed_frames(input: &mut Input) -> bool {
+    // SAFETY: the input has an I/O context, which lives as long as it does.
+    let read = unsafe { ffi::avio_seek((*input.as_ptr()).pb, 0, libc::SEEK_CUR) };
+    input.streams_mut().any(|mut stream| {
+        // SAFETY: the stream is valid while the input is borrowed, and so is the entry until more is read.
+        unsafe { ffi::avformat_index_get_entry(stream.as_mut_ptr(), 0).as_ref() }.is_some_and(|entry| entry.pos < read)
+    })
 }
 
 /// FFmpeg's set-up, once: silent, because errors are returned and uploads must not write to the log at will.
@@ -129,6 +150,8 @@ fn stream_io(source: &Source, name: &str) -> Result<StreamIo, MediaError> {
             }
             StreamIo::from_read_seek(File::open(path).map_err(io_error)?)
         }
+        // What comes through a pipe is there once, and not before it is written.
+        Source::File { file, .. } if is_pipe(file) => StreamIo::from_read(Pipe(file.clone())),
         Source::File { file, .. } => {
             if file.metadata().map_err(io_error)?.len() == 0 {
                 return Err(empty());
@@ -143,6 +166,19 @@ fn stream_io(source: &Source, name: &str) -> Result<StreamIo, MediaError> {
         }
     };
     io.map_err(|error| ffmpeg_error(name, error))
+}
+
+fn is_pipe(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+/// The end of a pipe at which it is read.
+struct Pipe(Arc<File>);
+
+impl Read for Pipe {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        (&*self.0).read(bytes)
+    }
 }
 
 /// An open file, read from a place of its own: others may read it too.

@@ -31,16 +31,31 @@ impl Folder {
         self.0.join(format!("{id}{PARTIAL}"))
     }
 
-    /// Gives a video that has arrived its name. It is on the disk then, and not only on its way.
+    /// Gives a video that has arrived its name, unless it has it. It is on the disk then, and not only on its way.
     ///
     /// # Errors
     ///
     /// What the system says.
     pub fn arrived(&self, id: &str) -> io::Result<()> {
-        let partial = self.arriving(id);
-        File::open(&partial)?.sync_all()?;
-        fs::rename(&partial, self.0.join(id))?;
+        let (partial, whole) = (self.arriving(id), self.0.join(id));
+        match File::open(&partial) {
+            Err(error) if error.kind() == ErrorKind::NotFound && whole.exists() => return Ok(()),
+            opened => opened?.sync_all()?,
+        }
+        fs::rename(&partial, whole)?;
         File::open(&self.0)?.sync_all()
+    }
+
+    /// What there is of a video that comes in parts, to be read and to be gone on with.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn part(&self, id: &str) -> io::Result<File> {
+        let open = |path| File::options().read(true).append(true).open(path);
+        // It has its whole name already when the process ended before its job was accepted.
+        open(self.arriving(id))
+            .or_else(|error| if error.kind() == ErrorKind::NotFound { open(self.0.join(id)) } else { Err(error) })
     }
 
     /// A job's video.
@@ -64,15 +79,18 @@ impl Folder {
         }
     }
 
-    /// Removes every video but those of these jobs.
+    /// Removes every video but those of these jobs and those of uploads, which come in parts.
     ///
     /// # Errors
     ///
     /// What the system says.
-    pub fn keep(&self, ids: &HashSet<String>) -> io::Result<()> {
+    pub fn keep(&self, jobs: &HashSet<String>, uploads: &HashSet<String>) -> io::Result<()> {
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
-            if !ids.contains(&*entry.file_name().to_string_lossy()) {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_kept = jobs.contains(&*name) || uploads.contains(name.strip_suffix(PARTIAL).unwrap_or(&name));
+            if !is_kept {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -82,22 +100,30 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
     fn a_video_is_there_when_it_has_arrived_and_until_it_is_removed() {
         let jobs = tempfile::tempdir().unwrap();
         let folder = Folder::open(jobs.path()).unwrap();
-        for id in ["one", "two", "three"] {
+        for id in ["one", "two", "three", "four"] {
             fs::write(folder.arriving(id), id).unwrap();
         }
         assert_eq!(folder.video("one").unwrap_err().kind(), ErrorKind::NotFound);
         folder.arrived("one").unwrap();
         folder.arrived("two").unwrap();
         assert_eq!(io::read_to_string(folder.video("one").unwrap()).unwrap(), "one");
-        // What was on its way when the process ended, and what no job needs, goes.
-        folder.keep(&HashSet::from(["one".to_owned()])).unwrap();
-        assert_eq!(fs::read_dir(jobs.path().join("uploads")).unwrap().count(), 1);
+        folder.arrived("two").unwrap();
+        assert!(folder.arrived("five").is_err());
+        assert_eq!(io::read_to_string(folder.part("two").unwrap()).unwrap(), "two");
+        // What was on its way when the process ended, and what no job needs, goes; but for what comes in parts.
+        let [jobs_kept, uploads] = ["one", "four"].map(|id| HashSet::from([id.to_owned()]));
+        folder.keep(&jobs_kept, &uploads).unwrap();
+        assert_eq!(fs::read_dir(jobs.path().join("uploads")).unwrap().count(), 2);
+        folder.part("four").unwrap().write_all(b" parts").unwrap();
+        assert_eq!(io::read_to_string(folder.part("four").unwrap()).unwrap(), "four parts");
         folder.remove("one");
         folder.remove("one");
         assert!(folder.video("one").is_err());

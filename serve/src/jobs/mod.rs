@@ -2,15 +2,16 @@
 //! it is asked for.
 //!
 //! A job is what `POST /v1/predict` does. [`store`] has the rows, in a SQLite database; [`folder`] has the videos, a file for each job
-//! that has not ended; [`runner`] claims one job after the other. A job that was accepted is in the database and on the disk before
+//! that has not ended; [`arrival`] makes a job of a video that has come; [`runner`] claims one job after the other. A job that was accepted is in the database and on the disk before
 //! the client hears of it. One that was at work when the process ended is begun again, and whoever ends it does so once: the row
 //! changes only from the state and the attempt that the work was begun in.
 
+pub mod arrival;
 pub mod folder;
 pub mod runner;
 pub mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use crate::admission::Admission;
 use crate::error::ApiError;
 use crate::options::ServeOptions;
-use crate::routes::waiting::Wanted;
+use crate::routes::waiting::{SoFar, Wanted};
 use folder::Folder;
 use store::{MOST_ATTEMPTS, Store, StoreError};
 
@@ -69,6 +70,8 @@ struct Inner {
     folder: Folder,
     /// Those at work.
     at_work: Mutex<HashMap<String, AtWork>>,
+    /// Uploads of which a part comes.
+    coming: Mutex<HashSet<String>>,
     /// Changes whenever a job does.
     changed: watch::Sender<()>,
 }
@@ -92,18 +95,24 @@ impl Jobs {
         let path = dir.join("jobs.sqlite");
         let given_up = json(&ApiError::GivenUp(MOST_ATTEMPTS).problem());
         let opened = Store::open(&path).and_then(|store| {
-            let unended = store.begin_again(&given_up)?;
-            Ok((store, unended))
+            let (unended, uploads) = (store.begin_again(&given_up)?, store.uploads()?);
+            Ok((store, unended, uploads.into_iter().collect()))
         });
-        let (store, unended) = opened.map_err(|source| match source {
+        let (store, unended, uploads) = opened.map_err(|source| match source {
             source if source.is_in_use() => JobsError::InUse { folder: dir.clone() },
             source => JobsError::Store { path, source },
         })?;
-        folder.keep(&unended).map_err(|source| JobsError::Folder { folder: dir.clone(), source })?;
+        folder.keep(&unended, &uploads).map_err(|source| JobsError::Folder { folder: dir.clone(), source })?;
         if !unended.is_empty() {
             tracing::info!(jobs = unended.len(), "jobs of before go on");
         }
-        Ok(Some(Self(Arc::new(Inner { store, folder, at_work: Mutex::default(), changed: watch::Sender::new(()) }))))
+        Ok(Some(Self(Arc::new(Inner {
+            store,
+            folder,
+            at_work: Mutex::default(),
+            coming: Mutex::default(),
+            changed: watch::Sender::new(()),
+        }))))
     }
 
     /// The rows.
@@ -140,10 +149,12 @@ impl Jobs {
         self.0.changed.send_replace(());
     }
 
-    /// Clips done and clips expected of a job at work.
-    pub fn progress(&self, id: &str, admission: &Admission) -> Option<(usize, usize)> {
-        let place = self.at_work().get(id)?.place?;
-        admission.progress(place)
+    /// Clips done and clips expected of a job at work, and what was seen in them.
+    pub fn progress(&self, id: &str, admission: &Admission) -> Option<(usize, usize, SoFar)> {
+        let at_work = self.at_work();
+        let work = at_work.get(id)?;
+        let (clips, expected) = admission.progress(work.place?)?;
+        Some((clips, expected, work.wanted.so_far()))
     }
 
     /// Forgets a job. If it is worked on, that stops soon.
@@ -173,6 +184,10 @@ impl Jobs {
     /// Whether a job is worked on, or what came of one is being noted.
     pub fn is_at_work(&self) -> bool {
         !self.at_work().is_empty()
+    }
+
+    fn coming(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn at_work(&self) -> MutexGuard<'_, HashMap<String, AtWork>> {

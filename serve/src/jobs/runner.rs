@@ -15,7 +15,7 @@ use crate::routes::predict::Answers;
 use crate::routes::video::{Work, look, thread_failed};
 use crate::routes::waiting::Wanted;
 use crate::state::State;
-use crate::upload::Upload;
+use crate::upload::{Upload, UploadRules};
 
 /// After which a job that finds the service full tries again, and what could not be read or written.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -37,7 +37,7 @@ pub async fn work(state: web::Data<State>, jobs: Jobs) {
     }
 }
 
-/// Removes results that are too old, now and then.
+/// Removes results and uploads that are too old, now and then.
 pub async fn tidy(state: web::Data<State>, jobs: Jobs) {
     while !state.is_draining() {
         let (keep, most) = (state.options.jobs_keep(), state.options.jobs_max_bytes());
@@ -46,13 +46,18 @@ pub async fn tidy(state: web::Data<State>, jobs: Jobs) {
             Ok(gone) => tracing::info!(jobs = gone, "old results are gone"),
             Err(error) => tracing::error!(%error, "old results cannot be removed"),
         }
+        match jobs.ask(|jobs| jobs.expire_uploads()).await {
+            Ok(0) => {}
+            Ok(gone) => tracing::info!(uploads = gone, "uploads of which nothing came any more are gone"),
+            Err(error) => tracing::error!(%error, "old uploads cannot be removed"),
+        }
         tokio::time::sleep(TIDY_EVERY).await;
     }
 }
 
 /// Does one job, and notes what came of it.
 async fn one(state: &web::Data<State>, jobs: &Jobs, job: Job) {
-    let wanted = Wanted::within(state.options.job_timeout());
+    let wanted = Wanted::within(state.options.job_timeout()).with_so_far();
     jobs.at_work().insert(job.id.clone(), AtWork { wanted: wanted.clone(), place: None });
     jobs.note_change();
     tracing::info!(job = job.id, attempt = job.attempts, "job begun");
@@ -98,15 +103,37 @@ async fn note(state: &State, jobs: &Jobs, job: &Job, result: Result<Answers, Api
 
 async fn run(state: &web::Data<State>, jobs: &Jobs, job: &Job, wanted: &Wanted) -> Result<Answers, ApiError> {
     let params = PredictParams::from_query(&job.parameters)?;
-    let lost = |error: io::Error| ApiError::Internal(format!("the video of a job cannot be read: {error}"));
-    let (kept, id) = (jobs.clone(), job.id.clone());
-    let file = web::block(move || kept.folder().video(&id)).await.map_err(thread_failed)?.map_err(lost)?;
+    let upload = match &job.url {
+        Some(url) => fetch(state, url, wanted).await?,
+        None => kept(jobs, &job.id).await?,
+    };
     let place = enter(state, wanted).await?;
     if let Some(work) = jobs.at_work().get_mut(&job.id) {
         work.place = Some(place.number());
     }
-    let upload = Upload::kept(Arc::new(file));
     look(state.clone(), params, upload, place, wanted.clone(), PredictParams::run).await?.await
+}
+
+/// The video of a job that came with one.
+async fn kept(jobs: &Jobs, id: &str) -> Result<Upload, ApiError> {
+    let lost = |error: io::Error| ApiError::Internal(format!("the video of a job cannot be read: {error}"));
+    let (jobs, id) = (jobs.clone(), id.to_owned());
+    let file = web::block(move || jobs.folder().video(&id)).await.map_err(thread_failed)?.map_err(lost)?;
+    Ok(Upload::kept(Arc::new(file)))
+}
+
+/// Fetches the video of a job, as long as it is wanted.
+async fn fetch(state: &State, url: &str, wanted: &Wanted) -> Result<Upload, ApiError> {
+    let rules = UploadRules::of(state);
+    let unwanted = async {
+        while wanted.still() && !state.is_draining() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        upload = state.fetcher.fetch(url, &rules) => upload,
+        () = unwanted => Err(wanted.told(ApiError::Cancelled)),
+    }
 }
 
 /// Takes a place in the service, when there is one.

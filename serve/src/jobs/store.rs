@@ -11,13 +11,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// Version of the tables; one that is not known is not touched.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How often a job is begun at most: one that ends the process each time must not do so for ever.
 pub const MOST_ATTEMPTS: u32 = 3;
 /// How long another process may hold the database before it is given up on: one that is about to end.
 const BUSY: Duration = Duration::from_secs(2);
 
-const TABLES: &str = "
+/// What there was first.
+const JOBS: &str = "
     CREATE TABLE jobs (
         id TEXT PRIMARY KEY, owner TEXT NOT NULL, parameters TEXT NOT NULL, bytes INTEGER NOT NULL,
         state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
@@ -25,6 +26,14 @@ const TABLES: &str = "
         result TEXT, error TEXT
     ) WITHOUT ROWID;
     CREATE INDEX by_state ON jobs (state, id);
+";
+/// What came with version 2.
+const UPLOADS: &str = "
+    ALTER TABLE jobs ADD COLUMN url TEXT;
+    CREATE TABLE uploads (
+        id TEXT PRIMARY KEY, owner TEXT NOT NULL, parameters TEXT NOT NULL, bytes INTEGER NOT NULL,
+        metadata TEXT NOT NULL, changed_s REAL NOT NULL
+    ) WITHOUT ROWID;
 ";
 
 /// Why the database cannot be used.
@@ -104,8 +113,10 @@ pub struct Job {
     pub owner: String,
     /// What is asked for, as a query string.
     pub parameters: String,
-    /// Size of the video.
+    /// Size of the video; 0 as long as it is not fetched.
     pub bytes: u64,
+    /// Where the video is fetched from, if it did not come with the job.
+    pub url: Option<String>,
     /// How far it is.
     pub state: JobState,
     /// How often it was begun.
@@ -123,7 +134,8 @@ pub struct Job {
 }
 
 /// The columns, as [`Job::of`] reads them.
-const COLUMNS: &str = "id, owner, parameters, bytes, state, attempts, created_s, started_s, ended_s, result, error";
+const COLUMNS: &str =
+    "id, owner, parameters, bytes, url, state, attempts, created_s, started_s, ended_s, result, error";
 
 impl Job {
     fn of(row: &Row) -> rusqlite::Result<Self> {
@@ -132,13 +144,14 @@ impl Job {
             owner: row.get(1)?,
             parameters: row.get(2)?,
             bytes: row.get::<_, i64>(3)?.unsigned_abs(),
-            state: row.get(4)?,
-            attempts: row.get(5)?,
-            created_s: row.get(6)?,
-            started_s: row.get(7)?,
-            ended_s: row.get(8)?,
-            result: row.get(9)?,
-            error: row.get(10)?,
+            url: row.get(4)?,
+            state: row.get(5)?,
+            attempts: row.get(6)?,
+            created_s: row.get(7)?,
+            started_s: row.get(8)?,
+            ended_s: row.get(9)?,
+            result: row.get(10)?,
+            error: row.get(11)?,
         })
     }
 }
@@ -165,23 +178,32 @@ impl Store {
             return Err(StoreError::Damaged(check));
         }
         match connection.query_row("PRAGMA user_version", [], |row| row.get(0))? {
-            0 => connection.execute_batch(&format!("BEGIN;{TABLES};PRAGMA user_version = {VERSION};COMMIT"))?,
+            0 => connection.execute_batch(&format!("BEGIN;{JOBS}{UPLOADS}PRAGMA user_version = {VERSION};COMMIT"))?,
+            1 => connection.execute_batch(&format!("BEGIN;{UPLOADS}PRAGMA user_version = {VERSION};COMMIT"))?,
             VERSION => {}
             other => return Err(StoreError::Version(other)),
         }
         Ok(Self(Mutex::new(connection)))
     }
 
-    /// Accepts a job.
+    /// Accepts a job; of a video of so many bytes, or of one that is to be fetched.
     ///
     /// # Errors
     ///
     /// When it cannot be written; there is no such job then.
-    pub fn accept(&self, id: &str, owner: &str, parameters: &str, bytes: u64) -> Result<Job, StoreError> {
+    pub fn accept(
+        &self,
+        id: &str,
+        owner: &str,
+        parameters: &str,
+        bytes: u64,
+        url: Option<&str>,
+    ) -> Result<Job, StoreError> {
         let sql = format!(
-            "INSERT INTO jobs (id, owner, parameters, bytes, state, created_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING {COLUMNS}"
+            "INSERT INTO jobs (id, owner, parameters, bytes, url, state, created_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             RETURNING {COLUMNS}"
         );
-        let values = params![id, owner, parameters, signed(bytes), JobState::Queued, now_s()];
+        let values = params![id, owner, parameters, signed(bytes), url, JobState::Queued, now_s()];
         self.change(&sql, values)?.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
     }
 
@@ -257,10 +279,13 @@ impl Store {
         Ok(gone + connection.execute(large, [signed(most_bytes)])?)
     }
 
-    /// Bytes of the videos of jobs that have not ended.
-    pub fn waiting_bytes(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT COALESCE(SUM(bytes), 0) FROM jobs WHERE state IN ('queued', 'running')";
-        Ok(self.connection().query_row(sql, [], |row| row.get::<_, i64>(0))?.unsigned_abs())
+    /// How many jobs have not ended, and bytes of their videos and of uploads when they are complete.
+    pub fn waiting(&self) -> Result<(u64, u64), StoreError> {
+        let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) + (SELECT COALESCE(SUM(bytes), 0) FROM uploads)
+                   FROM jobs WHERE state IN ('queued', 'running')";
+        let row = self.connection().query_row(sql, [], |row| Ok([row.get::<_, i64>(0)?, row.get(1)?]))?;
+        let [jobs, bytes] = row.map(i64::unsigned_abs);
+        Ok((jobs, bytes))
     }
 
     /// After a start: what was at work waits again, but for what was begun so often that it is given up on, which fails with this
@@ -299,6 +324,9 @@ fn signed(number: u64) -> i64 {
 fn now_s() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
+
+mod uploads;
+pub use uploads::Partial;
 
 #[cfg(test)]
 mod tests;

@@ -12,17 +12,19 @@ use crate::error::PROBLEM_JSON;
 pub const BYTES: &str = "application/octet-stream";
 
 /// What each failure's status means.
-const FAILURES: [(&str, &str); 14] = [
+const FAILURES: [(&str, &str); 16] = [
     ("400", "A parameter, a tensor or the upload is wrong"),
     ("401", "An API key is needed, and not there or not known"),
     ("403", "The API key is for something else"),
     ("404", "No such model"),
     ("406", "The client takes no kind of answer that there is"),
     ("408", "The upload came too slowly"),
-    ("409", "Other models are loaded again now"),
+    ("409", "Other models are loaded again now; or the part does not begin where the last one ended"),
+    ("412", "The client speaks another version of the tus protocol"),
     ("413", "The video or the answer is over a limit"),
     ("415", "The upload is not a video, or is compressed"),
     ("422", "The video or the bundle cannot be used"),
+    ("423", "A part of the upload comes already"),
     (
         "429",
         "There is too much before the request, or the API key is used too often; Retry-After says when to come again",
@@ -107,6 +109,16 @@ pub fn in_path(name: &str, description: &str) -> ParameterBuilder {
         .name(name)
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
+        .description(Some(description))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+}
+
+/// A parameter in the query.
+pub fn in_query(name: &str, description: &str) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
         .description(Some(description))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
 }

@@ -173,7 +173,10 @@ impl Look for DetectParams {
             boxes.set(boxes.get() + count(&seen));
             match seen {
                 _ if is_full() => {}
-                Seen::Frame(frame) => found.push(frame),
+                Seen::Frame(frame) => {
+                    video.wanted.note(|so_far| so_far.detect = Some(frame.clone()));
+                    found.push(frame);
+                }
                 Seen::Tube(tube) => tubes.push(tube),
             }
         };

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
@@ -11,19 +11,21 @@ use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
 
 use super::predict::Answers;
 use super::video::{Work, thread_failed};
-use super::waiting::Waiting;
+use super::waiting::{SoFar, Waiting};
 use crate::access::key_of;
 use crate::error::{ApiError, Problem, shorten};
 use crate::jobs::Jobs;
+use crate::jobs::arrival::Arriving;
 use crate::jobs::store::{Job, JobState, StoreError};
-use crate::params::{Params, PredictParams, Recorded};
+use crate::params::{JobParams, Params};
 use crate::state::State;
-use crate::upload::{UploadRules, not_written, receive};
+use crate::upload::{UploadRules, receive};
 
+/// Longest address of a video.
+const MAX_URL: usize = 4096;
 /// Jobs in one list, unless the request says otherwise, and at most.
 const LISTED: usize = 50;
 const MOST_LISTED: usize = 500;
@@ -44,8 +46,12 @@ pub struct JobInfo {
     state: JobState,
     /// What is asked for, as a query string.
     parameters: String,
-    /// Size of the video.
+    /// Size of the video; 0 when it is fetched.
     bytes: u64,
+    /// Where the video is fetched from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    url: Option<String>,
     /// How often it was begun; more than once when the service ended meanwhile.
     attempts: u32,
     /// When it was accepted, in seconds since 1970.
@@ -73,12 +79,16 @@ pub struct JobInfo {
 }
 
 /// How far the work on a job is.
-#[derive(Clone, Copy, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct JobProgress {
     /// Clips, windows and frames that were looked at.
     clips: usize,
     /// How many there are, as far as the video's header knows.
     expected: usize,
+    /// What was seen in them. Lists of jobs leave it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    so_far: Option<SoFar>,
 }
 
 /// Jobs, the latest first.
@@ -109,8 +119,16 @@ pub async fn submit(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let jobs = of(&state)?;
+    if state.is_draining() {
+        return Err(ApiError::Draining);
+    }
+    let asked = JobParams::from_query(request.query_string())?;
+    asked.predict.find(&state)?;
     let mut waiting = Waiting::new(&state, &request)?;
-    let result = waiting.wait(accept(&state, jobs, &request, payload)).await;
+    let result = match &asked.url {
+        Some(url) => accept_url(&state, jobs, &request, &asked, url).await,
+        None => waiting.wait(accept(&state, jobs, &request, payload, asked)).await,
+    };
     let job = waiting.settle(result)?;
     state.metrics.jobs.with_label_values(&["accepted"]).inc();
     jobs.note_change();
@@ -124,17 +142,13 @@ async fn accept(
     jobs: &Jobs,
     request: &HttpRequest,
     payload: web::Payload,
+    mut asked: JobParams,
 ) -> Result<Job, ApiError> {
-    if state.is_draining() {
-        return Err(ApiError::Draining);
-    }
     let place = state.admission.enter()?;
-    let mut asked = Recorded::<PredictParams>::from_query(request.query_string())?;
-    asked.params.find(state)?;
-    let arriving = Arriving { jobs: jobs.clone(), id: Uuid::now_v7().to_string(), is_accepted: false };
+    let arriving = Arriving::new(jobs.clone());
     let rules = UploadRules { kept: Some(jobs.folder().arriving(&arriving.id)), ..UploadRules::of(state) };
     let upload = receive(request, payload, &rules, &mut asked).await?;
-    asked.params.find(state)?;
+    asked.predict.find(state)?;
     let (limits, workers, size) = (state.options.limits(), state.workers.clone(), upload.size()? as u64);
     // What is no video is said now, and not when nobody looks any more.
     let probe = state.admission.probe().await;
@@ -146,40 +160,25 @@ async fn accept(
     accepted.await.map_err(thread_failed)?
 }
 
-/// A video that is on its way. What has arrived goes when it is dropped, unless its job was accepted.
-struct Arriving {
-    jobs: Jobs,
-    id: String,
-    is_accepted: bool,
-}
-
-impl Arriving {
-    /// Makes a job of a video that has arrived, unless those that wait would take more than so many bytes.
-    fn accept(mut self, owner: &str, parameters: &str, size: u64, most: u64) -> Result<Job, ApiError> {
-        let store = self.jobs.store();
-        if size > most {
-            return Err(ApiError::TooLarge(format!(
-                "the video has {size} bytes, and the videos of all jobs may take {most} (--jobs-max-mib); send less"
-            )));
-        }
-        if store.waiting_bytes()?.saturating_add(size) > most {
-            return Err(ApiError::Exhausted(
-                "the videos of jobs that wait take all the space that they may".to_owned(),
-            ));
-        }
-        self.jobs.folder().arrived(&self.id).map_err(not_written)?;
-        let job = store.accept(&self.id, owner, parameters, size)?;
-        self.is_accepted = true;
-        Ok(job)
+/// Makes a job of a video that is to be fetched when its turn has come.
+async fn accept_url(
+    state: &State,
+    jobs: &Jobs,
+    request: &HttpRequest,
+    asked: &JobParams,
+    url: &str,
+) -> Result<Job, ApiError> {
+    if url.len() > MAX_URL {
+        return Err(ApiError::BadParameter(format!("`url` is longer than {MAX_URL} bytes")));
     }
-}
-
-impl Drop for Arriving {
-    fn drop(&mut self) {
-        if !self.is_accepted {
-            self.jobs.folder().remove(&self.id);
-        }
+    let has_body = request.headers().get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if has_body || request.headers().contains_key(TRANSFER_ENCODING) {
+        return Err(ApiError::BadParameter("there is a `url` and a body; give one of the two".to_owned()));
     }
+    state.fetcher.address(url)?;
+    let (jobs, owner, parameters, url) = (jobs.clone(), key_of(request), asked.query(), url.to_owned());
+    let accepted = web::block(move || jobs.accept_url(&owner, &parameters, &url));
+    accepted.await.map_err(thread_failed)?
 }
 
 /// `GET /v1/jobs`: those of the request's API key, the latest first.
@@ -292,13 +291,17 @@ impl Events {
 impl JobInfo {
     /// What an event that tells of it is called.
     fn mark(&self) -> String {
-        let clips = self.progress.map_or(0, |progress| progress.clips);
+        let clips = self.progress.as_ref().map_or(0, |progress| progress.clips);
         format!("{}-{}-{clips}", self.attempts, self.state.name())
     }
 }
 
 /// The jobs, where the service has any.
-fn of(state: &State) -> Result<&Jobs, ApiError> {
+///
+/// # Errors
+///
+/// [`ApiError::NoJobs`].
+pub fn of(state: &State) -> Result<&Jobs, ApiError> {
     state.jobs.as_ref().ok_or(ApiError::NoJobs)
 }
 
@@ -320,11 +323,16 @@ fn describe(state: &State, jobs: &Jobs, job: Job, is_whole: bool) -> JobInfo {
         state: job.state,
         parameters: job.parameters,
         bytes: job.bytes,
+        url: job.url,
         attempts: job.attempts,
         created_s: job.created_s,
         started_s: job.started_s,
         ended_s: job.ended_s,
-        progress: progress.map(|(clips, expected)| JobProgress { clips, expected }),
+        progress: progress.map(|(clips, expected, so_far)| JobProgress {
+            clips,
+            expected,
+            so_far: is_whole.then_some(so_far),
+        }),
         result: raw(job.result.filter(|_| is_whole)),
         error: raw(job.error),
     }

@@ -15,6 +15,7 @@ pub async fn metrics(state: web::Data<State>) -> Result<HttpResponse, ApiError> 
     let _scraping = state.metrics.scraping.lock().unwrap_or_else(PoisonError::into_inner);
     let deaths = &state.metrics.worker_deaths;
     deaths.inc_by(state.workers.deaths().saturating_sub(deaths.get()));
+    state.metrics.streams.set(gauge(state.streams_open()));
     state.metrics.open_videos.set(gauge(state.admission.open()));
     state.metrics.clips_left.set(gauge(state.admission.clips()));
     state.metrics.clips_per_second.set(state.admission.clips_per_s());

@@ -11,10 +11,14 @@ pub mod models;
 pub mod page;
 pub mod predict;
 pub mod readyz;
+pub mod stream;
+pub mod uploads;
 pub mod video;
 pub mod waiting;
 
 use actix_web::HttpRequest;
+use actix_web::http::Method;
+use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
 
 pub use accept::{JSON, LINES_JSON, PNG};
@@ -31,11 +35,25 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(post("/v1/localize").route(web::post().to(localize::localize)))
         .service(post("/v1/detect").route(web::post().to(detect::detect)))
         .service(post("/v1/predict").route(web::post().to(predict::predict)))
+        .service(post("/v1/stream").route(web::post().to(stream::watch)))
         .service(resource("/v1/jobs", "GET, POST").route(web::get().to(jobs::list)).route(web::post().to(jobs::submit)))
         .service(
             resource("/v1/jobs/{id}", "GET, DELETE")
                 .route(web::get().to(jobs::get))
                 .route(web::delete().to(jobs::delete)),
+        )
+        .service(
+            resource("/v1/uploads", "OPTIONS, POST")
+                .wrap(resumable())
+                .route(web::method(Method::OPTIONS).to(uploads::options))
+                .route(web::post().to(uploads::create)),
+        )
+        .service(
+            resource("/v1/uploads/{id}", "HEAD, PATCH, DELETE")
+                .wrap(resumable())
+                .route(web::head().to(uploads::head))
+                .route(web::patch().to(uploads::append))
+                .route(web::delete().to(uploads::delete)),
         )
         .service(get("/v1/jobs/{id}/events").route(web::get().to(jobs::events)))
         .service(get("/v1/models").route(web::get().to(models::models)))
@@ -55,6 +73,11 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(get("/v2/models/{name}/versions/{version}/ready").route(web::get().to(kserve::ready)))
         .service(post("/v2/models/{name}/versions/{version}/infer").route(web::post().to(kserve::infer)))
         .default_service(web::to(not_found));
+}
+
+/// Has every answer, errors too, say which version of the tus protocol it is of.
+fn resumable() -> DefaultHeaders {
+    DefaultHeaders::new().add((uploads::RESUMABLE, uploads::VERSION))
 }
 
 fn get(path: &str) -> actix_web::Resource {

@@ -1,12 +1,15 @@
 //! Who waits for an answer and until when, and what waits for its turn.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use prometheus::Histogram;
+use serde::Serialize;
 use tracing::{Instrument, info_span};
+use unscene_engine::{FoundFrame, Prediction};
+use utoipa::ToSchema;
 
 use crate::admission::Place;
 use crate::error::{ApiError, shorten};
@@ -18,18 +21,52 @@ use crate::state::State;
 /// The header with which a client says how many seconds it waits at most.
 const TIMEOUT: &str = "x-request-timeout-s";
 
-/// Until when somebody waits for an answer.
+/// Until when somebody waits for an answer, and what they may hear before it.
 #[derive(Clone)]
 pub struct Wanted {
     cancelled: Arc<AtomicBool>,
     timeout: Duration,
     deadline: Instant,
+    so_far: Option<Arc<Mutex<SoFar>>>,
+}
+
+/// What was seen last of a video that is still looked at. Segments are only known at its end.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct SoFar {
+    /// The classes, over the clips so far; best first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub classify: Option<Vec<Prediction>>,
+    /// The last frame, and who acts in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub detect: Option<FoundFrame>,
 }
 
 impl Wanted {
     /// For so long from now.
     pub fn within(timeout: Duration) -> Self {
-        Self { cancelled: Arc::new(AtomicBool::new(false)), timeout, deadline: Instant::now() + timeout }
+        let deadline = Instant::now() + timeout;
+        Self { cancelled: Arc::new(AtomicBool::new(false)), timeout, deadline, so_far: None }
+    }
+
+    /// By somebody who may ask what was seen so far.
+    pub fn with_so_far(self) -> Self {
+        Self { so_far: Some(Arc::default()), ..self }
+    }
+
+    /// Notes what was seen, for who may ask.
+    pub fn note(&self, note: impl FnOnce(&mut SoFar)) {
+        if let Some(so_far) = &self.so_far {
+            note(&mut so_far.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// What was seen so far.
+    pub fn so_far(&self) -> SoFar {
+        let mut seen = SoFar::default();
+        self.note(|so_far| seen = so_far.clone());
+        seen
     }
 
     /// Nobody waits any more.
@@ -81,7 +118,12 @@ impl Waiting {
                 Duration::from_secs_f64(seconds.map_err(wrong)?).min(most)
             }
         };
-        Ok(Self { wanted: Wanted::within(timeout), metrics: state.metrics.clone(), settled: false })
+        Ok(Self::within(state, timeout))
+    }
+
+    /// For so long from now.
+    pub fn within(state: &State, timeout: Duration) -> Self {
+        Self { wanted: Wanted::within(timeout), metrics: state.metrics.clone(), settled: false }
     }
 
     /// What comes of the work, or [`ApiError::Timeout`] when the time is over.

@@ -1,7 +1,7 @@
 //! Work that outlives its request, and the process that it was given to.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -140,6 +140,27 @@ fn events_tell_of_a_job_until_it_has_ended() {
     let heard_all = server.send("GET", &path, &[("Last-Event-ID", mark)], &[]);
     assert_eq!((heard_all.status, heard_all.text().as_str()), (204, ""), "a browser does not come back");
     server.get("/v1/jobs/nothing/events").assert_problem(404, "no job `nothing`");
+}
+
+#[test]
+fn what_was_seen_so_far_is_told_before_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), &[]);
+    let id = submit(&server, "?tasks=classify&classify.top_k=2", "long.mp4");
+    let so_far = || server.get(&format!("/v1/jobs/{id}")).json()["progress"]["so_far"].clone();
+    wait_until("a clip is scored", || so_far()["classify"].is_array());
+    let classes = so_far()["classify"].as_array().unwrap().clone();
+    assert_eq!(classes.len(), 2);
+    assert!(classes[0]["score"].as_f64() >= classes[1]["score"].as_f64() && classes[0]["label"].is_string());
+    let listed = server.get("/v1/jobs").json();
+    assert!(listed["jobs"][0]["progress"]["clips"].is_u64() && listed["jobs"][0]["progress"].get("so_far").is_none());
+    // Events tell it too, before the one that tells of the end.
+    let mut stream = server.connect();
+    stream.write_all((head("GET", &format!("/v1/jobs/{id}/events"), &[]) + "\r\n").as_bytes()).unwrap();
+    let told =
+        BufReader::new(stream).lines().map(Result::unwrap).find(|line| line.contains("\"so_far\":{\"classify\""));
+    assert!(told.unwrap().starts_with("data: "));
+    assert_eq!(server.send("DELETE", &format!("/v1/jobs/{id}"), &[], &[]).status, 204);
 }
 
 #[test]

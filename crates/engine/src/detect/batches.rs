@@ -10,7 +10,7 @@ use crate::crops::normalization;
 use crate::error::{EngineError, Result};
 
 /// Frames that are run at once.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// looked x 3 x 1 x height x width.
     pub buffer: Arc<Vec<f32>>,
     /// Positions in `times` of the frames in the buffer.
@@ -20,7 +20,7 @@ pub(super) struct Batch {
 }
 
 /// Goes through a video, one batch after the other.
-pub(super) struct Batches<F> {
+pub(crate) struct Batches<F> {
     sampler: Sampler<F>,
     dims: ClipDims,
     normalization: Normalization,

@@ -97,6 +97,17 @@ pub fn detect_with(
     })
 }
 
+/// Boxes as they are told: those with a score of at least the threshold.
+pub(crate) fn told(form: &DetectForm, options: &DetectOptions, boxes: &[LabelledBox]) -> Vec<FoundBox> {
+    let told = boxes.iter().take_while(|found| found.score >= options.threshold).map(|found| FoundBox {
+        label: form.labels[found.label].clone(),
+        index: found.label,
+        score: found.score,
+        corners: found.corners,
+    });
+    told.collect()
+}
+
 /// One video's way through the graph.
 struct Run<'a> {
     form: &'a DetectForm,
@@ -152,13 +163,8 @@ impl Run<'_> {
     }
 
     fn note(&mut self, frame: usize, time_s: f64, boxes: &[LabelledBox]) {
-        let told = boxes.iter().take_while(|found| found.score >= self.options.threshold).map(|found| FoundBox {
-            label: self.form.labels[found.label].clone(),
-            index: found.label,
-            score: found.score,
-            corners: found.corners,
-        });
-        (self.tell)(Seen::Frame(FoundFrame { frame, time_s, boxes: told.collect() }));
+        let told = told(self.form, self.options, boxes);
+        (self.tell)(Seen::Frame(FoundFrame { frame, time_s, boxes: told }));
         let ended = self.linker.as_mut().map(|linker| linker.push(frame, boxes));
         self.tell_tubes(ended.unwrap_or_default());
     }

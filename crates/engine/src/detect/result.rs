@@ -72,7 +72,7 @@ impl Default for DetectOptions {
 impl DetectOptions {
     /// # Errors
     /// [`EngineError::Argument`] for the first option that is out of range.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let wrong =
             |what, found: String, expected: &str| Err(EngineError::Argument { what, found, expected: expected.into() });
         if self.every == 0 {

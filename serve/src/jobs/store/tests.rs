@@ -21,10 +21,10 @@ fn states(store: &Store) -> Vec<(String, JobState)> {
 #[test]
 fn a_job_is_begun_and_ended_once() {
     let (_folder, store) = store();
-    store.accept("1", "shop", "tasks=detect", 10).unwrap();
-    store.accept("2", "", "", 20).unwrap();
-    assert!(store.accept("2", "", "", 20).is_err(), "a name is taken once");
-    assert_eq!(store.waiting_bytes().unwrap(), 30);
+    store.accept("1", "shop", "tasks=detect", 10, None).unwrap();
+    store.accept("2", "", "", 20, None).unwrap();
+    assert!(store.accept("2", "", "", 20, None).is_err(), "a name is taken once");
+    assert_eq!(store.waiting().unwrap(), (2, 30));
     let first = store.claim().unwrap().unwrap();
     assert_eq!((first.id.as_str(), first.state, first.attempts), ("1", JobState::Running, 1));
     assert_eq!(store.claim().unwrap().unwrap().id, "2");
@@ -40,7 +40,7 @@ fn a_job_is_begun_and_ended_once() {
 #[test]
 fn work_of_an_earlier_attempt_ends_nothing() {
     let (_folder, store) = store();
-    store.accept("1", "", "", 1).unwrap();
+    store.accept("1", "", "", 1, None).unwrap();
     store.claim().unwrap();
     assert!(store.put_back("1", 1).unwrap());
     assert_eq!(store.job("1").unwrap().unwrap().attempts, 0);
@@ -55,7 +55,7 @@ fn work_of_an_earlier_attempt_ends_nothing() {
 #[test]
 fn what_was_at_work_is_begun_again_but_not_for_ever() {
     let (folder, store) = store();
-    store.accept("1", "", "", 1).unwrap();
+    store.accept("1", "", "", 1, None).unwrap();
     for attempt in 1..=MOST_ATTEMPTS {
         assert_eq!(store.claim().unwrap().unwrap().attempts, attempt);
         store.begin_again("{}").unwrap();
@@ -81,7 +81,7 @@ fn a_database_is_of_one_at_a_time() {
 fn jobs_are_listed_by_owner_and_state_and_page_by_page() {
     let (_folder, store) = store();
     for (id, owner) in [("1", "a"), ("2", "b"), ("3", "a"), ("4", "a")] {
-        store.accept(id, owner, "", 1).unwrap();
+        store.accept(id, owner, "", 1, None).unwrap();
     }
     store.claim().unwrap();
     let ids = |owner, state, before, most| -> Vec<String> {
@@ -97,7 +97,7 @@ fn jobs_are_listed_by_owner_and_state_and_page_by_page() {
 fn old_and_large_results_go() {
     let (_folder, store) = store();
     for id in ["1", "2", "3", "4"] {
-        store.accept(id, "", "", 1).unwrap();
+        store.accept(id, "", "", 1, None).unwrap();
     }
     for id in ["1", "2", "3"] {
         store.claim().unwrap();
@@ -119,7 +119,7 @@ fn a_file_that_is_no_database_or_a_damaged_one_is_refused() {
     fs::remove_file(&path).unwrap();
     let store = Store::open(&path).unwrap();
     for id in 0..200 {
-        store.accept(&format!("{id:03}"), "", &"x".repeat(200), 1).unwrap();
+        store.accept(&format!("{id:03}"), "", &"x".repeat(200), 1, None).unwrap();
     }
     store.connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     drop(store);
@@ -131,4 +131,41 @@ fn a_file_that_is_no_database_or_a_damaged_one_is_refused() {
     fs::remove_file(&path).unwrap();
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
     assert!(matches!(Store::open(&path), Err(StoreError::Version(7))));
+}
+
+#[test]
+fn an_upload_becomes_a_job_once_and_counts_until_then() {
+    let (_folder, store) = store();
+    let upload = Partial::new("1".into(), "shop".into(), "tasks=detect".into(), 7, "filename YQ==".into());
+    store.begin_upload(&upload).unwrap();
+    assert_eq!(store.upload("1").unwrap().unwrap(), upload);
+    assert_eq!((store.waiting().unwrap(), store.uploads().unwrap()), ((0, 7), vec!["1".to_owned()]));
+    assert!(store.note_part("1").unwrap() && !store.note_part("2").unwrap());
+    assert!(store.expire_uploads().unwrap().is_empty(), "it has just begun");
+    let job = store.accept_upload("1").unwrap().unwrap();
+    assert_eq!((job.owner.as_str(), job.parameters.as_str(), job.bytes), ("shop", "tasks=detect", 7));
+    assert_eq!(store.accept_upload("1").unwrap(), None);
+    assert_eq!((store.upload("1").unwrap(), store.waiting().unwrap()), (None, (1, 7)));
+    let old = Partial { id: "3".into(), changed_s: now_s() - 25.0 * 3600.0, ..upload };
+    store.begin_upload(&old).unwrap();
+    assert_eq!(store.expire_uploads().unwrap(), ["3"]);
+}
+
+#[test]
+fn a_database_of_the_first_version_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.sqlite");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(&format!("{JOBS};PRAGMA user_version = 1")).unwrap();
+    connection
+        .execute(
+            "INSERT INTO jobs (id, owner, parameters, bytes, state, created_s) VALUES ('1', '', '', 5, 'queued', 1)",
+            [],
+        )
+        .unwrap();
+    drop(connection);
+    drop(Store::open(&path).unwrap());
+    let store = Store::open(&path).unwrap();
+    let job = store.job("1").unwrap().unwrap();
+    assert_eq!((job.bytes, job.url, store.uploads().unwrap()), (5, None, vec![]));
 }
