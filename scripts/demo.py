@@ -142,7 +142,7 @@ class Demo:
         if jobs:
             command += ["--jobs", str(jobs)]
         print("$ unscene", " ".join(command[1:]), flush=True)
-        server = subprocess.Popen(command)
+        server, is_done = subprocess.Popen(command), False
         try:
             wait_until_ready(server)
             url = f"http://{ADDRESS}/v1/{question}"
@@ -152,13 +152,14 @@ class Demo:
             with urllib.request.urlopen(request, timeout=300) as response:
                 print(json.dumps(json.load(response), indent=2))
             say(done)
+            is_done = True
             if sys.stdin.isatty() and sys.stdout.isatty():
                 names = " and ".join(bundle.name for bundle in bundles)
                 say(f"http://{ADDRESS}/ is the page of {names}: drop a video there, such as {video}. Ctrl-C ends the service.")
                 server.wait()
         except KeyboardInterrupt:
-            # The service was told, too, and finishes what it does. All of the demo is done, unless it was still answering.
-            if server.wait(timeout=60):
+            # The service was told, too, and finishes what it does.
+            if server.wait(timeout=60) or not is_done:
                 raise
         finally:
             server.send_signal(signal.SIGTERM)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Has others speak with the service: schemathesis holds its answers to its OpenAPI description, NVIDIA's client infers by KServe v2,
-and NVIDIA's schema reads what is written for Triton.
+NVIDIA's schema reads what is written for Triton, and tus's own client sends a video in parts.
 
     python3 tests/check_api.py TARGET_FOLDER [--examples N]
 
@@ -8,11 +8,14 @@ Needs the packages of tests/api/requirements.txt. TARGET_FOLDER has `unscene-ser
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import threading
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy
@@ -20,6 +23,7 @@ import tritonclient.http as triton
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tritonclient.utils import InferenceServerException
+from tusclient.client import TusClient
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "serve/tests/fixtures"
@@ -77,6 +81,26 @@ def check_kserve(address):
     print(f"tritonclient: {len(GRAPHS)} graphs, JSON and bytes alike")
 
 
+def check_tus(address):
+    """A client that is stopped after a part, and another that goes on."""
+    client, video = TusClient(f"http://{address}/v1/uploads?tasks=classify"), str(FIXTURES / "blue.mp4")
+    first = client.uploader(video, chunk_size=1000, metadata={"filename": "blue.mp4"})
+    first.upload_chunk()
+    second = client.uploader(video, chunk_size=1000, url=first.url)
+    assert second.offset == 1000, second.offset
+    second.upload()
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        job = json.load(urllib.request.urlopen(first.url.replace("/uploads/", "/jobs/"), timeout=60))
+        if job["state"] == "done":
+            best = job["result"]["classify"]["predictions"][0]["label"]
+            assert (job["parameters"], best) == ("tasks=classify", "blue"), job
+            print("tus's client: a video in parts, by two")
+            return
+        time.sleep(0.05)
+    sys.exit(f"check_api: an upload in parts is not done: {job}")
+
+
 def check_triton(program):
     with tempfile.TemporaryDirectory() as repository:
         for bundle in BUNDLES:
@@ -98,6 +122,7 @@ def main():
         process, address = serve(str(args.target / "unscene-serve"), jobs)
         try:
             check_kserve(address)
+            check_tus(address)
             check_description(address, args.examples)
         finally:
             process.terminate()

@@ -54,7 +54,7 @@ pub struct Metrics {
     pub jobs: IntCounterVec,
     /// Videos that are sent while they are filmed, now.
     pub streams: IntGauge,
-    /// Clips and frames of videos that came while they were filmed, `seen` and `dropped`, by `fate`.
+    /// Clips and frames of videos that came while they were filmed, `seen`, `dropped` and, of those seen, `untold`, by `fate`.
     pub stream_clips: IntCounterVec,
     /// Seconds from when a frame of such a video came to when it was known what is in it.
     pub stream_delay_seconds: Histogram,
@@ -141,7 +141,11 @@ impl Metrics {
             wait_seconds,
             stream_delay_seconds,
             streams: gauge("streams", "Videos that are sent while they are filmed, now.")?,
-            stream_clips: counters("stream_clips_total", "Clips and frames of streams, seen and dropped.", &["fate"])?,
+            stream_clips: counters(
+                "stream_clips_total",
+                "Clips and frames of streams: seen, dropped and, of those seen, not taken by the client.",
+                &["fate"],
+            )?,
             jobs: counters("jobs_total", "Jobs accepted, and ended, by state.", &["state"])?,
             clips: counters(
                 "clips_total",

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use unscene_media::Source;
 
 use crate::error::{ApiError, shorten};
 use crate::params::Params;
+use crate::routes::video::thread_failed;
+use crate::routes::waiting::Wanted;
 use crate::state::State;
 
 /// Uploads up to this size stay in memory.
@@ -175,33 +178,38 @@ pub async fn receive_stream(
     spool(counted.map_err(|error| body_error(&error, rules.max_bytes)), rules).await
 }
 
-/// Adds a raw body to a file of which a part has come already. What comes of it stays, whatever ends it.
-///
-/// # Errors
-///
-/// As [`receive_body`].
-pub async fn receive_part(
-    request: &HttpRequest,
-    payload: web::Payload,
-    file: File,
-    rules: &UploadRules,
-) -> Result<(), ApiError> {
-    check_encoding(request)?;
-    check_length(request, rules)?;
-    let mut body = count(payload, rules.clone());
-    let (mut buffer, mut file) = (BytesMut::new(), file);
-    let ended = loop {
-        match body.next().await {
-            None => break Ok(()),
-            Some(Err(error)) => break Err(body_error(&error, rules.max_bytes)),
-            Some(Ok(chunk)) => buffer.extend_from_slice(&chunk),
+/// Writes a part of an upload into its file from byte `at` on, until it ends or nobody waits any more. What has come of it is written, whatever
+/// ends it: how much, and what.
+pub async fn write_part(
+    mut body: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
+    file: Arc<File>,
+    at: u64,
+    wanted: &Wanted,
+) -> (u64, Result<(), ApiError>) {
+    let (mut buffer, mut written, mut ended) = (BytesMut::new(), 0, None);
+    while ended.is_none() {
+        match tokio::time::timeout_at(wanted.deadline().into(), body.next()).await {
+            Ok(Some(Ok(chunk))) => buffer.extend_from_slice(&chunk),
+            Ok(Some(Err(error))) => ended = Some(Err(error)),
+            Ok(None) => ended = Some(Ok(())),
+            Err(_) => ended = Some(Err(wanted.told(ApiError::Cancelled))),
         }
-        if buffer.len() > WRITE {
-            file = append(Some(file), buffer.split().freeze(), rules).await?;
+        if buffer.len() > WRITE || ended.is_some() {
+            let (file, data, at) = (file.clone(), buffer.split().freeze(), at + written);
+            let (length, is_last) = (data.len() as u64, ended.is_some());
+            let write = move || {
+                file.write_all_at(&data, at)?;
+                if is_last { file.sync_data() } else { Ok(()) }
+            };
+            let write = web::block(write);
+            match write.await {
+                Ok(Ok(())) => written += length,
+                Ok(Err(error)) => return (written, Err(not_written(error))),
+                Err(error) => return (written, Err(thread_failed(error))),
+            }
         }
-    };
-    append(Some(file), buffer.freeze(), rules).await?;
-    ended
+    }
+    (written, ended.unwrap_or(Ok(())))
 }
 
 /// An error for a body that is compressed: bodies are taken as they are.
@@ -335,10 +343,7 @@ async fn append(file: Option<File>, data: Bytes, rules: &UploadRules) -> Result<
         file.write_all(&data)?;
         Ok(file)
     };
-    web::block(write)
-        .await
-        .map_err(|error| ApiError::Internal(format!("the thread that writes an upload failed: {error}")))?
-        .map_err(not_written)
+    web::block(write).await.map_err(thread_failed)?.map_err(not_written)
 }
 
 /// A file in memory.
@@ -379,54 +384,4 @@ fn multipart_error(error: &actix_multipart::MultipartError, max_bytes: u64) -> A
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::fd::AsRawFd;
-    use std::os::unix::fs::FileExt;
-
-    use super::*;
-
-    fn rules() -> UploadRules {
-        let received = IntCounter::new("received", "Bytes received.").unwrap();
-        let pace = Pace { bytes: 10, within: Duration::from_secs(1) };
-        UploadRules { max_bytes: u64::MAX, spool_dir: None, kept: None, received, pace }
-    }
-
-    fn chunks(count: usize) -> impl Stream<Item = Result<Bytes, ApiError>> + Unpin {
-        futures_util::stream::iter((0..count).map(|i| Ok(Bytes::from(vec![i as u8; 64 << 10]))))
-    }
-
-    /// The bytes of an upload, and whether they are in memory.
-    fn bytes(upload: &Upload) -> (Vec<u8>, bool) {
-        let Source::File { file, .. } = upload.source() else { panic!("expected a file") };
-        let mut data = vec![0; file.metadata().unwrap().len() as usize];
-        file.read_exact_at(&mut data, 0).unwrap();
-        let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
-        (data, path.to_string_lossy().starts_with("/memfd:"))
-    }
-
-    #[actix_web::test]
-    async fn a_small_upload_stays_in_memory_and_a_large_one_does_not() {
-        for (count, expected) in [(3, true), (64, true), (100, false)] {
-            let upload = spool(chunks(count), &rules()).await.unwrap();
-            let (data, is_in_memory) = bytes(&upload);
-            assert_eq!((data.len(), is_in_memory), (count * (64 << 10), expected));
-            assert!((0..count).all(|i| data[i * (64 << 10)] == i as u8));
-        }
-    }
-
-    #[actix_web::test]
-    async fn an_upload_that_trickles_is_ended_and_one_that_pauses_is_not() {
-        // Chunks of so many bytes, each after so many milliseconds.
-        let body = |chunks: &'static [(usize, u64)]| {
-            let chunks = stream::iter(chunks).then(|(bytes, after_ms)| async move {
-                tokio::time::sleep(Duration::from_millis(*after_ms)).await;
-                Ok::<_, PayloadError>(Bytes::from(vec![0; *bytes]))
-            });
-            count(Box::pin(chunks), rules()).map_err(|error| body_error(&error, u64::MAX))
-        };
-        let trickle = spool(body(&[(1, 300), (1, 300), (1, 300), (1, 300), (1, 300)]), &rules()).await;
-        assert!(matches!(trickle, Err(ApiError::SlowUpload { .. })), "{trickle:?}");
-        let pauses = spool(body(&[(20, 300), (20, 300), (20, 300), (20, 300), (1, 10)]), &rules()).await;
-        assert_eq!(bytes(&pauses.unwrap()).0.len(), 81);
-    }
-}
+mod tests;

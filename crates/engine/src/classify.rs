@@ -34,10 +34,11 @@ impl Model {
         control: &mut Control<'_>,
     ) -> Result<Classification> {
         let decode = DecodeOptions { threads: 0, limits: options.limits, ..DecodeOptions::default() };
-        self.classify_frames(Decoder::open(source, &decode)?, options, &mut |_| {}, control)
+        self.classify_frames(Decoder::open(source, &decode)?, options, &mut |_: &SoFar<'_>| {}, control)
     }
 
-    /// As [`Model::classify`], of frames that are open. Tells of each clip as soon as it is scored.
+    /// As [`Model::classify`], of frames that are open. Whenever a clip is scored, `tell` may ask for the classes over the clips so
+    /// far, best first: the answer, were there no more.
     ///
     /// # Errors
     /// As there.
@@ -45,7 +46,7 @@ impl Model {
         &self,
         mut frames: impl Frames,
         options: &ClassifyOptions,
-        tell: &mut dyn FnMut(SeenClip),
+        tell: &mut dyn FnMut(&SoFar<'_>),
         control: &mut Control<'_>,
     ) -> Result<Classification> {
         let start = Instant::now();
@@ -89,7 +90,7 @@ impl Model {
 struct Run<'a> {
     model: &'a Model,
     options: &'a ClassifyOptions,
-    tell: &'a mut dyn FnMut(SeenClip),
+    tell: &'a mut dyn FnMut(&SoFar<'_>),
     crops: usize,
     progress: Progress,
     /// Times of the clips whose scores are still to come.
@@ -118,7 +119,7 @@ impl<'a> Run<'a> {
     fn new(
         model: &'a Model,
         options: &'a ClassifyOptions,
-        tell: &'a mut dyn FnMut(SeenClip),
+        tell: &'a mut dyn FnMut(&SoFar<'_>),
         duration_s: Option<f64>,
         fps: f64,
     ) -> Self {
@@ -222,20 +223,16 @@ impl<'a> Run<'a> {
                 }
             }
             self.scored_clips += 1;
-            let clip = ClipPrediction { start_s, end_s, predictions: self.best(&self.clip_sum) };
             if self.options.clips {
-                self.scored.push(clip.clone());
+                let predictions = self.best(&self.clip_sum);
+                self.scored.push(ClipPrediction { start_s, end_s, predictions });
             }
-            let so_far = self.best(&self.mean());
-            (self.tell)(SeenClip { clip, so_far });
+            let labels = &self.model.graphs().manifest().labels;
+            let (sum, clips, most) = (&self.sum, self.scored_clips, self.options.top_k);
+            (self.tell)(&|| best(labels, &mean(sum, clips), most));
         }
         self.clip_sum.fill(0.0);
         self.clip_rows = 0;
-    }
-
-    /// Probabilities, over the clips that are scored.
-    fn mean(&self) -> Vec<f32> {
-        self.sum.iter().map(|sum| (sum / self.scored_clips as f64) as f32).collect()
     }
 
     fn best(&self, scores: &[f32]) -> Vec<Prediction> {
@@ -248,7 +245,7 @@ impl<'a> Run<'a> {
             return Err(EngineError::NoFrames { name: frames.name().to_string() });
         }
         let (width, height) = frames.picture_size();
-        let mean = self.mean();
+        let mean = mean(&self.sum, clips);
         if mean.iter().any(|score| !score.is_finite()) {
             let reason = "the scores are not finite; check the weights, or export without --fp16".into();
             return Err(self.session().error(reason));
@@ -284,4 +281,9 @@ impl<'a> Run<'a> {
 pub(crate) fn best(labels: &[String], scores: &[f32], most: usize) -> Vec<Prediction> {
     let best = top_k(scores, most).into_iter();
     best.map(|index| Prediction { label: labels[index].clone(), index, score: scores[index] }).collect()
+}
+
+/// Probabilities, over so many clips.
+fn mean(sum: &[f64], clips: usize) -> Vec<f32> {
+    sum.iter().map(|sum| (sum / clips as f64) as f32).collect()
 }

@@ -48,7 +48,7 @@ pub use model::Model;
 pub use network::{Array, Network};
 pub use options::{DeviceChoice, EngineChoice, EngineOptions};
 pub use result::{
-    Classification, ClassifyOptions, ClipPrediction, Crops, Prediction, Progress, SeenClip, Timing, VideoSummary,
+    Classification, ClassifyOptions, ClipPrediction, Crops, Prediction, Progress, SoFar, Timing, VideoSummary,
 };
 pub use runner::Runner;
 pub use session::BatchRun;

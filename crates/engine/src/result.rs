@@ -77,14 +77,8 @@ pub struct Progress {
     pub duration_s: Option<f64>,
 }
 
-/// What is told of a clip as soon as it is scored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SeenClip {
-    /// The clip, and what is seen in it.
-    pub clip: ClipPrediction,
-    /// Its mean with the clips before it, best first: the answer, were there no more.
-    pub so_far: Vec<Prediction>,
-}
+/// Gives the classes over the clips so far, best first.
+pub type SoFar<'a> = dyn Fn() -> Vec<Prediction> + 'a;
 
 /// Asked now and then, between batches and while a graph is busy, whether to go on.
 pub(crate) type Control<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;

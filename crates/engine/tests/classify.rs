@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use unscene_engine::{
-    Bundle, ClassifyOptions, Crops, DeviceChoice, EngineChoice, EngineError, EngineOptions, Model, Progress, SeenClip,
+    Bundle, ClassifyOptions, Crops, DeviceChoice, EngineChoice, EngineError, EngineOptions, Model, Progress, SoFar,
 };
 use unscene_media::{DecodeOptions, Decoder, SharedDecoder, Source};
 
@@ -76,10 +76,10 @@ fn frames_of_a_shared_decoder_are_scored_as_those_of_its_own() {
             scope.spawn(move || {
                 let options = ClassifyOptions { clips: true, crops, ..Default::default() };
                 let mut told = vec![];
-                let mut tell = |seen: SeenClip| told.push(seen);
+                let mut tell = |so_far: &SoFar<'_>| told.push(so_far());
                 let found = model.classify_frames(frames, &options, &mut tell, &mut go_on).unwrap();
-                // What is told of the last clip is the answer, and of each what is asked for with `clips`.
-                assert_eq!(told.last().unwrap().so_far, found.predictions);
+                // After the last clip that is the answer.
+                assert_eq!(*told.last().unwrap(), found.predictions);
                 assert_eq!(told.len(), found.video.clips);
                 let own = model.classify(&video(), &options, &mut go_on).unwrap();
                 assert_eq!((found.clips, found.predictions), (own.clips, own.predictions), "{crops}");

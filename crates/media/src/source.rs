@@ -81,7 +81,7 @@ pub(crate) fn open(source: &Source, limits: &Limits) -> Result<Input, MediaError
     let mut options = ff::Dictionary::new();
     options.set("protocol_whitelist", "none");
     options.set("format_whitelist", &CONTAINERS.to_string_lossy());
-    let is_coming = matches!(source, Source::File { file, .. } if is_pipe(file));
+    let is_coming = source.is_coming();
     if is_coming {
         options.set("analyzeduration", LIVE_ANALYSIS_US);
     }
@@ -105,7 +105,8 @@ pub(crate) fn open(source: &Source, limits: &Limits) -> Result<Input, MediaError
         Input::wrap_with_custom_io(context, io)
     };
 
-    if is_coming && has_passed_frames(&mut input) {
+    // Matroska's index may lie before its frames and tell of them all.
+    if is_coming && input.format().name().contains("mov") && has_passed_frames(&mut input) {
         return Err(MediaError::IndexAtEnd { name });
     }
     // Reading stream parameters may decode a frame, so the header has to be acceptable first.
@@ -166,6 +167,13 @@ fn stream_io(source: &Source, name: &str) -> Result<StreamIo, MediaError> {
         }
     };
     io.map_err(|error| ffmpeg_error(name, error))
+}
+
+impl Source {
+    /// Whether it comes while it is read, and cannot be read again.
+    pub(crate) fn is_coming(&self) -> bool {
+        matches!(self, Source::File { file, .. } if is_pipe(file))
+    }
 }
 
 fn is_pipe(file: &File) -> bool {

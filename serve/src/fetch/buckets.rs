@@ -15,6 +15,8 @@ const HOLDS: Duration = Duration::from_secs(300);
 pub struct Buckets {
     named: Vec<Bucket>,
     credentials: Credentials,
+    /// The host of a store that the operator names, which may be anywhere; none of the usual one.
+    pub own_host: Option<String>,
 }
 
 impl Buckets {
@@ -26,7 +28,7 @@ impl Buckets {
     pub fn new(options: &ServeOptions) -> Result<Self, String> {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         if options.fetch_buckets.is_empty() {
-            return Ok(Self { named: vec![], credentials: Credentials::new("", "") });
+            return Ok(Self { named: vec![], credentials: Credentials::new("", ""), own_host: None });
         }
         let credentials = Credentials::from_env()
             .ok_or("--fetch-bucket needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")?;
@@ -46,14 +48,8 @@ impl Buckets {
             bucket.map_err(|error| format!("--fetch-bucket {name}: {error}"))
         };
         let named = options.fetch_buckets.iter().map(bucket).collect::<Result<_, _>>()?;
-        Ok(Self { named, credentials })
-    }
-
-    /// The host of a store that the operator names; none of the usual one, whose addresses are public.
-    pub fn own_host(&self) -> Option<String> {
-        let url = self.named.first()?.base_url();
-        let host = url.host_str()?.to_owned();
-        (!host.ends_with(".amazonaws.com")).then_some(host)
+        let own_host = matches!(style, UrlStyle::Path).then(|| url.host_str().map(str::to_owned)).flatten();
+        Ok(Self { named, credentials, own_host })
     }
 
     /// An address that an object can be fetched from, of a URL as `s3://BUCKET/KEY`.
@@ -65,7 +61,14 @@ impl Buckets {
         let name = url.host_str().unwrap_or_default();
         let bucket = self.named.iter().find(|bucket| bucket.name() == name);
         let bucket = bucket.ok_or("the operator of this service has not named its bucket with --fetch-bucket")?;
-        let key = percent_encoding::percent_decode_str(url.path().trim_start_matches('/'));
+        let is_plain = url.query().is_none() && url.fragment().is_none() && url.port().is_none();
+        if !is_plain || !url.username().is_empty() || url.password().is_some() {
+            return Err(
+                "there is more in it than s3://BUCKET/KEY; leave that out, or write it as %3F, %23 and the like"
+                    .to_owned(),
+            );
+        }
+        let key = percent_encoding::percent_decode_str(url.path().strip_prefix('/').unwrap_or_default());
         let key = key.decode_utf8().map_err(|_| "its key is not UTF-8")?;
         // The object's address must be within its bucket.
         if key.is_empty() || key.split('/').any(|part| matches!(part, "." | "..")) {

@@ -33,8 +33,8 @@ pub use hosts::host;
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 5;
-/// Time for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long the other end may be silent: before it is connected, before its answer, and in the middle of it.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Gets videos.
 #[derive(Clone)]
@@ -52,13 +52,16 @@ impl Fetcher {
     /// When HTTPS is not to be had, or there are no credentials for buckets.
     pub fn new(options: &ServeOptions) -> Result<Self, String> {
         let buckets = Buckets::new(options)?;
-        let hosts = Arc::new(Hosts::new(&options.fetch_hosts, &options.fetch_local_hosts, buckets.own_host()));
+        let hosts = Hosts::new(&options.fetch_hosts, &options.fetch_local_hosts, buckets.own_host.clone());
+        let both = |host| format!("{host} is named by --fetch-host and by --fetch-local-host; name it once");
+        let hosts = Arc::new(hosts.map_err(both)?);
         crate::tls::use_ring();
         let client = Client::builder()
             .user_agent(concat!("unscene/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .no_proxy()
-            .connect_timeout(CONNECT)
+            .connect_timeout(SILENCE)
+            .read_timeout(SILENCE)
             .dns_resolver(Arc::new(Checked(hosts.clone())));
         let client = client.build().map_err(|error| told(&error))?;
         Ok(Self { client, hosts, buckets: Arc::new(buckets) })
@@ -106,7 +109,7 @@ impl Fetcher {
     ///
     /// # Errors
     ///
-    /// [`ApiError::BadUrl`] for a redirect to what may not be fetched, [`ApiError::NotFetched`] when the other end does not give it,
+    /// [`ApiError::BadUrl`], [`ApiError::NotFetched`] when the other end does not give it, or redirects to what may not be fetched,
     /// [`ApiError::TooLarge`], [`ApiError::Exhausted`].
     pub async fn fetch(&self, text: &str, rules: &UploadRules) -> Result<Upload, ApiError> {
         let response = self.ask(self.address(text)?).await?;
@@ -140,7 +143,13 @@ impl Fetcher {
                     let next = url
                         .join(location)
                         .map_err(|error| ApiError::NotFetched(format!("a redirect cannot be read: {error}")))?;
-                    url = self.check(next.as_str())?;
+                    // The client is not told where to: that is the other end's matter.
+                    url = self.check(next.as_str()).map_err(|error| match error {
+                        ApiError::BadUrl { what, .. } => {
+                            ApiError::NotFetched(format!("it redirects to another URL: {what}"))
+                        }
+                        other => other,
+                    })?;
                 }
                 (200, _) => return Ok(response),
                 _ => {

@@ -1,17 +1,20 @@
 //! How a video becomes a job: all at once with its request, or in parts with several.
 
-use unscene_media::{DecodeWorkers, Limits};
+use std::fs::File;
+use std::sync::PoisonError;
+
+use unscene_media::{DecodeWorkers, Limits, MediaError};
 use uuid::Uuid;
 
 use super::Jobs;
 use super::store::{Job, Partial, StoreError};
-use crate::error::ApiError;
+use crate::error::{ApiError, shorten};
 use crate::upload::{Upload, not_written};
 
-/// Jobs that have not ended, at most: those whose video is fetched take no space until then.
+/// Jobs that have not ended and uploads, at most: some take no space.
 const MOST_WAITING: u64 = 10_000;
 
-/// A name for a job. Later ones are greater.
+/// A name for a job.
 pub fn new_id() -> String {
     Uuid::now_v7().to_string()
 }
@@ -36,9 +39,10 @@ impl Arriving {
     ///
     /// [`ApiError::TooLarge`], [`ApiError::Exhausted`], or of the database.
     pub fn accept(mut self, owner: &str, parameters: &str, size: u64, most: u64) -> Result<Job, ApiError> {
-        self.jobs.check_room(size, most)?;
-        self.jobs.folder().arrived(&self.id).map_err(not_written)?;
-        let job = self.jobs.store().accept(&self.id, owner, parameters, size, None)?;
+        let job = self.jobs.within(size, most, |jobs| {
+            jobs.folder().arrived(&self.id).map_err(not_written)?;
+            Ok(jobs.store().accept(&self.id, owner, parameters, size, None)?)
+        })?;
         self.is_accepted = true;
         Ok(job)
     }
@@ -52,36 +56,31 @@ impl Drop for Arriving {
     }
 }
 
-/// A part of an upload that comes; there is one at a time.
-pub struct Coming {
-    jobs: Jobs,
-    id: String,
-}
-
-impl Drop for Coming {
-    fn drop(&mut self) {
-        self.jobs.coming().remove(&self.id);
-    }
-}
-
 impl Jobs {
-    /// An error when a video of so many bytes would have those that wait take more than `most`.
-    fn check_room(&self, size: u64, most: u64) -> Result<(), ApiError> {
-        let (jobs, bytes) = self.store().waiting()?;
-        if jobs >= MOST_WAITING {
-            return Err(ApiError::Exhausted(format!("{jobs} jobs wait, the most that may")));
-        }
+    /// Takes on a video of so many bytes, unless those that wait would take more than `most` then. One at a time: none must be taken on
+    /// for space that another has taken meanwhile.
+    fn within<T>(
+        &self,
+        size: u64,
+        most: u64,
+        take_on: impl FnOnce(&Self) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let _alone = self.0.taking_on.lock().unwrap_or_else(PoisonError::into_inner);
+        let (waiting, bytes) = self.store().waiting()?;
         if size > most {
             return Err(ApiError::TooLarge(format!(
                 "the video has {size} bytes, and the videos of all jobs may take {most} (--jobs-max-mib); send less"
             )));
+        }
+        if waiting >= MOST_WAITING {
+            return Err(ApiError::Exhausted(format!("{waiting} jobs and uploads wait, the most that may")));
         }
         if size > 0 && bytes.saturating_add(size) > most {
             return Err(ApiError::Exhausted(
                 "the videos of jobs that wait take all the space that they may".to_owned(),
             ));
         }
-        Ok(())
+        take_on(self)
     }
 
     /// Makes a job of a video that is to be fetched when its turn has come, unless too many wait.
@@ -90,8 +89,7 @@ impl Jobs {
     ///
     /// [`ApiError::Exhausted`], or of the database.
     pub fn accept_url(&self, owner: &str, parameters: &str, url: &str) -> Result<Job, ApiError> {
-        self.check_room(0, 0)?;
-        Ok(self.store().accept(&new_id(), owner, parameters, 0, Some(url))?)
+        self.within(0, 0, |jobs| Ok(jobs.store().accept(&new_id(), owner, parameters, 0, Some(url))?))
     }
 
     /// Begins an upload in parts, unless all videos would take more than so many bytes.
@@ -100,49 +98,16 @@ impl Jobs {
     ///
     /// As [`Arriving::accept`].
     pub fn begin_upload(&self, upload: &Partial, most: u64) -> Result<(), ApiError> {
-        self.check_room(upload.bytes, most)?;
-        let path = self.folder().arriving(&upload.id);
-        std::fs::File::create_new(path).map_err(not_written)?;
-        self.store().begin_upload(upload).inspect_err(|_| self.folder().remove(&upload.id))?;
-        Ok(())
+        self.within(upload.bytes, most, |jobs| {
+            File::create_new(jobs.folder().arriving(&upload.id)).map_err(not_written)?;
+            jobs.store().begin_upload(upload).inspect_err(|_| jobs.folder().remove(&upload.id))?;
+            Ok(())
+        })
     }
 
-    /// The right to add to an upload; none while somebody else has it.
+    /// The right to change an upload; none while somebody else has it.
     pub fn come(&self, id: &str) -> Option<Coming> {
         self.coming().insert(id.to_owned()).then(|| Coming { jobs: self.clone(), id: id.to_owned() })
-    }
-
-    /// Makes a job of a complete upload. What is no video is forgotten.
-    ///
-    /// # Errors
-    ///
-    /// That it is no video, or of the database; [`ApiError::UnknownUpload`] when it was deleted meanwhile.
-    pub fn end_upload(&self, id: &str, workers: &DecodeWorkers, limits: &Limits) -> Result<Job, ApiError> {
-        let file = self.folder().part(id).map_err(|_| ApiError::UnknownUpload(id.to_owned()))?;
-        let looked = workers.probe(&Upload::kept(file.into()).source(), limits).map_err(ApiError::from);
-        match looked {
-            Err(error @ ApiError::Internal(_)) => return Err(error),
-            Err(error) => {
-                self.forget_upload(id)?;
-                return Err(error);
-            }
-            Ok(_) => {}
-        }
-        self.folder().arrived(id).map_err(not_written)?;
-        let job = self.store().accept_upload(id)?.ok_or_else(|| ApiError::UnknownUpload(id.to_owned()))?;
-        self.note_change();
-        Ok(job)
-    }
-
-    /// Forgets an upload and what has come of it.
-    ///
-    /// # Errors
-    ///
-    /// Of the database.
-    pub fn forget_upload(&self, id: &str) -> Result<(), ApiError> {
-        self.store().forget_upload(id)?;
-        self.folder().remove(id);
-        Ok(())
     }
 
     /// Forgets uploads of which nothing has come for long. How many there were.
@@ -151,8 +116,97 @@ impl Jobs {
     ///
     /// Of the database.
     pub fn expire_uploads(&self) -> Result<usize, StoreError> {
-        let expired = self.store().expire_uploads()?;
-        expired.iter().for_each(|id| self.folder().remove(id));
-        Ok(expired.len())
+        let mut gone = 0;
+        for id in self.store().expired_uploads()? {
+            // Something comes just now.
+            let Some(coming) = self.come(&id) else { continue };
+            // Something has come since.
+            if self.store().upload(&id)?.is_some_and(|upload| upload.is_expired()) {
+                coming.forget()?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
     }
+}
+
+/// The right to change an upload: to add to it, to end it, to forget it. Whoever does any of that has it, from the first look at what has come to
+/// the last write, whether or not the client is still there.
+pub struct Coming {
+    jobs: Jobs,
+    id: String,
+}
+
+impl Coming {
+    /// What has come, to be added to.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::UnknownUpload`].
+    pub fn file(&self) -> Result<File, ApiError> {
+        self.jobs.folder().part(&self.id).map_err(|_| self.unknown())
+    }
+
+    /// Notes that something has come.
+    ///
+    /// # Errors
+    ///
+    /// Of the database.
+    pub fn note(&self) -> Result<(), StoreError> {
+        self.jobs.store().note_part(&self.id)
+    }
+
+    /// Makes a job of a complete upload. What is no video is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// That it is no video, or of the database.
+    pub fn end(&self, workers: &DecodeWorkers, limits: &Limits) -> Result<Job, ApiError> {
+        let looked = workers.probe(&Upload::kept(self.file()?.into()).source(), limits);
+        if let Err(error) = looked {
+            // Another look would say the same.
+            if is_of_the_video(&error) {
+                self.forget()?;
+            }
+            return Err(error.into());
+        }
+        self.jobs.folder().arrived(&self.id).map_err(not_written)?;
+        let job = self.jobs.store().accept_upload(&self.id)?.ok_or_else(|| self.unknown())?;
+        self.jobs.note_change();
+        Ok(job)
+    }
+
+    /// Forgets the upload, and what has come of it.
+    ///
+    /// # Errors
+    ///
+    /// Of the database.
+    pub fn forget(&self) -> Result<(), StoreError> {
+        self.jobs.store().forget_upload(&self.id)?;
+        self.jobs.folder().remove(&self.id);
+        Ok(())
+    }
+
+    fn unknown(&self) -> ApiError {
+        ApiError::UnknownUpload(shorten(&self.id))
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.jobs.coming().remove(&self.id);
+    }
+}
+
+/// Whether what is wrong is wrong with the video, and not with who looks.
+fn is_of_the_video(error: &MediaError) -> bool {
+    matches!(
+        error,
+        MediaError::NotAVideo { .. }
+            | MediaError::NoVideoStream { .. }
+            | MediaError::UnsupportedCodec { .. }
+            | MediaError::Truncated { .. }
+            | MediaError::Corrupt { .. }
+            | MediaError::Limit { .. }
+    )
 }

@@ -46,13 +46,13 @@ impl Folder {
         File::open(&self.0)?.sync_all()
     }
 
-    /// What there is of a video that comes in parts, to be read and to be gone on with.
+    /// What there is of a video that comes in parts, to be read and to be written to.
     ///
     /// # Errors
     ///
     /// What the system says.
     pub fn part(&self, id: &str) -> io::Result<File> {
-        let open = |path| File::options().read(true).append(true).open(path);
+        let open = |path| File::options().read(true).write(true).open(path);
         // It has its whole name already when the process ended before its job was accepted.
         open(self.arriving(id))
             .or_else(|error| if error.kind() == ErrorKind::NotFound { open(self.0.join(id)) } else { Err(error) })
@@ -100,7 +100,7 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::os::unix::fs::FileExt;
 
     use super::*;
 
@@ -122,7 +122,7 @@ mod tests {
         let [jobs_kept, uploads] = ["one", "four"].map(|id| HashSet::from([id.to_owned()]));
         folder.keep(&jobs_kept, &uploads).unwrap();
         assert_eq!(fs::read_dir(jobs.path().join("uploads")).unwrap().count(), 2);
-        folder.part("four").unwrap().write_all(b" parts").unwrap();
+        folder.part("four").unwrap().write_all_at(b" parts", 4).unwrap();
         assert_eq!(io::read_to_string(folder.part("four").unwrap()).unwrap(), "four parts");
         folder.remove("one");
         folder.remove("one");

@@ -70,8 +70,10 @@ struct Inner {
     folder: Folder,
     /// Those at work.
     at_work: Mutex<HashMap<String, AtWork>>,
-    /// Uploads of which a part comes.
+    /// Uploads that are changed.
     coming: Mutex<HashSet<String>>,
+    /// Held while a video is taken on.
+    taking_on: Mutex<()>,
     /// Changes whenever a job does.
     changed: watch::Sender<()>,
 }
@@ -111,6 +113,7 @@ impl Jobs {
             folder,
             at_work: Mutex::default(),
             coming: Mutex::default(),
+            taking_on: Mutex::default(),
             changed: watch::Sender::new(()),
         }))))
     }

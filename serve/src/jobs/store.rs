@@ -27,12 +27,13 @@ const JOBS: &str = "
     ) WITHOUT ROWID;
     CREATE INDEX by_state ON jobs (state, id);
 ";
-/// What came with version 2.
+/// What came with version 2. Jobs that came in parts have the name that they were begun with, and wait since they are complete.
 const UPLOADS: &str = "
+    CREATE INDEX by_age ON jobs (state, created_s, id);
     ALTER TABLE jobs ADD COLUMN url TEXT;
     CREATE TABLE uploads (
         id TEXT PRIMARY KEY, owner TEXT NOT NULL, parameters TEXT NOT NULL, bytes INTEGER NOT NULL,
-        metadata TEXT NOT NULL, changed_s REAL NOT NULL
+        metadata TEXT NOT NULL, changed_s REAL NOT NULL, has_come INTEGER NOT NULL
     ) WITHOUT ROWID;
 ";
 
@@ -107,13 +108,13 @@ impl FromSql for JobState {
 /// A job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// Its name; later jobs have greater ones.
+    /// Its name; those of jobs, and of uploads, that are begun later are greater.
     pub id: String,
     /// The name of the API key that it came with, or nothing.
     pub owner: String,
     /// What is asked for, as a query string.
     pub parameters: String,
-    /// Size of the video; 0 as long as it is not fetched.
+    /// Size of the video; 0 when it is fetched.
     pub bytes: u64,
     /// Where the video is fetched from, if it did not come with the job.
     pub url: Option<String>,
@@ -239,7 +240,7 @@ impl Store {
     pub fn claim(&self) -> Result<Option<Job>, StoreError> {
         let sql = format!(
             "UPDATE jobs SET state = 'running', attempts = attempts + 1, started_s = ?1
-             WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING {COLUMNS}"
+             WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY created_s, id LIMIT 1) RETURNING {COLUMNS}"
         );
         self.change(&sql, params![now_s()])
     }
@@ -279,10 +280,10 @@ impl Store {
         Ok(gone + connection.execute(large, [signed(most_bytes)])?)
     }
 
-    /// How many jobs have not ended, and bytes of their videos and of uploads when they are complete.
+    /// How many jobs have not ended, with uploads, and bytes of their videos and of uploads when they are complete.
     pub fn waiting(&self) -> Result<(u64, u64), StoreError> {
-        let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) + (SELECT COALESCE(SUM(bytes), 0) FROM uploads)
-                   FROM jobs WHERE state IN ('queued', 'running')";
+        let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM (
+                       SELECT bytes FROM jobs WHERE state IN ('queued', 'running') UNION ALL SELECT bytes FROM uploads)";
         let row = self.connection().query_row(sql, [], |row| Ok([row.get::<_, i64>(0)?, row.get(1)?]))?;
         let [jobs, bytes] = row.map(i64::unsigned_abs);
         Ok((jobs, bytes))

@@ -72,8 +72,20 @@ impl Description {
             .required(Some(Required::True))
             .content("video/webm", Content::new(Some(binary())))
             .content(BYTES, Content::new(Some(binary())));
-        let events = self.schema::<StreamEvent>();
-        let told = Response::builder().description("What is seen, as server-sent events").content(EVENTS, events);
+        // Named by the text: what an event's data is can be said by its media type alone.
+        drop(self.schema::<StreamEvent>());
+        let data = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .content_media_type(JSON)
+            .description(Some("A StreamEvent as JSON; the event has the name of its member"));
+        let names = ["clip", "frame", "summary", "error"];
+        let event = ObjectBuilder::new()
+            .property("event", ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)))
+            .property("data", data)
+            .required("event")
+            .required("data");
+        let told = Response::builder().description("What is seen, as server-sent events");
+        let told = told.content(EVENTS, Content::new(Some(event)));
         let stream = OperationBuilder::new()
             .operation_id(Some("stream"))
             .summary(Some("What is seen in a video while it is sent"))

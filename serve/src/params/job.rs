@@ -1,6 +1,6 @@
 //! The parameters of a job.
 
-use super::{Params, PredictParams, once};
+use super::{Params, PredictParams, once, unknown};
 use crate::error::ApiError;
 
 /// What a client of `/v1/jobs` may ask for: what one of `/v1/predict` may, and in the query where the video is.
@@ -28,6 +28,9 @@ impl Params for JobParams {
     fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
         if name == "url" {
             return once(name, &mut self.url, value.to_owned());
+        }
+        if !Self::NAMES.contains(&name) {
+            return Err(unknown(name, &[&["url"], Self::NAMES].concat()));
         }
         self.predict.set(name, value)?;
         self.pairs.push((name.to_owned(), value.to_owned()));

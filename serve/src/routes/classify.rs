@@ -7,7 +7,7 @@ use base64::Engine as _;
 use serde::{Serialize, Serializer};
 use unscene_draw::{Canvas, heat_over};
 use unscene_engine::{
-    Classification, ClassifyOptions, Explanation, Graphs, Model, Prediction, Progress, SeenClip, Timing, VideoSummary,
+    Classification, ClassifyOptions, Explanation, Graphs, Model, Prediction, Progress, SoFar, Timing, VideoSummary,
 };
 use unscene_media::Frames;
 use unscene_models::manifest::Task;
@@ -127,7 +127,7 @@ impl Look for ClassifyParams {
             is_full = options.clips && progress.clips > most;
             if is_full { ControlFlow::Break(()) } else { control(progress) }
         };
-        let mut tell = |seen: SeenClip| video.wanted.note(|so_far| so_far.classify = Some(seen.so_far));
+        let mut tell = |seen: &SoFar<'_>| video.wanted.note(|so_far| so_far.classify = Some(seen()));
         let classification = model.classify_frames(frames, &options, &mut tell, &mut bounded);
         if is_full {
             let advice = "raise `stride_frames`, lower `top_k`, or leave out `clips`";

@@ -17,6 +17,7 @@ pub mod video;
 pub mod waiting;
 
 use actix_web::HttpRequest;
+use actix_web::guard::{self, Guard};
 use actix_web::http::Method;
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
@@ -53,7 +54,10 @@ pub fn configure(config: &mut ServiceConfig) {
                 .wrap(resumable())
                 .route(web::head().to(uploads::head))
                 .route(web::patch().to(uploads::append))
-                .route(web::delete().to(uploads::delete)),
+                .route(web::delete().to(uploads::delete))
+                // Some networks let nothing but these pass.
+                .route(web::route().guard(instead_of_post("PATCH")).to(uploads::append))
+                .route(web::route().guard(instead_of_post("DELETE")).to(uploads::delete)),
         )
         .service(get("/v1/jobs/{id}/events").route(web::get().to(jobs::events)))
         .service(get("/v1/models").route(web::get().to(models::models)))
@@ -73,6 +77,11 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(get("/v2/models/{name}/versions/{version}/ready").route(web::get().to(kserve::ready)))
         .service(post("/v2/models/{name}/versions/{version}/infer").route(web::post().to(kserve::infer)))
         .default_service(web::to(not_found));
+}
+
+/// A request that is to be taken for another, as the tus protocol has it.
+fn instead_of_post(method: &'static str) -> impl Guard {
+    guard::All(guard::Post()).and(guard::Header("x-http-method-override", method))
 }
 
 /// Has every answer, errors too, say which version of the tus protocol it is of.

@@ -90,7 +90,7 @@ pub async fn watch(
     let payload = arriving(&request, payload, &rules)?;
     let (writer, reader) = pipe().map_err(|error| ApiError::Exhausted(error.kind().to_string()))?;
     let waiting = Waiting::within(&state, state.options.stream_timeout());
-    let feed = actix_web::rt::spawn(feed(state.clone(), payload, writer));
+    let feed = actix_web::rt::spawn(feed(state.clone(), waiting.wanted.clone(), payload, writer));
     let (sender, mut events) = mpsc::channel(MAX_EVENTS);
     let work = Watch { state: state.clone(), params, wanted: waiting.wanted.clone(), events: sender, _permit: permit };
     let work = web::block(move || work.run(&watcher, reader));
@@ -125,13 +125,14 @@ fn pipe() -> io::Result<(pipe::Sender, File)> {
     Ok((pipe::Sender::from_owned_fd(writer.into())?, OwnedFd::from(reader).into()))
 }
 
-/// Writes an upload into a pipe until it ends, nobody reads it, or a shutdown begins.
+/// Writes an upload into a pipe until it ends, nobody reads it, its time is over, or a shutdown begins.
 async fn feed(
     state: web::Data<State>,
+    wanted: Wanted,
     mut payload: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
     mut writer: pipe::Sender,
 ) -> Result<(), ApiError> {
-    while !state.is_draining() {
+    while wanted.still() && !state.is_draining() {
         let Ok(chunk) = tokio::time::timeout(POLL, payload.next()).await else { continue };
         let Some(chunk) = chunk else { break };
         match writer.write_all(&chunk?).await {
@@ -208,22 +209,20 @@ impl Watch {
             Watcher::Classify(model) => {
                 let defaults = ClassifyOptions::default();
                 let options = ClassifyOptions { top_k: top_k.unwrap_or(defaults.top_k), stride_frames, ..defaults };
-                let mut unheard = 0;
-                let mut tell = |clip| unheard = self.tell(clip, unheard, StreamEvent::Clip);
+                let mut untold = 0;
+                let mut tell = |clip| untold = self.tell(clip, untold, StreamEvent::Clip);
                 model.watch(frames, &options, &mut tell, &mut control)
             }
             Watcher::Detect(detector) => {
                 let defaults = DetectOptions::default();
                 let (every, threshold) = (every.unwrap_or(defaults.every), threshold.unwrap_or(defaults.threshold));
                 let options = DetectOptions { every, threshold, ..defaults };
-                let mut unheard = 0;
-                let mut tell = |frame| unheard = self.tell(frame, unheard, StreamEvent::Frame);
+                let mut untold = 0;
+                let mut tell = |frame| untold = self.tell(frame, untold, StreamEvent::Frame);
                 detector.watch(frames, &options, &mut tell, &mut control)
             }
         };
-        let summary = summary.map_err(|error| self.wanted.told(error.into()))?;
-        self.state.metrics.stream_clips.with_label_values(&["dropped"]).inc_by(summary.dropped);
-        Ok(summary)
+        summary.map_err(|error| self.wanted.told(error.into()))
     }
 
     /// Opens the video. It takes no turn to decode: it mostly waits for what comes.
@@ -233,14 +232,20 @@ impl Watch {
         Ok(self.state.workers.open(&Upload::kept(Arc::new(reader)).source(), &options)?)
     }
 
-    /// Sends an event, if the client takes it; how many it has not taken since.
-    fn tell<T>(&self, live: Live<T>, unheard: u64, event: impl Fn(Live<T>) -> StreamEvent) -> u64 {
-        self.state.metrics.stream_clips.with_label_values(&["seen"]).inc();
-        self.state.metrics.stream_delay_seconds.observe(live.delay_s);
-        let dropped = live.dropped + unheard;
+    /// Sends an event, if the client takes it; otherwise how many it has not been told of.
+    fn tell<T>(&self, live: Live<T>, untold: u64, event: impl Fn(Live<T>) -> StreamEvent) -> u64 {
+        let metrics = &self.state.metrics;
+        let count = |fate, clips| metrics.stream_clips.with_label_values(&[fate]).inc_by(clips);
+        count("seen", 1);
+        count("dropped", live.dropped);
+        metrics.stream_delay_seconds.observe(live.delay_s);
+        let dropped = live.dropped + untold;
         match self.events.try_send(event(Live { dropped, ..live }).bytes()) {
             Ok(()) => 0,
-            Err(_) => dropped + 1,
+            Err(_) => {
+                count("untold", 1);
+                dropped + 1
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `/v1/uploads`: videos that come in parts and over connections that break, by the tus protocol (version 1.0.0, with its extensions
 //! creation, termination and expiration; <https://tus.io/protocols/resumable-upload>). A complete upload is a job of the same name.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HttpDate, LOCATION};
 use actix_web::web;
@@ -8,16 +10,16 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
 use super::jobs::of;
 use super::video::{Work, thread_failed};
-use super::waiting::Waiting;
+use super::waiting::{Waiting, Wanted};
 use crate::access::key_of;
 use crate::admission::Place;
 use crate::error::{ApiError, shorten};
 use crate::jobs::Jobs;
-use crate::jobs::arrival::new_id;
+use crate::jobs::arrival::{Coming, new_id};
 use crate::jobs::store::{Job, Partial};
 use crate::params::{JobParams, Params};
 use crate::state::State;
-use crate::upload::{UploadRules, not_written, receive_part};
+use crate::upload::{UploadRules, arriving, write_part};
 
 /// Version of the protocol.
 pub const VERSION: &str = "1.0.0";
@@ -49,19 +51,23 @@ pub async fn create(state: web::Data<State>, request: HttpRequest) -> Result<Htt
     if state.is_draining() {
         return Err(ApiError::Draining);
     }
+    let (bytes, most) = (number(&request, LENGTH)?, state.options.max_body_bytes());
     let asked = JobParams::from_query(request.query_string())?;
     if asked.url.is_some() {
         return Err(ApiError::BadParameter("`url` is for POST /v1/jobs; an upload brings its video".to_owned()));
     }
     asked.predict.find(&state)?;
-    let (bytes, most) = (number(&request, LENGTH)?, state.options.max_body_bytes());
     if bytes > most {
-        return Err(ApiError::TooLarge(format!("the video has {bytes} bytes, and this service takes {most} at most")));
+        return Err(ApiError::TooLarge(format!(
+            "the video has {bytes} bytes, and this service takes {most} at most (--max-body-mib); send less"
+        )));
     }
     let metadata = text(&request, METADATA).unwrap_or_default();
     if bytes == 0 || metadata.len() > MAX_METADATA {
-        let (name, what) = if bytes == 0 { (LENGTH, "0; a video has more") } else { (METADATA, "too long") };
-        return Err(ApiError::BadParameter(format!("the header {name} is {what}")));
+        return Err(ApiError::BadParameter(match bytes {
+            0 => format!("the header {LENGTH} is 0; a video has more"),
+            _ => format!("the header {METADATA} is longer than {MAX_METADATA} bytes; leave some of it out"),
+        }));
     }
     let upload = Partial::new(new_id(), key_of(&request), asked.query(), bytes, metadata);
     let (location, expires) = (format!("/v1/uploads/{}", upload.id), expires(&upload));
@@ -83,9 +89,11 @@ pub async fn head(
     let (bytes, offset) = match find(jobs, &request, &id).await? {
         Found::Partial(upload) => {
             let offset = offset(jobs, &upload).await?;
+            let coming = (offset == upload.bytes).then(|| jobs.come(&id)).flatten();
             // The process ended between the last byte and the job.
-            if offset == upload.bytes {
-                answer.insert_header(job_of(&end(&state, jobs, &id, state.admission.enter()?).await?));
+            if let Some(coming) = coming {
+                let job = end(&state, Arc::new(coming), state.admission.enter()?).await?;
+                answer.insert_header(job_of(&job));
             }
             if !upload.metadata.is_empty() {
                 answer.insert_header((METADATA, upload.metadata.as_str()));
@@ -109,17 +117,19 @@ pub async fn append(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let mut waiting = Waiting::new(&state, &request)?;
-    let result = waiting.wait(append_part(&state, &request, payload, &id)).await;
+    let wanted = waiting.wanted.clone();
+    let result = append_part(state, &request, payload, &id, wanted).await;
     waiting.settle(result)
 }
 
 async fn append_part(
-    state: &web::Data<State>,
+    state: web::Data<State>,
     request: &HttpRequest,
     payload: web::Payload,
     id: &str,
+    wanted: Wanted,
 ) -> Result<HttpResponse, ApiError> {
-    let jobs = begin(state, request)?;
+    let jobs = begin(&state, request)?.clone();
     if state.is_draining() {
         return Err(ApiError::Draining);
     }
@@ -129,13 +139,14 @@ async fn append_part(
     }
     let given = number(request, OFFSET)?;
     let place = state.admission.enter()?;
-    let upload = match find(jobs, request, id).await? {
+    let coming = jobs.come(id);
+    let upload = match find(&jobs, request, id).await? {
         Found::Partial(upload) => upload,
         Found::Job(job) if given == job.bytes => return Ok(complete(&job)),
         Found::Job(job) => return Err(ApiError::BadOffset { given, found: job.bytes }),
     };
-    let _coming = jobs.come(id).ok_or(ApiError::UploadLocked)?;
-    let found = offset(jobs, &upload).await?;
+    let coming = Arc::new(coming.ok_or(ApiError::UploadLocked)?);
+    let found = offset(&jobs, &upload).await?;
     if given != found {
         return Err(ApiError::BadOffset { given, found });
     }
@@ -144,21 +155,30 @@ async fn append_part(
     if let Some(length) = announced.filter(|length| *length > rest) {
         return Err(ApiError::BadUpload(format!("the part has {length} bytes, and the upload lacks {rest}")));
     }
-    let file = blocking(jobs, id, |jobs, id| jobs.folder().part(id).map_err(not_written)).await?;
-    let rules = UploadRules { max_bytes: rest, ..UploadRules::of(state) };
-    let came = receive_part(request, payload, file, &rules).await;
-    let is_known = blocking(jobs, id, |jobs, id| Ok(jobs.store().note_part(id)?)).await?;
-    came?;
-    if !is_known {
-        return Err(ApiError::UnknownUpload(shorten(id)));
-    }
-    let offset = offset(jobs, &upload).await?;
-    if offset == upload.bytes {
-        return Ok(complete(&end(state, jobs, id, place).await?));
-    }
-    let upload = Partial::new(upload.id, upload.owner, upload.parameters, upload.bytes, upload.metadata);
-    let mut answer = HttpResponse::NoContent();
-    Ok(answer.insert_header((OFFSET, offset.to_string())).insert_header(expires(&upload)).finish())
+    let rules = UploadRules { max_bytes: rest, ..UploadRules::of(&state) };
+    let body = arriving(request, payload, &rules)?;
+    // By itself: it ends what it has begun when the client leaves and this is dropped.
+    let brought = actix_web::rt::spawn(async move {
+        let opened = coming.clone();
+        let file = web::block(move || opened.file()).await.map_err(thread_failed)??;
+        let (written, ended) = write_part(body, Arc::new(file), found, &wanted).await;
+        if written > 0 {
+            let noted = coming.clone();
+            web::block(move || noted.note()).await.map_err(thread_failed)??;
+        }
+        ended?;
+        if written < rest {
+            let upload = Partial::new(upload.id, upload.owner, upload.parameters, upload.bytes, upload.metadata);
+            let upload = Partial { has_come: true, ..upload };
+            let mut answer = HttpResponse::NoContent();
+            answer.insert_header((OFFSET, (found + written).to_string())).insert_header(expires(&upload));
+            return Ok(answer.finish());
+        }
+        Ok(complete(&end(&state, coming, place).await?))
+    });
+    brought
+        .await
+        .map_err(|error| ApiError::Internal(format!("the task that took a part of an upload failed: {error}")))?
 }
 
 /// `DELETE /v1/uploads/{id}`: forgets one that is not complete.
@@ -168,22 +188,26 @@ pub async fn delete(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let jobs = begin(&state, &request)?;
+    let coming = jobs.come(&id);
     match find(jobs, &request, &id).await? {
-        Found::Partial(_) => blocking(jobs, &id, Jobs::forget_upload).await?,
-        Found::Job(_) => return Err(ApiError::UnknownUpload(shorten(&id))),
+        Found::Partial(_) => {
+            let coming = coming.ok_or(ApiError::UploadLocked)?;
+            web::block(move || coming.forget()).await.map_err(thread_failed)??;
+            Ok(HttpResponse::NoContent().finish())
+        }
+        Found::Job(_) => Err(ApiError::UnknownUpload(shorten(&id))),
     }
-    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Makes a job of a complete upload. On one thread, so that it is not left half done when the client leaves.
-async fn end(state: &web::Data<State>, jobs: &Jobs, id: &str, place: Place) -> Result<Job, ApiError> {
+async fn end(state: &State, coming: Arc<Coming>, place: Place) -> Result<Job, ApiError> {
     let (workers, limits) = (state.workers.clone(), state.options.limits());
     let probe = state.admission.probe().await;
-    let job = blocking(jobs, id, move |jobs, id| {
+    let ended = web::block(move || {
         let _held = (place, probe);
-        jobs.end_upload(id, &workers, &limits)
+        coming.end(&workers, &limits)
     });
-    let job = job.await?;
+    let job = ended.await.map_err(thread_failed)??;
     state.metrics.jobs.with_label_values(&["accepted"]).inc();
     Ok(job)
 }

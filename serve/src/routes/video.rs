@@ -299,5 +299,5 @@ pub async fn look<W: Work, A: Send + 'static>(
 
 /// The error of a thread that panicked.
 pub fn thread_failed(error: BlockingError) -> ApiError {
-    ApiError::Internal(format!("the decoding thread of a request failed: {error}"))
+    ApiError::Internal(format!("the thread that worked for a request failed: {error}"))
 }

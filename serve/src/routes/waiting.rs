@@ -69,6 +69,11 @@ impl Wanted {
         seen
     }
 
+    /// Until when.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Nobody waits any more.
     pub fn give_up(&self) {
         self.cancelled.store(true, Ordering::Release);

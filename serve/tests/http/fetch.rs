@@ -7,7 +7,9 @@ use std::sync::{Mutex, mpsc};
 
 use serde_json::Value;
 
-use crate::client::{TestServer, read, send, wait_until};
+use unscene_serve::Service;
+
+use crate::client::{PROGRAM, TestServer, fixture, read, send, wait_until};
 use crate::faults::Program;
 
 /// Answers to paths; tells of each request's first line.
@@ -130,7 +132,7 @@ fn what_only_the_service_can_reach_is_not_reached() {
     let server = start(folder.path(), &flags);
     // Even hosts that are named: addresses at once, names when they are looked up.
     for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433", "0x7f.1"] {
-        refused(&server, &format!("http://{host}:{port}/red.mp4"), "");
+        refused(&server, &format!("http://{host}:{port}/red.mp4"), "private, local");
     }
     for host in ["169.254.169.254", "10.0.0.1", "[fd00:ec2::254]", "[fe80::1]"] {
         refused(&server, &format!("http://{host}/latest/meta-data"), "private, local");
@@ -139,6 +141,12 @@ fn what_only_the_service_can_reach_is_not_reached() {
     // A name is looked at when it is looked up.
     let other = start(&folder.path().join("other"), &["--fetch-host", &format!("localhost:{port}")]);
     assert_fails(&other, &named, "not-fetched", "private, local");
+    let both = ["--jobs", "x", "--fetch-host", "localhost:1", "--fetch-local-host", "localhost:2"];
+    let bundle = fixture("tiny");
+    let flags = [&both[..], &["--bundle", bundle.to_str().unwrap(), "--decode-program", PROGRAM]].concat();
+    let options = crate::client::options(&flags[2..]).unwrap();
+    let refused_start = Service::start(options).err().expect("one cannot be both").to_string();
+    assert!(refused_start.contains("localhost is named by --fetch-host and by --fetch-local-host"), "{refused_start}");
     // Others are refused by name, whatever they lead to.
     for url in ["http://localhost/red.mp4", "http://example.org/red.mp4", "https://localhost.example.org/a"] {
         refused(&server, url, "--fetch-host");
@@ -152,7 +160,8 @@ fn what_only_the_service_can_reach_is_not_reached() {
         "file:///etc/passwd".to_owned(),
         "gopher://example.org".to_owned(),
     ] {
-        assert_fails(&server, &format!("http://{outside}/to?{target}"), "bad-url", "");
+        let url = format!("http://{outside}/to?{target}");
+        assert_fails(&server, &url, "not-fetched", "redirects to another URL");
     }
     assert!(heard.try_recv().is_err(), "somebody within was asked");
     let flags = ["--jobs", folder.path().to_str().unwrap(), "--fetch-host", "http://example.org/"];
@@ -223,7 +232,13 @@ fn an_object_is_fetched_from_a_bucket_that_is_named() {
     assert_eq!(job["result"]["classify"]["predictions"][0]["label"], "red", "{job}");
     assert!(heard.recv().unwrap().starts_with("/videos/a%20day/red.mp4?X-Amz-"));
     assert_eq!(ended("s3://videos/other.mp4")["error"]["type"], "urn:unscene:problem:not-fetched");
-    for url in ["s3://others/red.mp4", "s3://videos", "s3://videos/", "s3:///red.mp4"] {
+    let more = [
+        "s3://videos/red.mp4?versionId=1",
+        "s3://me@videos/red.mp4",
+        "s3://videos:9/red.mp4",
+        "s3://videos/red.mp4%23a",
+    ];
+    for url in ["s3://others/red.mp4", "s3://videos", "s3://videos/", "s3:///red.mp4"].into_iter().chain(more) {
         post(url).assert_problem(400, "`url`");
     }
     // The store itself is no host that a URL may name.

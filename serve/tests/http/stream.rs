@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::client::{Response, TestServer, head, read, wait_until};
+use crate::client::{TestServer, head, read};
 
 /// A request whose body comes in chunks, and its answer.
 struct Call {
@@ -109,7 +109,7 @@ fn a_detector_tells_of_frames() {
 
 #[test]
 fn what_cannot_be_a_stream_is_refused() {
-    let server = TestServer::start(&["--max-streams", "1", "--decode-timeout-s", "2"]);
+    let server = TestServer::start(&["--max-streams", "1", "--decode-timeout-s", "6"]);
     let post = |query: &str, body: &[u8]| server.post(&format!("/v1/stream{query}"), body);
     post("", &b"no video at all ".repeat(100)).assert_problem(415, "not a known media format");
     post("", b"").assert_problem(415, "");
@@ -170,17 +170,26 @@ fn a_client_that_leaves_ends_the_work_and_a_shutdown_ends_the_stream_well() {
 }
 
 #[test]
-fn a_client_that_does_not_listen_costs_no_memory_and_no_time() {
-    let server = TestServer::start_with("detector", &[]);
-    let video = read("live.ts");
-    let mut call = Call::begin(&server, "");
-    // The times of a video that begins anew go back; they count on.
-    for _ in 0..20 {
-        call.send(&video);
-    }
+fn events_that_the_client_does_not_take_are_dropped_and_counted() {
+    // Each of its events has two megabytes.
+    let server = TestServer::start_with("crowd", &[]);
+    let mut call = Call::begin(&server, "?threshold=0");
+    call.send(&read("live.ts"));
     call.end();
-    wait_until("it has been looked at", || server.metric("unscene_stream_clips_total{fate=\"seen\"}") > 100.0);
+    let of = |fate: &str| server.metric(&format!("unscene_stream_clips_total{{fate=\"{fate}\"}}"));
     server.wait_for_metric("unscene_streams", 0.0);
-    let rest = Response::read(call.body);
-    assert_eq!(rest.status, 200);
+    assert_eq!(of("seen") + of("dropped"), 200.0, "the video was looked at to its end, though nobody listened");
+    assert!(of("untold") > 0.0, "{} seen", of("seen"));
+    // Those that were not told count in the next that is, or were the last.
+    let mut told = 0;
+    loop {
+        let (name, frame) = call.event();
+        if name != "frame" {
+            assert_eq!(name, "summary");
+            break;
+        }
+        told += 1;
+        assert!(frame["boxes"].as_array().unwrap().len() > 10_000);
+    }
+    assert_eq!(told as f64, of("seen") - of("untold"));
 }

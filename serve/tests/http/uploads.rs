@@ -82,7 +82,7 @@ fn a_video_that_comes_in_parts_is_a_job_when_it_is_complete() {
 }
 
 #[test]
-fn a_broken_connection_costs_no_more_than_its_last_mebibyte() {
+fn a_broken_connection_costs_nothing_that_has_come() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), &[]);
     let ask: Ask = &|method, path, headers, body| server.send(method, path, headers, body);
@@ -94,13 +94,41 @@ fn a_broken_connection_costs_no_more_than_its_last_mebibyte() {
     broken.write_all(&video[..3 << 20]).unwrap();
     wait_until("most of it has come", || offset(ask, &path) >= 2 << 20);
     append(ask, &path, offset(ask, &path), b"").assert_problem(423, "comes already");
+    ask("DELETE", &path, &[VERSION], &[]).assert_problem(423, "comes already");
     drop(broken);
+    wait_until("the rest of what was sent is written", || offset(ask, &path) == 3 << 20);
     server.wait_for_metric("unscene_admitted_requests", 0.0);
     let came = offset(ask, &path);
-    assert!((2 << 20..=3 << 20).contains(&came), "{came}");
+    let kept = fs::read(folder.path().join(path.replace("/v1/", "") + ".part")).unwrap();
+    assert!(kept == video[..came], "what is kept is what was sent");
     assert_eq!(append(ask, &path, came, &video[came..]).status, 204);
     let done = when_done(ask, &path.replace("uploads", "jobs"));
     assert_eq!(done["result"]["classify"]["predictions"][0]["label"], "red");
+}
+
+#[test]
+fn what_has_come_is_kept_when_the_time_of_a_request_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), &["--request-timeout-s", "1"]);
+    let ask: Ask = &|method, path, headers, body| server.send(method, path, headers, body);
+    let video = read("halves.mp4");
+    let path = create(ask, "", video.len());
+    let mut slow = server.connect();
+    let lines = head("PATCH", &path, &[VERSION, PART, ("Upload-Offset", "0")]);
+    slow.write_all(format!("{lines}Content-Length: {}\r\n\r\n", video.len()).as_bytes()).unwrap();
+    slow.write_all(&video[..1000]).unwrap();
+    Response::read(slow).assert_problem(504, "1 s");
+    assert_eq!(offset(ask, &path), 1000);
+    // A client that may only POST.
+    let post = |method, offset: &str, body| {
+        let headers = [VERSION, PART, ("Upload-Offset", offset), ("X-HTTP-Method-Override", method)];
+        ask("POST", &path, &headers, body)
+    };
+    assert_eq!(post("PATCH", "1000", &video[1000..1500]).status, 204);
+    assert_eq!(offset(ask, &path), 1500);
+    assert_eq!(post("DELETE", "", &[]).status, 204);
+    ask("POST", &path, &[], &[]).assert_problem(405, "HEAD, PATCH, DELETE");
+    assert_eq!(uploads(folder.path()), 0);
 }
 
 #[test]

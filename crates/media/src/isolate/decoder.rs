@@ -39,7 +39,7 @@ impl IsolatedDecoder {
         let name = source.name();
         let file = file_of(source).map_err(|error| MediaError::Io { name: name.clone(), error: Arc::new(error) })?;
         let ask = Ask::Open { name: name.clone(), threads: options.threads, limits: options.limits };
-        let (info, tolerance_s) = match worker.open(&name, &ask, &file)? {
+        let (info, tolerance_s) = match worker.open(&name, &ask, &file, !source.is_coming())? {
             Answer::Opened { info, tolerance_s } if is_sound(&info, tolerance_s) => (info, tolerance_s),
             Answer::Failed { error, .. } => return Err(error),
             other => return Err(worker.dismiss(&name, &other)),

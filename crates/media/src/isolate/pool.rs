@@ -125,14 +125,14 @@ impl Pool {
 }
 
 impl Hired {
-    /// Has the worker open a video. One that dies of that is replaced once: it may have been about to die without work, which is
-    /// no fault of this video.
+    /// Has the worker open a video. One that dies of that is replaced once, if what was read can be read `again`: it may have been about to
+    /// die without work, which is no fault of this video.
     ///
     /// # Errors
     /// As [`Hired::ask`]; [`MediaError::Ffmpeg`] when no worker can be started.
-    pub fn open(&mut self, name: &str, ask: &Ask, file: &OwnedFd) -> Result<Answer, MediaError> {
+    pub fn open(&mut self, name: &str, ask: &Ask, file: &OwnedFd, again: bool) -> Result<Answer, MediaError> {
         match self.open_once(name, ask, file) {
-            Err(MediaError::Crashed { .. }) if !self.was_slow => self.open_once(name, ask, file),
+            Err(MediaError::Crashed { .. }) if again && !self.was_slow => self.open_once(name, ask, file),
             answer => answer,
         }
     }

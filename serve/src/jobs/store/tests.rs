@@ -139,16 +139,36 @@ fn an_upload_becomes_a_job_once_and_counts_until_then() {
     let upload = Partial::new("1".into(), "shop".into(), "tasks=detect".into(), 7, "filename YQ==".into());
     store.begin_upload(&upload).unwrap();
     assert_eq!(store.upload("1").unwrap().unwrap(), upload);
-    assert_eq!((store.waiting().unwrap(), store.uploads().unwrap()), ((0, 7), vec!["1".to_owned()]));
-    assert!(store.note_part("1").unwrap() && !store.note_part("2").unwrap());
-    assert!(store.expire_uploads().unwrap().is_empty(), "it has just begun");
+    assert_eq!((store.waiting().unwrap(), store.uploads().unwrap()), ((1, 7), vec!["1".to_owned()]));
+    assert!(store.expired_uploads().unwrap().is_empty(), "it has just begun");
     let job = store.accept_upload("1").unwrap().unwrap();
     assert_eq!((job.owner.as_str(), job.parameters.as_str(), job.bytes), ("shop", "tasks=detect", 7));
     assert_eq!(store.accept_upload("1").unwrap(), None);
     assert_eq!((store.upload("1").unwrap(), store.waiting().unwrap()), (None, (1, 7)));
-    let old = Partial { id: "3".into(), changed_s: now_s() - 25.0 * 3600.0, ..upload };
-    store.begin_upload(&old).unwrap();
-    assert_eq!(store.expire_uploads().unwrap(), ["3"]);
+    // One of which nothing comes is kept for a day, and for minutes if nothing has come at all.
+    let of = |id: &str, hours: f64, has_come| Partial {
+        id: id.into(),
+        changed_s: now_s() - hours * 3600.0,
+        has_come,
+        ..upload.clone()
+    };
+    for (id, hours, has_come) in [("3", 25.0, true), ("4", 23.0, true), ("5", 0.2, false), ("6", 0.1, false)] {
+        store.begin_upload(&of(id, hours, has_come)).unwrap();
+    }
+    assert_eq!(store.expired_uploads().unwrap(), ["3", "5"]);
+    store.note_part("5").unwrap();
+    assert_eq!(store.expired_uploads().unwrap(), ["3"]);
+    store.forget_upload("3").unwrap();
+    assert!(store.expired_uploads().unwrap().is_empty());
+}
+
+#[test]
+fn jobs_are_claimed_in_the_order_in_which_they_were_complete() {
+    let (_folder, store) = store();
+    store.begin_upload(&Partial::new("1".into(), String::new(), String::new(), 1, String::new())).unwrap();
+    store.accept("2", "", "", 1, None).unwrap();
+    store.accept_upload("1").unwrap();
+    assert_eq!([store.claim(), store.claim()].map(|job| job.unwrap().unwrap().id), ["2", "1"]);
 }
 
 #[test]
