@@ -67,7 +67,7 @@ pub struct PredictArgs {
     #[arg(long, value_name = "DIR")]
     watch: Option<PathBuf>,
     /// With --watch: also write what is found in VIDEO to DIR/VIDEO.json, and leave out videos that are older than theirs
-    #[arg(long, value_name = "DIR", requires = "watch")]
+    #[arg(long, value_name = "DIR", conflicts_with = "videos")]
     out: Option<PathBuf>,
     /// With a classifier or a localizer: frames from the start of a clip to the start of the next [default: the model's]
     #[arg(long, value_name = "FRAMES")]

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 
-use common::service::{Cutting, Service, fixture, interrupt, padded};
+use common::service::{Cutting, Service, fixture, interrupt, padded, wait_until};
 use common::{Ended, colors, command, done, localizer, run};
 use serde_json::Value;
 
@@ -29,45 +29,41 @@ fn a_service_says_what_its_bundles_do() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (red, halves, colored) = (fixture("red.mp4"), fixture("halves.mp4"), path("colors.mp4"));
     colors(Path::new(&colored));
-    let (jobs, tiny, detector, localizer) = (path("jobs"), fixture("tiny"), fixture("detector"), localizer());
+    let (jobs, timeline, overlay) = (path("jobs"), path("timeline.svg"), path("overlay.mp4"));
+    let (tiny, detector, localizer) = (fixture("tiny"), fixture("detector"), localizer());
     let classify = ["--top-k", "2", "--clips", "--stride-frames", "2", text(&red), text(&halves)];
     let localize = ["--threshold", "0.2", "--tiou-nms", "0.4", "--max-segments", "7", &colored];
     let detect = ["--threshold", "0.5", "--every", "3", text(&halves)];
-    for flags in [&["--jobs", &jobs][..], &[]] {
-        let service = Service::of_all_tasks(flags);
-        for (task, bundle, args) in [
-            ("classify", &tiny, &classify[..]),
-            ("localize", &localizer, &localize[..]),
-            ("detect", &detector, &detect[..]),
-        ] {
-            let here = ["predict", "--device", "cpu", "--bundle", text(bundle)];
-            let (url, name) = (service.url() + "/", bundle.file_name().unwrap().to_str().unwrap());
-            for there in [["--task", task], ["--model", name]] {
-                let there = [&["predict", "--server", &url], &there[..]].concat();
-                assert_eq!(done([&here[..], args].concat()), done([&there[..], args].concat()));
-                let json = |from: &[&str]| -> Vec<Value> {
-                    done([from, args, &["--json"]].concat()).lines().map(untimed).collect()
-                };
-                assert_eq!(json(&here), json(&there));
-            }
-        }
+    let with_jobs = Service::of_all_tasks(&["--jobs", &jobs]);
+    let without = Service::of_all_tasks(&[]);
+    for (task, bundle, args, picture) in [
+        ("classify", &tiny, &classify[..], None),
+        ("localize", &localizer, &localize[..], Some(("--timeline", &timeline))),
+        ("detect", &detector, &detect[..], Some(("--overlay", &overlay))),
+    ] {
+        let json = |from: &[&str]| -> Vec<Value> {
+            done([&["predict", "--json"], from, args].concat()).lines().map(untimed).collect()
+        };
         // Pictures are drawn here.
-        for (option, end, there, from, video) in [
-            ("--timeline", "svg", "localize", &localizer, colored.as_str()),
-            ("--overlay", "mp4", "detect", &detector, text(&halves)),
-        ] {
-            let drawn = |from: &[&str], name: &str| {
-                let file = path(&format!("{name}.{end}"));
-                done([&["predict"], from, &[video, option, &file]].concat());
-                std::fs::read(&file).unwrap()
-            };
-            let here = drawn(&["--device", "cpu", "--bundle", text(from)], "here");
-            assert!(here == drawn(&["--server", &service.url(), "--task", there], "there"), "{option}");
-        }
-        if !flags.is_empty() {
-            assert_eq!(service.jobs(), 0, "what was answered is forgotten");
+        let table = |from: &[&str]| {
+            let drawn = picture.map_or(vec![], |(option, file)| vec![option, file]);
+            let told = done([&["predict"], from, args, &drawn].concat());
+            (told, picture.map(|(_, file)| std::fs::read(file).unwrap()))
+        };
+        let here = ["--device", "cpu", "--bundle", text(bundle)];
+        let (answers, shown) = (json(&here), table(&here));
+        for service in [&with_jobs, &without] {
+            let (url, name) = (service.url() + "/", bundle.file_name().unwrap().to_str().unwrap());
+            assert_eq!(json(&["--server", &url, "--task", task]), answers);
+            let (told, drawn) = table(&["--server", &url, "--model", name]);
+            assert_eq!(told, shown.0);
+            assert!(drawn == shown.1, "the picture of {task} is another");
         }
     }
+    assert_eq!(with_jobs.jobs(), 0, "what was answered is forgotten");
+    let ended = run(["predict", "--server", &without.url(), text(&red)]);
+    let words = "loaded are tiny (classify), detector (detect), localizer (localize)";
+    assert!(ended.code == Some(2) && ended.err.contains(words), "{ended:?}");
 }
 
 #[test]
@@ -188,27 +184,22 @@ fn ctrl_c_leaves_nothing_at_the_service() {
     let folder = tempfile::tempdir().unwrap();
     let jobs = folder.path().join("jobs");
     let service = Service::start(&["--bundle", text(&fixture("tiny")), "--jobs", text(&jobs)]);
-    let (url, long) = (service.url(), fixture("long.mp4"));
-    // Far more than is done before the signal comes.
-    let videos = std::iter::repeat_n(text(&long), 500);
-    let mut child = command(["predict", "--json", "--server", &url].into_iter().chain(videos))
+    let (url, red, long) = (service.url(), fixture("red.mp4"), fixture("long.mp4"));
+    let mut child = command(["predict", "--json", "--server", &url, text(&red), text(&long)])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
-    let first = out.next().unwrap().unwrap();
+    assert_eq!(untimed(&out.next().unwrap().unwrap())["file"], text(&red));
+    wait_until("the service is at work", || service.jobs() == 1);
     interrupt(&child);
-    let more = out.count();
+    assert_eq!(out.count(), 0);
     let ended = child.wait_with_output().unwrap();
-    assert_eq!(untimed(&first)["file"], text(&long));
-    assert_eq!(
-        String::from_utf8(ended.stderr).unwrap(),
-        format!("error: interrupted: {} of 500 videos are done\n", more + 1)
-    );
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "error: interrupted: 1 of 2 videos are done\n");
     assert_eq!(ended.status.code(), Some(130));
     assert_eq!(service.jobs(), 0);
-    assert_eq!(std::fs::read_dir(jobs.join("uploads")).unwrap().count(), 0);
+    wait_until("the video is forgotten", || std::fs::read_dir(jobs.join("uploads")).unwrap().count() == 0);
 }
 
 #[test]
@@ -222,11 +213,12 @@ fn options_of_the_other_way_are_refused() {
         (vec!["--server", url, "--device", "cpu", video], "--device <DEVICE>"),
         (vec!["--server", url, "--threads", "1", video], "--threads <THREADS>"),
         (vec!["--server", url, "--crops", "three", video], "--crops <CROPS>"),
-        (vec!["--bundle", bundle, "--task", "classify", video], "--server <URL>"),
+        (vec!["--bundle", bundle, "--task", "classify", video], "--task <TASK>"),
+        (vec!["--bundle", bundle, "--model", "tiny", video], "--model <NAME>"),
         (vec!["--server", url, "--task", "dance", video], "expected classify, localize or detect"),
         (vec!["--bundle", bundle, "--watch", ".", video], "--watch"),
         (vec!["--bundle", bundle, "--watch", ".", "--timeline", "a.svg"], "--timeline"),
-        (vec!["--bundle", bundle, "--out", "results", video], "--watch <DIR>"),
+        (vec!["--bundle", bundle, "--out", "results", video], "'--out <DIR>' cannot be used with"),
         (vec!["--bundle", bundle], "<VIDEO>"),
     ] {
         let ended = run(["predict"].into_iter().chain(args));

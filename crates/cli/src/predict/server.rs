@@ -34,16 +34,16 @@ pub struct ServerArgs {
     #[arg(long = "server", value_name = "URL")]
     pub url: Option<String>,
     /// classify, localize or detect [default: what the server has a model for, if that is one of them]
-    #[arg(long, requires = "url", value_parser = task_named)]
+    #[arg(long, conflicts_with = "bundle", value_parser = task_named)]
     task: Option<Task>,
     /// Name of the server's model [default: the one of the task]
-    #[arg(long, value_name = "NAME", requires = "url")]
+    #[arg(long, value_name = "NAME", conflicts_with = "bundle")]
     model: Option<String>,
     /// File with the API key; without it, the variable UNSCENE_API_KEY
-    #[arg(long, value_name = "FILE", requires = "url")]
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     api_key_file: Option<PathBuf>,
     /// PEM file of the certificates to trust, instead of the public ones, of a server with one of its own
-    #[arg(long, value_name = "FILE", requires = "url")]
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     server_ca: Option<PathBuf>,
 }
 
