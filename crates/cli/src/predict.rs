@@ -100,7 +100,7 @@ pub struct PredictArgs {
 
 /// Where predictions are made.
 enum Origin {
-    Bundle(Bundle),
+    Bundle(Box<Bundle>),
     Server(Server),
 }
 
@@ -112,7 +112,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
         (Some(dir), _) => {
             let bundle = Bundle::open(dir)?;
             let task = bundle.manifest.task;
-            (Origin::Bundle(bundle), task, dir.display().to_string())
+            (Origin::Bundle(Box::new(bundle)), task, dir.display().to_string())
         }
         (None, Some(url)) => {
             let server = Server::connect(url, &args.server)?;

@@ -110,10 +110,10 @@ impl Server {
         Ok(Self { link, task, model: args.model.clone(), has_jobs: list.jobs, limits: list.limits })
     }
 
-    /// The service in words.
+    /// Its model in words.
     pub fn name(&self) -> String {
-        let url = self.link.url();
-        self.model.as_ref().map_or(url.to_owned(), |model| format!("the model {model} of {url}"))
+        let model = self.model.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+        format!("the model{model} of {}", self.link.url())
     }
 
     /// What the service says of a video; `query` is of its task's own route.

@@ -74,7 +74,7 @@ impl<'a> Watch<'a> {
     }
 
     /// The first file that is whole and was not taken.
-    fn take(&mut self) -> Option<PathBuf> {
+    fn next_ready(&mut self) -> Option<PathBuf> {
         let is_ready = |seen: &Seen| !seen.is_taken && seen.bytes > 0 && seen.since.elapsed() >= STILL;
         let ready = self.seen.iter_mut().filter(|(_, seen)| is_ready(seen));
         let (path, seen) = ready.min_by_key(|(_, seen)| seen.came)?;
@@ -99,7 +99,7 @@ impl Iterator for Watch<'_> {
             if let Err(error) = self.look() {
                 return Some(Err(error));
             }
-            while let Some(path) = self.take() {
+            while let Some(path) = self.next_ready() {
                 if !self.is_done(&path) && is_video(&path) {
                     return Some(Ok(path));
                 }
@@ -166,10 +166,10 @@ mod tests {
         }
         std::fs::create_dir(path("folder.mp4")).unwrap();
         let mut watch = Watch::new(folder.path(), None).unwrap();
-        let mut look = |watch: &mut Watch, seconds| {
+        let look = |watch: &mut Watch, seconds| {
             watch.look().unwrap();
             later(watch, seconds);
-            watch.take()
+            watch.next_ready()
         };
         assert_eq!(look(&mut watch, 10), None);
         std::fs::write(path("z.mp4"), "one").unwrap();
@@ -182,8 +182,8 @@ mod tests {
             later(&mut watch, 1);
         }
         later(&mut watch, 1);
-        assert_eq!(watch.take(), Some(path("z.mp4")), "it came first");
-        assert_eq!(watch.take(), Some(path("a.mp4")));
+        assert_eq!(watch.next_ready(), Some(path("z.mp4")), "it came first");
+        assert_eq!(watch.next_ready(), Some(path("a.mp4")));
         assert_eq!(look(&mut watch, 10), None);
         // Another file of the name.
         std::fs::write(path("a.mp4"), "other").unwrap();

@@ -1,7 +1,7 @@
 //! Follows a job by its server-sent events.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -76,41 +76,66 @@ fn listen<A: DeserializeOwned>(
     }
     let response = link.send(request, (), SILENCE)?;
     let mut events = BufReader::new(response.into_body().into_reader());
-    let (mut id, mut data) = (String::new(), String::new());
+    while let Some(Event { id, data }) = next(&mut events).map_err(|error| link.lost(error))? {
+        let told: Job<A> = serde_json::from_str(&data).map_err(|error| link.foreign(error.to_string()))?;
+        *last = id;
+        match (told.state, told.progress) {
+            (State::Queued, _) => bar.wait("waits for its turn"),
+            (State::Running, None) => bar.wait("begins"),
+            (State::Running, Some(Progress { clips, expected })) => {
+                bar.set(Unit::Clips, clips, Some(expected.max(clips)));
+            }
+            (State::Done, _) => {
+                let answer = told.result.and_then(|mut answers| answers.remove(&task.to_string()));
+                return Ok(Some(answer.ok_or_else(|| link.foreign(format!("a job without an answer to {task}")))));
+            }
+            (State::Failed, _) => {
+                let nothing = || link.foreign("a job that failed and does not say why".to_owned());
+                return Ok(Some(Err(told.error.map_or_else(nothing, |problem| link.problem(problem)))));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A server-sent event.
+#[derive(Debug, Default, PartialEq)]
+struct Event {
+    id: String,
+    data: String,
+}
+
+/// The next event; none at the end, where half a one is none.
+fn next(lines: &mut impl BufRead) -> io::Result<Option<Event>> {
+    let mut event = Event::default();
     loop {
         let mut line = String::new();
-        let read = (&mut events).take(MAX_EVENT).read_line(&mut line).map_err(|error| link.lost(error))?;
-        if read == 0 {
+        if lines.by_ref().take(MAX_EVENT).read_line(&mut line)? == 0 {
             return Ok(None);
         }
         match line.trim_end_matches(['\r', '\n']).split_once(": ") {
-            Some(("id", text)) => id = text.to_owned(),
-            Some(("data", text)) => data = text.to_owned(),
-            // A blank line ends an event; names of events and remarks tell nothing more.
+            Some(("id", text)) => event.id = text.to_owned(),
+            Some(("data", text)) => event.data = text.to_owned(),
+            // Its name says nothing more, and what begins with a colon is a sign of life.
             Some(_) => {}
-            None if data.is_empty() => {}
-            None => {
-                let told: Job<A> = serde_json::from_str(&data).map_err(|error| link.foreign(error.to_string()))?;
-                *last = std::mem::take(&mut id);
-                data.clear();
-                match (told.state, told.progress) {
-                    (State::Queued, _) => bar.wait("waits for its turn"),
-                    (State::Running, None) => bar.wait("begins"),
-                    (State::Running, Some(Progress { clips, expected })) => {
-                        bar.set(Unit::Clips, clips, Some(expected.max(clips)));
-                    }
-                    (State::Done, _) => {
-                        let answer = told.result.and_then(|mut answers| answers.remove(&task.to_string()));
-                        return Ok(Some(
-                            answer.ok_or_else(|| link.foreign(format!("a job without an answer to {task}"))),
-                        ));
-                    }
-                    (State::Failed, _) => {
-                        let nothing = || link.foreign("a job that failed and does not say why".to_owned());
-                        return Ok(Some(Err(told.error.map_or_else(nothing, |problem| link.problem(problem)))));
-                    }
-                }
-            }
+            None if event.data.is_empty() => {}
+            None => return Ok(Some(event)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_whole() {
+        let text = "id: 1-running-0\nevent: running\ndata: {\"a\": 1}\n\n: still there\n\nid: 2\r\ndata: {}\r\n\r\nid: 3\ndata: {";
+        let mut lines = text.as_bytes();
+        let mut heard = || next(&mut lines).unwrap();
+        let event = |id: &str, data: &str| Some(Event { id: id.into(), data: data.into() });
+        assert_eq!(heard(), event("1-running-0", "{\"a\": 1}"));
+        assert_eq!(heard(), event("2", "{}"));
+        assert_eq!(heard(), None);
     }
 }

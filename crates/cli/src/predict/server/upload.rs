@@ -193,5 +193,6 @@ fn with_version(request: Builder) -> Builder {
 fn named(link: &Link, under: &str, location: Option<&str>) -> Result<String> {
     let name = location.and_then(|location| location.trim_end_matches('/').rsplit('/').next());
     let name = name.filter(|name| !name.is_empty() && !name.contains(['?', '#']));
-    name.map(|name| format!("{under}/{name}")).ok_or_else(|| link.foreign("no place in the header".to_owned()))
+    name.map(|name| format!("{under}/{name}"))
+        .ok_or_else(|| link.foreign("an answer without the address of what it made".to_owned()))
 }
