@@ -69,6 +69,9 @@ pub struct PredictArgs {
     /// With --watch: also write what is found in VIDEO to DIR/VIDEO.json, and leave out videos that are older than theirs
     #[arg(long, value_name = "DIR", conflicts_with = "videos")]
     out: Option<PathBuf>,
+    /// Print one JSON object per video and line
+    #[arg(long)]
+    json: bool,
     /// With a classifier or a localizer: frames from the start of a clip to the start of the next [default: the model's]
     #[arg(long, value_name = "FRAMES")]
     stride_frames: Option<usize>,
@@ -93,9 +96,6 @@ pub struct PredictArgs {
     /// Threads of the engine; 0 is one per core
     #[arg(long, default_value_t = 0, conflicts_with = "url", help_heading = "With a bundle")]
     threads: usize,
-    /// Print one JSON object per video and line
-    #[arg(long)]
-    json: bool,
 }
 
 /// Where predictions are made.

@@ -33,7 +33,7 @@ pub struct ServerArgs {
     /// Address of an `unscene serve` that predicts instead of a bundle here, such as http://127.0.0.1:8080
     #[arg(long = "server", value_name = "URL")]
     pub url: Option<String>,
-    /// classify, localize or detect [default: what the server has a model for, if that is one of them]
+    /// classify, localize or detect [default: what all models of the server do]
     #[arg(long, conflicts_with = "bundle", value_parser = task_named)]
     task: Option<Task>,
     /// Name of the server's model [default: the one of the task]

@@ -110,7 +110,7 @@ fn next(lines: &mut impl BufRead) -> io::Result<Option<Event>> {
     let mut event = Event::default();
     loop {
         let mut line = String::new();
-        if lines.by_ref().take(MAX_EVENT).read_line(&mut line)? == 0 {
+        if io::Read::take(&mut *lines, MAX_EVENT).read_line(&mut line)? == 0 {
             return Ok(None);
         }
         match line.trim_end_matches(['\r', '\n']).split_once(": ") {
