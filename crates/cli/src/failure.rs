@@ -12,6 +12,8 @@ use unscene_stage::StageError;
 #[cfg(feature = "train")]
 use unscene_train::TrainError;
 
+use crate::predict::ServerError;
+
 /// Ctrl-C ended the command early.
 #[derive(Debug)]
 pub struct Interrupted {
@@ -65,6 +67,7 @@ fn line(error: &Error) -> String {
 
 fn is_interrupted(error: &Error) -> bool {
     error.is::<Interrupted>()
+        || matches!(error.downcast_ref(), Some(EngineError::Cancelled))
         || matches!(error.downcast_ref(), Some(StageError::Interrupted { .. }))
         || matches!(error.downcast_ref(), Some(AnnotateError::Interrupted { .. }))
 }
@@ -76,6 +79,9 @@ fn is_bad_input(error: &Error) -> bool {
     #[cfg(feature = "train")]
     if let Some(TrainError::Torch(_) | TrainError::Node { .. }) = error.downcast_ref() {
         return false;
+    }
+    if let Some(error) = error.downcast_ref::<ServerError>() {
+        return error.is_bad_input();
     }
     let is_full = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::StorageFull)

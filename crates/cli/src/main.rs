@@ -75,7 +75,7 @@ enum Command {
     Report(report::ReportArgs),
     /// Turns a run folder into an ONNX bundle and checks it in every engine
     Export(unscene_export::ExportArgs),
-    /// Says what a bundle sees in videos: actions, segments of them, or actors in frames
+    /// Says what a bundle, or a service, sees in videos: actions, segments of them, or actors in frames
     Predict(predict::PredictArgs),
     /// Renders a benchmark of people acting in front of scenes, with exact truth
     Stage(stage::StageArgs),

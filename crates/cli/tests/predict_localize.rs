@@ -2,29 +2,9 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::{bundle, done, run, video};
-use unscene_media::{EncodeOptions, Encoder};
-
-fn localizer() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/localizer")
-}
-
-/// Four seconds at ten frames per second: red from 0.4 to 0.8 s, lime from 2.4 to 2.8 s.
-fn colors(path: &Path) {
-    let options = EncodeOptions { width: 64, height: 48, fps: 10, crf: 1, keyframe_every: 10 };
-    let mut encoder = Encoder::create(path, &options).unwrap();
-    for frame in 0..40 {
-        let color = match frame {
-            4..8 => [255, 0, 0],
-            24..28 => [0, 255, 0],
-            _ => [0; 3],
-        };
-        encoder.write(&color.repeat(64 * 48)).unwrap();
-    }
-    encoder.finish().unwrap();
-}
+use common::{bundle, colors, done, localizer, run, video};
 
 #[test]
 fn segments_are_a_table_and_a_picture() {

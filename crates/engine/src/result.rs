@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use unscene_media::Limits;
 use unscene_models::manifest::Task;
 
@@ -84,7 +84,7 @@ pub type SoFar<'a> = dyn Fn() -> Vec<Prediction> + 'a;
 pub(crate) type Control<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 /// The answer to a video.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Classification {
     /// The model's name.
     pub model: String,
@@ -109,7 +109,7 @@ pub struct Classification {
 }
 
 /// The video as it was read.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VideoSummary {
     /// Length in seconds, where the file states one; otherwise the end of the last clip.
     pub duration_s: f64,
@@ -128,7 +128,7 @@ pub struct VideoSummary {
 }
 
 /// A class and its probability.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Prediction {
     /// The class's name.
     pub label: String,
@@ -139,7 +139,7 @@ pub struct Prediction {
 }
 
 /// The best classes of one clip.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ClipPrediction {
     /// Start of the clip's first frame, in seconds from the start of the video.
     pub start_s: f64,
@@ -150,7 +150,7 @@ pub struct ClipPrediction {
 }
 
 /// Seconds per stage. Stages overlap, so that the total is less than their sum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Timing {
     /// Decoding, scaling and normalising.
     pub decode_s: f64,

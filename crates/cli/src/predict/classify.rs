@@ -9,18 +9,19 @@ use clap::Args;
 use unscene_engine::{Classification, ClassifyOptions, Crops, Model};
 use unscene_media::Source;
 
-use super::{Bar, PredictArgs, warn_of_damage, with_file};
+use super::server::Query;
+use super::{Bar, PredictArgs, keep, warn_of_damage, with_file};
 use crate::interrupt;
 
 /// What is only asked of classifiers.
 #[derive(Args)]
-#[command(next_help_heading = "With the bundle of a classifier")]
+#[command(next_help_heading = "With a classifier")]
 pub struct ClassifyArgs {
     /// Number of classes to print [default: 5]
     #[arg(long, value_name = "K")]
     top_k: Option<NonZero<usize>>,
     /// Parts of the picture that are classified and averaged: center, or three along the longer side [default: center]
-    #[arg(long)]
+    #[arg(long, conflicts_with = "url")]
     crops: Option<Crops>,
     /// Also give the scores of every clip, with its times
     #[arg(long)]
@@ -35,7 +36,8 @@ impl ClassifyArgs {
     }
 }
 
-pub fn predict(model: &Model, path: &Path, args: &PredictArgs) -> Result<()> {
+/// What a model here says of a video.
+pub fn find(model: &Model, path: &Path, args: &PredictArgs) -> Result<Classification> {
     let ClassifyArgs { top_k, crops, clips } = &args.classify;
     let defaults = ClassifyOptions::default();
     let options = ClassifyOptions {
@@ -50,14 +52,28 @@ pub fn predict(model: &Model, path: &Path, args: &PredictArgs) -> Result<()> {
     let found = model.classify(&source, &options, &mut |progress| {
         bar.update(progress);
         interrupt::control()
-    })?;
-    drop(bar);
-    print(path, &found, args.json)
+    });
+    Ok(found?)
+}
+
+/// The same for a service; what is not said is as here.
+pub fn query(args: &PredictArgs) -> Query {
+    let ClassifyArgs { top_k, clips, .. } = &args.classify;
+    let top_k = top_k.map(|count| ("top_k", count.to_string()));
+    let stride = args.stride_frames.map(|frames| ("stride_frames", frames.to_string()));
+    let clips = clips.then(|| ("clips", "true".into()));
+    [top_k, stride, clips].into_iter().flatten().collect()
+}
+
+/// Prints what was found in a video, and keeps it.
+pub fn show(path: &Path, found: &Classification, args: &PredictArgs) -> Result<()> {
+    warn_of_damage(path, &found.video);
+    print(path, found, args.json)?;
+    keep(path, found, args)
 }
 
 fn print(path: &Path, found: &Classification, json: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    warn_of_damage(path, &found.video);
     if json {
         writeln!(out, "{}", with_file(path, found)?)?;
         return Ok(());

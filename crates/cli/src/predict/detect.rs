@@ -10,20 +10,21 @@ use clap::Args;
 use unscene_engine::{DetectOptions, Detection, Detector};
 use unscene_media::Source;
 
-use super::{Bar, PredictArgs, overlay, warn_of_damage, with_file};
+use super::server::Query;
+use super::{Bar, PredictArgs, keep, overlay, warn_of_damage, with_file};
 use crate::tables::table;
 use crate::{files, interrupt};
 
 /// What is only asked of detectors.
 #[derive(Args)]
-#[command(next_help_heading = "With the bundle of a detector")]
+#[command(next_help_heading = "With a detector")]
 pub struct DetectArgs {
     /// Look at every K-th frame; tubes have boxes in the frames between as well [default: 1]
     #[arg(long, value_name = "K")]
     every: Option<NonZero<usize>>,
     /// Also draw what was found over the video, to this MP4 file, without its sound, for one video; small pictures are enlarged,
     /// an odd side gets a pixel more, and pixels are taken as square. Tubes have a colour and a number each, boxes of no tube are grey
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "watch")]
     overlay: Option<PathBuf>,
 }
 
@@ -49,7 +50,8 @@ impl DetectArgs {
 /// Tubes that are printed, best first; `--json` has all.
 const SHOWN: usize = 20;
 
-pub fn predict(detector: &Detector, path: &Path, args: &PredictArgs) -> Result<()> {
+/// Whom a detector here finds in a video.
+pub fn find(detector: &Detector, path: &Path, args: &PredictArgs) -> Result<Detection> {
     let defaults = DetectOptions::default();
     let threshold = args.threshold.unwrap_or(defaults.threshold);
     let every = args.detect.every.map_or(defaults.every, NonZero::get);
@@ -59,11 +61,25 @@ pub fn predict(detector: &Detector, path: &Path, args: &PredictArgs) -> Result<(
     let found = detector.detect(&source, &options, &mut |progress| {
         bar.update(progress);
         interrupt::control()
-    })?;
-    drop(bar);
+    });
+    Ok(found?)
+}
+
+/// The same for a service; what is not said is as here.
+pub fn query(args: &PredictArgs) -> Query {
+    let threshold = args.threshold.map(|score| ("threshold", score.to_string()));
+    let every = args.detect.every.map(|every| ("every", every.to_string()));
+    [Some(("tubes", "true".into())), threshold, every].into_iter().flatten().collect()
+}
+
+/// Prints what was found in a video, draws and keeps it.
+pub fn show(path: &Path, found: &Detection, args: &PredictArgs) -> Result<()> {
     warn_of_damage(path, &found.summary.video);
-    print(&mut std::io::stdout().lock(), path, &found, args.json)?;
-    args.detect.overlay.as_ref().map_or(Ok(()), |file| overlay::draw(&source, &found, file, &interrupt::control))
+    print(&mut std::io::stdout().lock(), path, found, args.json)?;
+    if let Some(file) = &args.detect.overlay {
+        overlay::draw(&Source::Path(path.to_path_buf()), found, file, &interrupt::control)?;
+    }
+    keep(path, found, args)
 }
 
 fn print(out: &mut impl Write, path: &Path, found: &Detection, json: bool) -> Result<()> {

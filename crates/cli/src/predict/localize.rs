@@ -9,22 +9,23 @@ use clap::Args;
 use unscene_engine::{Localization, LocalizeOptions, Localizer, SegmentNms};
 use unscene_media::Source;
 
-use super::{Bar, PredictArgs, timeline, warn_of_damage, with_file};
+use super::server::Query;
+use super::{Bar, PredictArgs, keep, timeline, warn_of_damage, with_file};
 use crate::tables::table;
 use crate::{files, interrupt};
 
 /// What is only asked of localizers.
 #[derive(Args)]
-#[command(next_help_heading = "With the bundle of a localizer")]
+#[command(next_help_heading = "With a localizer")]
 pub struct LocalizeArgs {
     /// Segments to print at most, best first [default: 20]
     #[arg(long, value_name = "N")]
     max_segments: Option<NonZero<usize>>,
-    /// Overlap (tIoU) above which a segment is left out for a better one of its class [default: the bundle's]
+    /// Overlap (tIoU) above which a segment is left out for a better one of its class [default: the model's]
     #[arg(long, value_name = "TIOU")]
     tiou_nms: Option<f64>,
     /// Also draw the segments over time, with pictures of the video, to this SVG file; for one video
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "watch")]
     timeline: Option<PathBuf>,
 }
 
@@ -40,9 +41,9 @@ impl LocalizeArgs {
     }
 
     /// Refuses what would fail only after the work.
-    pub fn check(&self, videos: usize) -> Result<()> {
-        if self.timeline.is_some() && videos != 1 {
-            bail!("--timeline draws one video, and {videos} are given; give one");
+    pub fn check(&self, videos: &[PathBuf]) -> Result<()> {
+        if self.timeline.is_some() && videos.len() != 1 {
+            bail!("--timeline draws one video, and {} are given; give one", videos.len());
         }
         self.timeline.as_ref().map_or(Ok(()), |path| files::can_be_written("--timeline", path, Some("svg")))
     }
@@ -51,8 +52,9 @@ impl LocalizeArgs {
 /// Segments that are printed unless asked for more or fewer.
 const SHOWN: usize = 20;
 
-pub fn predict(localizer: &Localizer, path: &Path, args: &PredictArgs) -> Result<()> {
-    let LocalizeArgs { max_segments, tiou_nms, timeline } = &args.localize;
+/// What a localizer here finds in a video.
+pub fn find(localizer: &Localizer, path: &Path, args: &PredictArgs) -> Result<Localization> {
+    let LocalizeArgs { max_segments, tiou_nms, .. } = &args.localize;
     let options = LocalizeOptions {
         stride_frames: args.stride_frames,
         threshold: args.threshold,
@@ -65,14 +67,28 @@ pub fn predict(localizer: &Localizer, path: &Path, args: &PredictArgs) -> Result
     let found = localizer.localize(&source, &options, &mut |progress| {
         bar.update(progress);
         interrupt::control()
-    })?;
-    drop(bar);
+    });
+    Ok(found?)
+}
+
+/// The same for a service.
+pub fn query(args: &PredictArgs) -> Query {
+    let LocalizeArgs { max_segments, tiou_nms, .. } = &args.localize;
+    let segments = ("max_segments", max_segments.map_or(SHOWN, NonZero::get).to_string());
+    let threshold = args.threshold.map(|score| ("threshold", score.to_string()));
+    let nms = tiou_nms.map(|tiou| ("tiou_nms", tiou.to_string()));
+    let stride = args.stride_frames.map(|frames| ("stride_frames", frames.to_string()));
+    [Some(segments), threshold, nms, stride].into_iter().flatten().collect()
+}
+
+/// Prints what was found in a video, draws and keeps it.
+pub fn show(path: &Path, found: &Localization, args: &PredictArgs) -> Result<()> {
     warn_of_damage(path, &found.video);
-    print(path, &found, args.json)?;
-    if let Some(file) = timeline {
-        files::whole(file, timeline::draw(&source, &found)?.as_bytes())?;
+    print(path, found, args.json)?;
+    if let Some(file) = &args.localize.timeline {
+        files::whole(file, timeline::draw(&Source::Path(path.to_path_buf()), found)?.as_bytes())?;
     }
-    Ok(())
+    keep(path, found, args)
 }
 
 fn print(path: &Path, found: &Localization, json: bool) -> Result<()> {

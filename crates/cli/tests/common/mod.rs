@@ -1,9 +1,13 @@
 //! Runs the built command as a person would.
 #![allow(dead_code)]
 
+pub mod service;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use unscene_media::{EncodeOptions, Encoder};
 
 /// A video of the project's fixtures.
 pub fn video(name: &str) -> PathBuf {
@@ -60,4 +64,24 @@ pub fn bundle(folder: &Path) -> PathBuf {
         bundle.as_os_str(),
     ]);
     bundle
+}
+
+/// The bundle of a localizer that finds red and lime in what is otherwise black.
+pub fn localizer() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/localizer")
+}
+
+/// Four seconds at ten frames per second: red from 0.4 to 0.8 s, lime from 2.4 to 2.8 s.
+pub fn colors(path: &Path) {
+    let options = EncodeOptions { width: 64, height: 48, fps: 10, crf: 1, keyframe_every: 10 };
+    let mut encoder = Encoder::create(path, &options).unwrap();
+    for frame in 0..40 {
+        let color = match frame {
+            4..8 => [255, 0, 0],
+            24..28 => [0, 255, 0],
+            _ => [0; 3],
+        };
+        encoder.write(&color.repeat(64 * 48)).unwrap();
+    }
+    encoder.finish().unwrap();
 }

@@ -1,6 +1,6 @@
 //! What a detection takes and gives.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use unscene_media::Limits;
 use unscene_models::manifest::{ClipInput, Task};
 use unscene_models::vgg_ssd::DetectInfo;
@@ -96,7 +96,7 @@ pub enum Seen {
 }
 
 /// The actors of a frame.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FoundFrame {
     /// The frame's number, from 0.
     pub frame: usize,
@@ -107,7 +107,7 @@ pub struct FoundFrame {
 }
 
 /// An actor in a frame.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FoundBox {
     /// What they do: the class's name.
     pub label: String,
@@ -121,7 +121,7 @@ pub struct FoundBox {
 }
 
 /// An actor's way through a stretch of the video in which they act.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FoundTube {
     /// Tubes count from 0 in the order in which they are told.
     pub id: usize,
@@ -144,7 +144,7 @@ pub struct FoundTube {
 }
 
 /// What was looked at, and by what.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DetectSummary {
     /// The model's name.
     pub model: String,
@@ -161,7 +161,7 @@ pub struct DetectSummary {
 }
 
 /// The actors of a video.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Detection {
     /// What was looked at, and by what.
     #[serde(flatten)]

@@ -1,6 +1,6 @@
 //! What a localization takes and gives.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use unscene_media::Limits;
 use unscene_models::manifest::{ClipInput, LocalizeInfo, Task};
 
@@ -111,7 +111,7 @@ impl LocalizeOptions {
 }
 
 /// The actions of a video.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Localization {
     /// The model's name.
     pub model: String,
@@ -133,7 +133,7 @@ pub struct Localization {
 }
 
 /// An action and when it happens.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FoundSegment {
     /// The class's name.
     pub label: String,
