@@ -2,6 +2,7 @@
 //! creation, termination and expiration; <https://tus.io/protocols/resumable-upload>). A complete upload is a job of the same name.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HttpDate, LOCATION};
@@ -33,6 +34,8 @@ const OFFSET: &str = "upload-offset";
 const METADATA: &str = "upload-metadata";
 /// Longest value of it.
 const MAX_METADATA: usize = 2048;
+/// How long a request waits for the end of another for the same upload.
+const SOON: Duration = Duration::from_secs(2);
 /// Media type of a part.
 pub const PART: &str = "application/offset+octet-stream";
 
@@ -139,7 +142,7 @@ async fn append_part(
     }
     let given = number(request, OFFSET)?;
     let place = state.admission.enter()?;
-    let coming = jobs.come(id);
+    let coming = come_soon(&jobs, id).await;
     let upload = match find(&jobs, request, id).await? {
         Found::Partial(upload) => upload,
         Found::Job(job) if given == job.bytes => return Ok(complete(&job)),
@@ -188,7 +191,7 @@ pub async fn delete(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let jobs = begin(&state, &request)?;
-    let coming = jobs.come(&id);
+    let coming = come_soon(jobs, &id).await;
     match find(jobs, &request, &id).await? {
         Found::Partial(_) => {
             let coming = coming.ok_or(ApiError::UploadLocked)?;
@@ -196,6 +199,17 @@ pub async fn delete(
             Ok(HttpResponse::NoContent().finish())
         }
         Found::Job(_) => Err(ApiError::UnknownUpload(shorten(&id))),
+    }
+}
+
+/// The right to change an upload, if it is to be had soon: the last request may not have ended what its client has left.
+async fn come_soon(jobs: &Jobs, id: &str) -> Option<Coming> {
+    let until = Instant::now() + SOON;
+    loop {
+        match jobs.come(id) {
+            None if Instant::now() < until => tokio::time::sleep(SOON / 40).await,
+            coming => return coming,
+        }
     }
 }
 
