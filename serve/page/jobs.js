@@ -14,6 +14,8 @@ export class PastJobs {
   #older = find("older");
   #onError;
   #onForgotten;
+  /** Jobs that were deleted here: a list that was asked for before may still have them. */
+  #deleted = new Set();
 
   constructor({ onError, onForgotten }) {
     [this.#onError, this.#onForgotten] = [onError, onForgotten];
@@ -35,7 +37,7 @@ export class PastJobs {
       const kept = new Map(videos.map((video) => [video.job, video]));
       // The job of the model beside another is opened, and deleted, with that one's.
       const beside = new Set(videos.flatMap((video) => video.beside));
-      this.#list.append(...jobs.filter((job) => !beside.has(job.id)).map((job) => this.#item(job, kept.get(job.id))));
+      this.#list.append(...jobs.filter(({ id }) => !beside.has(id) && !this.#deleted.has(id)).map((job) => this.#item(job, kept.get(job.id))));
       this.#older.hidden = jobs.length < LISTED;
     } catch (error) {
       this.#onError(error);
@@ -61,6 +63,7 @@ export class PastJobs {
     } catch (error) {
       return this.#onError(error);
     }
+    for (const id of ids) this.#deleted.add(id);
     const next = item.nextElementSibling ?? item.previousElementSibling;
     (next?.querySelector("button") ?? find("past-title")).focus();
     for (const id of ids) this.#list.querySelector(`[data-job="${CSS.escape(id)}"]`)?.remove();
