@@ -68,7 +68,7 @@ pub enum ApiError {
     UnknownJob(String),
     /// There is no upload of that name, or it is somebody else's.
     #[error(
-        "no upload `{0}` is known here: it never was, was deleted, or nothing came of it for a day; begin it again with POST /v1/uploads"
+        "no upload `{0}` is known here: it never was, is complete and a job of that name, was deleted, or nothing came of it for long; POST /v1/uploads begins one"
     )]
     UnknownUpload(String),
     /// A part does not begin where the last one ended.
@@ -131,7 +131,7 @@ pub enum ApiError {
         /// The fewest that have to come.
         bytes: u64,
         /// In so many seconds.
-        seconds: u64,
+        seconds: f64,
     },
     /// There is more to tell than an answer that is held in memory may be.
     #[error("the answer has more than {most} {what}, the most that it may have; {advice}")]

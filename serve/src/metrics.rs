@@ -129,6 +129,17 @@ impl Metrics {
         registry.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
+        // Those whose labels are few are there from the start, so that their rates are.
+        let jobs = counters("jobs_total", "Jobs accepted, and ended, by state.", &["state"])?;
+        for state in ["accepted", "done", "failed", "deleted"] {
+            jobs.with_label_values(&[state]);
+        }
+        let help = "Clips and frames of streams: seen, dropped and, of those seen, not taken by the client.";
+        let stream_clips = counters("stream_clips_total", help, &["fate"])?;
+        for fate in ["seen", "dropped", "untold"] {
+            stream_clips.with_label_values(&[fate]);
+        }
+
         Ok(Self {
             requests: counters("requests_total", "Requests answered.", &["route", "status"])?,
             request_seconds: seconds("request_seconds", "Time from a request to the end of its answer.", "route")?,
@@ -141,12 +152,8 @@ impl Metrics {
             wait_seconds,
             stream_delay_seconds,
             streams: gauge("streams", "Videos that are sent while they are filmed, now.")?,
-            stream_clips: counters(
-                "stream_clips_total",
-                "Clips and frames of streams: seen, dropped and, of those seen, not taken by the client.",
-                &["fate"],
-            )?,
-            jobs: counters("jobs_total", "Jobs accepted, and ended, by state.", &["state"])?,
+            stream_clips,
+            jobs,
             clips: counters(
                 "clips_total",
                 "Clips classified, windows localized, or frames looked at for actors.",

@@ -147,7 +147,7 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_MAX_STREAMS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(..=1024))]
     pub max_streams: u64,
 
-    /// Longest time in seconds that one may go on.
+    /// Longest time in seconds that one may go on. After it, it ends as if the video had.
     #[arg(long, env = "UNSCENE_MAX_STREAM_S", value_name = "SECONDS", default_value_t = 3600.0, value_parser = positive_seconds)]
     pub max_stream_s: f64,
 
@@ -175,16 +175,22 @@ pub struct ServeOptions {
 
     /// Host that videos of jobs may be fetched from (`POST /v1/jobs?url=...`), such as `example.org`, `*.example.org` or
     /// `example.org:8443`. Once for each. All its addresses must be public.
-    #[arg(long = "fetch-host", env = "UNSCENE_FETCH_HOST", value_name = "HOST", value_delimiter = ',', value_parser = host)]
+    #[arg(long = "fetch-host", requires = "jobs", env = "UNSCENE_FETCH_HOST", value_name = "HOST", value_delimiter = ',', value_parser = host)]
     pub fetch_hosts: Vec<String>,
 
     /// As --fetch-host, for a host in a network of your own: its addresses may be private.
-    #[arg(long = "fetch-local-host", env = "UNSCENE_FETCH_LOCAL_HOST", value_name = "HOST", value_delimiter = ',', value_parser = host)]
+    #[arg(long = "fetch-local-host", requires = "jobs", env = "UNSCENE_FETCH_LOCAL_HOST", value_name = "HOST", value_delimiter = ',', value_parser = host)]
     pub fetch_local_hosts: Vec<String>,
 
     /// Bucket that videos of jobs may be fetched from (`POST /v1/jobs?url=s3://BUCKET/KEY`). Once for each. AWS_ACCESS_KEY_ID,
     /// AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL_S3 say how, as for other programs.
-    #[arg(long = "fetch-bucket", env = "UNSCENE_FETCH_BUCKET", value_name = "BUCKET", value_delimiter = ',')]
+    #[arg(
+        long = "fetch-bucket",
+        requires = "jobs",
+        env = "UNSCENE_FETCH_BUCKET",
+        value_name = "BUCKET",
+        value_delimiter = ','
+    )]
     pub fetch_buckets: Vec<String>,
 
     /// File of API keys (TOML; docs/operations.md). Without it everybody may do everything. It is read again when it changes.
@@ -328,11 +334,9 @@ impl ServeOptions {
         Duration::from_secs_f64(self.max_stream_s)
     }
 
-    /// What a video that is filmed may be: as an upload, but for its length.
+    /// What a video that is filmed may be: as an upload, but for its length, for which there is a time.
     pub fn stream_limits(&self) -> unscene_media::Limits {
-        // Faster than cameras film.
-        let max_frames = (self.max_stream_s * 240.0).ceil() as u64;
-        unscene_media::Limits { max_duration_s: self.max_stream_s, max_frames, ..self.limits() }
+        unscene_media::Limits { max_duration_s: 1e9, max_frames: u64::MAX, ..self.limits() }
     }
 
     /// The time allowed for one job.

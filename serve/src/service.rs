@@ -159,8 +159,8 @@ impl Service {
             admission: Admission::new(options.room()),
             workers: DecodeWorkers::start(options.workers()).map_err(StartError::Workers)?,
             turns: Turns::new(options.decodes()),
+            jobs: Jobs::open(&options, &metrics)?,
             metrics,
-            jobs: Jobs::open(&options)?,
             streams: Arc::new(Semaphore::new(options.max_streams as usize)),
             fetcher: Fetcher::new(&options).map_err(StartError::Fetch)?,
             keys: options.api_keys.as_deref().map(Keys::read).transpose()?,
@@ -290,7 +290,8 @@ pub fn run(options: ServeOptions) -> Result<(), StartError> {
         tracing::info!(addr = %service.addr(), "loading the models");
         actix_web::rt::spawn(async move {
             let signal = signals.next().await;
-            let (requests, seconds) = (stop.state.admission.requests(), stop.state.options.shutdown_timeout_s);
+            let requests = stop.state.admission.requests() + stop.state.streams_open();
+            let seconds = stop.state.options.shutdown_timeout_s;
             tracing::info!(
                 signal,
                 requests,

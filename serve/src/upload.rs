@@ -92,6 +92,13 @@ pub struct Pace {
     within: Duration,
 }
 
+impl Pace {
+    /// Anything in such a time.
+    pub fn any_within(within: Duration) -> Self {
+        Self { bytes: 1, within }
+    }
+}
+
 impl UploadRules {
     /// As the service was told.
     pub fn of(state: &State) -> Self {
@@ -161,8 +168,8 @@ pub fn arriving(
     rules: &UploadRules,
 ) -> Result<impl Stream<Item = Result<Bytes, ApiError>> + Unpin + 'static, ApiError> {
     check_encoding(request)?;
-    let most = rules.max_bytes;
-    Ok(count(payload, rules.clone()).map_err(move |error| body_error(&error, most)))
+    let told = rules.clone();
+    Ok(count(payload, rules.clone()).map_err(move |error| body_error(&error, &told)))
 }
 
 /// Reads what comes from elsewhere.
@@ -175,7 +182,7 @@ pub async fn receive_stream(
     rules: &UploadRules,
 ) -> Result<Upload, ApiError> {
     let counted = count(body, rules.clone());
-    spool(counted.map_err(|error| body_error(&error, rules.max_bytes)), rules).await
+    spool(counted.map_err(|error| body_error(&error, rules)), rules).await
 }
 
 /// Writes a part of an upload into its file from byte `at` on, until it ends or nobody waits any more. What has come of it is written, whatever
@@ -268,7 +275,7 @@ fn count(
 }
 
 async fn from_form<P: Params>(mut form: Multipart, rules: &UploadRules, params: &mut P) -> Result<Upload, ApiError> {
-    let form_error = |error| multipart_error(&error, rules.max_bytes);
+    let form_error = |error| multipart_error(&error, rules);
     let mut upload = None;
     let mut fields = 0;
     while let Some(field) = form.try_next().await.map_err(form_error)? {
@@ -283,7 +290,7 @@ async fn from_form<P: Params>(mut form: Multipart, rules: &UploadRules, params: 
             }
             upload = Some(spool(field.map_err(form_error), rules).await?);
         } else if P::NAMES.contains(&name.as_str()) {
-            params.set(&name, &text(field, &name, rules.max_bytes).await?)?;
+            params.set(&name, &text(field, &name, rules).await?)?;
         } else {
             return Err(ApiError::BadUpload(format!(
                 "the form has a field `{}`; the video goes into the field `video`, and the others are {}",
@@ -298,9 +305,9 @@ async fn from_form<P: Params>(mut form: Multipart, rules: &UploadRules, params: 
 }
 
 /// A short text field.
-async fn text(mut field: Field, name: &str, max_bytes: u64) -> Result<String, ApiError> {
+async fn text(mut field: Field, name: &str, rules: &UploadRules) -> Result<String, ApiError> {
     let mut value = Vec::new();
-    while let Some(chunk) = field.try_next().await.map_err(|error| multipart_error(&error, max_bytes))? {
+    while let Some(chunk) = field.try_next().await.map_err(|error| multipart_error(&error, rules))? {
         value.extend_from_slice(&chunk);
         if value.len() > MAX_FIELD {
             return Err(ApiError::BadParameter(format!("the field `{name}` is longer than {MAX_FIELD} bytes")));
@@ -366,19 +373,19 @@ fn too_large(max_bytes: u64) -> ApiError {
     ))
 }
 
-fn body_error(error: &PayloadError, max_bytes: u64) -> ApiError {
+fn body_error(error: &PayloadError, rules: &UploadRules) -> ApiError {
     match error {
-        PayloadError::Overflow => too_large(max_bytes),
+        PayloadError::Overflow => too_large(rules.max_bytes),
         PayloadError::Io(error) if error.kind() == ErrorKind::TimedOut => {
-            ApiError::SlowUpload { bytes: PACE.bytes, seconds: PACE.within.as_secs() }
+            ApiError::SlowUpload { bytes: rules.pace.bytes, seconds: rules.pace.within.as_secs_f64() }
         }
         other => ApiError::BadUpload(format!("the request body ended early or cannot be read: {other}")),
     }
 }
 
-fn multipart_error(error: &actix_multipart::MultipartError, max_bytes: u64) -> ApiError {
+fn multipart_error(error: &actix_multipart::MultipartError, rules: &UploadRules) -> ApiError {
     match error {
-        actix_multipart::MultipartError::Payload(error) => body_error(error, max_bytes),
+        actix_multipart::MultipartError::Payload(error) => body_error(error, rules),
         other => ApiError::BadUpload(format!("the multipart form cannot be read: {other}")),
     }
 }

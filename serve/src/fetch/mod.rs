@@ -100,7 +100,9 @@ impl Fetcher {
         // The client does not look these up.
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         if address.is_ok_and(|address| !is_public(address)) && !self.hosts.is_local(host) {
-            return Err(wrong("its address is private, local or for another purpose"));
+            return Err(wrong(
+                "its address is private, local or for another purpose, and --fetch-local-host does not name it",
+            ));
         }
         Ok(url)
     }
@@ -181,7 +183,7 @@ impl Resolve for Checked {
             let found: Vec<_> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             if found.iter().any(|address| !is_public(address.ip())) && !is_local {
                 return Err(
-                    format!("the address of {} is private, local or for another purpose", shorten(&host)).into()
+                    format!("the address of {} is private, local or for another purpose, and --fetch-local-host does not name it", shorten(&host)).into()
                 );
             }
             Ok(Box::new(found.into_iter()) as Addrs)

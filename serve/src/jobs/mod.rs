@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::admission::Admission;
 use crate::error::ApiError;
+use crate::metrics::Metrics;
 use crate::options::ServeOptions;
 use crate::routes::waiting::{SoFar, Wanted};
 use folder::Folder;
@@ -91,20 +92,28 @@ impl Jobs {
     /// # Errors
     ///
     /// [`JobsError`].
-    pub fn open(options: &ServeOptions) -> Result<Option<Self>, JobsError> {
+    pub fn open(options: &ServeOptions, metrics: &Metrics) -> Result<Option<Self>, JobsError> {
         let Some(dir) = &options.jobs else { return Ok(None) };
         let folder = Folder::open(dir).map_err(|source| JobsError::Folder { folder: dir.clone(), source })?;
         let path = dir.join("jobs.sqlite");
         let given_up = json(&ApiError::GivenUp(MOST_ATTEMPTS).problem());
         let opened = Store::open(&path).and_then(|store| {
-            let (unended, uploads) = (store.begin_again(&given_up)?, store.uploads()?);
-            Ok((store, unended, uploads.into_iter().collect()))
+            let ((unended, failed), uploads) = (store.begin_again(&given_up)?, store.uploads()?);
+            Ok((store, unended, failed, uploads.into_iter().collect()))
         });
-        let (store, unended, uploads) = opened.map_err(|source| match source {
+        let (store, unended, failed, uploads) = opened.map_err(|source| match source {
             source if source.is_in_use() => JobsError::InUse { folder: dir.clone() },
             source => JobsError::Store { path, source },
         })?;
         folder.keep(&unended, &uploads).map_err(|source| JobsError::Folder { folder: dir.clone(), source })?;
+        for id in failed {
+            metrics.jobs.with_label_values(&["failed"]).inc();
+            tracing::warn!(
+                job = id,
+                attempts = MOST_ATTEMPTS,
+                "job given up: the service ended each time it worked on it"
+            );
+        }
         if !unended.is_empty() {
             tracing::info!(jobs = unended.len(), "jobs of before go on");
         }

@@ -290,17 +290,19 @@ impl Store {
     }
 
     /// After a start: what was at work waits again, but for what was begun so often that it is given up on, which fails with this
-    /// error. The names of all that have not ended.
-    pub fn begin_again(&self, given_up: &str) -> Result<HashSet<String>, StoreError> {
+    /// error. The names of all that have not ended, and of those that are given up on.
+    pub fn begin_again(&self, given_up: &str) -> Result<(HashSet<String>, Vec<String>), StoreError> {
         let connection = self.connection();
-        connection.execute(
-            "UPDATE jobs SET state = 'failed', error = ?1, ended_s = ?2 WHERE state = 'running' AND attempts >= ?3",
-            params![given_up, now_s(), MOST_ATTEMPTS],
-        )?;
+        let sql =
+            "UPDATE jobs SET state = 'failed', error = ?1, ended_s = ?2 WHERE state = 'running' AND attempts >= ?3
+                   RETURNING id";
+        let mut statement = connection.prepare(sql)?;
+        let failed = statement.query_map(params![given_up, now_s(), MOST_ATTEMPTS], |row| row.get(0))?;
+        let failed = failed.collect::<Result<_, _>>()?;
         connection.execute("UPDATE jobs SET state = 'queued', started_s = NULL WHERE state = 'running'", [])?;
         let mut statement = connection.prepare("SELECT id FROM jobs WHERE state = 'queued'")?;
         let ids = statement.query_map([], |row| row.get(0))?;
-        Ok(ids.collect::<Result<_, _>>()?)
+        Ok((ids.collect::<Result<_, _>>()?, failed))
     }
 
     /// Changes a job, and gives it as it is then. In a transaction, because what goes wrong when a change is written is only told by its end.

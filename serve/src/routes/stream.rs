@@ -36,10 +36,12 @@ use crate::error::{ApiError, Problem};
 use crate::loaded::Loaded;
 use crate::params::{Params, StreamParams};
 use crate::state::State;
-use crate::upload::{Upload, UploadRules, arriving};
+use crate::upload::{Pace, Upload, UploadRules, arriving};
 
 /// Events that wait for a client; those that come when there are so many are dropped.
 const MAX_EVENTS: usize = 16;
+/// Time in which a sender has to bring something, as a part of the time that decoding may take: from the last byte on twice of it may pass.
+const SILENCE: f64 = 0.4;
 /// How often an upload that brings nothing is looked after.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -86,7 +88,9 @@ pub async fn watch(
     let most = state.options.max_streams;
     let permit = state.streams.clone().try_acquire_owned().map_err(|_| ApiError::ManyStreams(most))?;
 
-    let rules = UploadRules { max_bytes: u64::MAX, ..UploadRules::of(&state) };
+    // Less than what decodes waits for a frame, which knows nothing of a silent sender. Still scenes have few bytes.
+    let pace = Pace::any_within(Duration::from_secs_f64(SILENCE * state.options.decode_timeout_s));
+    let rules = UploadRules { max_bytes: u64::MAX, pace, ..UploadRules::of(&state) };
     let payload = arriving(&request, payload, &rules)?;
     let (writer, reader) = pipe().map_err(|error| ApiError::Exhausted(error.kind().to_string()))?;
     let waiting = Waiting::within(&state, state.options.stream_timeout());
@@ -176,13 +180,23 @@ pub enum Watcher {
 impl StreamParams {
     /// The model that is asked for.
     fn find(&self, state: &State) -> Result<Watcher, ApiError> {
-        let task = self.task.unwrap_or(if state.has(Task::Classify) { Task::Classify } else { Task::Detect });
         let name = self.model.as_deref();
-        self.check(task)?;
-        Ok(match task {
-            Task::Detect => Watcher::Detect(state.model(name, task, Loaded::detector)?),
-            _ => Watcher::Classify(state.model(name, Task::Classify, Loaded::classifier)?),
-        })
+        let classifier = || state.model(name, Task::Classify, Loaded::classifier);
+        let detector = || state.model(name, Task::Detect, Loaded::detector).map(Watcher::Detect);
+        let watcher = match self.task {
+            Some(Task::Detect) => detector()?,
+            None if name.is_none() && !state.has(Task::Classify) => detector()?,
+            None => match classifier() {
+                Err(ApiError::WrongModel { found: Task::Detect, .. }) => detector()?,
+                found => Watcher::Classify(found?),
+            },
+            Some(_) => Watcher::Classify(classifier()?),
+        };
+        self.check(match watcher {
+            Watcher::Classify(_) => Task::Classify,
+            Watcher::Detect(_) => Task::Detect,
+        })?;
+        Ok(watcher)
     }
 }
 
@@ -202,8 +216,10 @@ impl Watch {
         if self.events.blocking_send(Bytes::new()).is_err() {
             return Err(ApiError::Cancelled);
         }
+        // When its time is over, it ends as every video does.
+        let wanted = &self.wanted;
         let mut control =
-            |_: Progress| if self.wanted.still() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+            |_: Progress| if wanted.is_given_up() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let StreamParams { top_k, stride_frames, every, threshold, .. } = self.params;
         let summary = match watcher {
             Watcher::Classify(model) => {
@@ -222,7 +238,7 @@ impl Watch {
                 detector.watch(frames, &options, &mut tell, &mut control)
             }
         };
-        summary.map_err(|error| self.wanted.told(error.into()))
+        Ok(summary?)
     }
 
     /// Opens the video. It takes no turn to decode: it mostly waits for what comes.

@@ -79,9 +79,14 @@ impl Wanted {
         self.cancelled.store(true, Ordering::Release);
     }
 
+    /// Whether nobody waits any more, whatever the time.
+    pub fn is_given_up(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
     /// Whether somebody still waits.
     pub fn still(&self) -> bool {
-        !self.cancelled.load(Ordering::Acquire) && Instant::now() < self.deadline
+        !self.is_given_up() && Instant::now() < self.deadline
     }
 
     /// An error as the client is told of it.

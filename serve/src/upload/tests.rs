@@ -42,7 +42,7 @@ async fn an_upload_that_trickles_is_ended_and_one_that_pauses_is_not() {
             tokio::time::sleep(Duration::from_millis(*after_ms)).await;
             Ok::<_, PayloadError>(Bytes::from(vec![0; *bytes]))
         });
-        count(Box::pin(chunks), rules()).map_err(|error| body_error(&error, u64::MAX))
+        count(Box::pin(chunks), rules()).map_err(|error| body_error(&error, &rules()))
     };
     let trickle = spool(body(&[(1, 300), (1, 300), (1, 300), (1, 300), (1, 300)]), &rules()).await;
     assert!(matches!(trickle, Err(ApiError::SlowUpload { .. })), "{trickle:?}");

@@ -144,7 +144,11 @@ fn what_only_the_service_can_reach_is_not_reached() {
     let both = ["--jobs", "x", "--fetch-host", "localhost:1", "--fetch-local-host", "localhost:2"];
     let bundle = fixture("tiny");
     let flags = [&both[..], &["--bundle", bundle.to_str().unwrap(), "--decode-program", PROGRAM]].concat();
-    let options = crate::client::options(&flags[2..]).unwrap();
+    let without_jobs = crate::client::options(&flags[2..]).err().unwrap().to_string();
+    assert!(without_jobs.contains("--jobs"), "{without_jobs}");
+    let jobs = folder.path().join("both");
+    let flags = [&["--jobs", jobs.to_str().unwrap()], &flags[2..]].concat();
+    let options = crate::client::options(&flags).unwrap();
     let refused_start = System::new().block_on(async { Service::start(options).err().expect("one cannot be both") });
     let refused_start = refused_start.to_string();
     assert!(refused_start.contains("localhost is named by --fetch-host and by --fetch-local-host"), "{refused_start}");

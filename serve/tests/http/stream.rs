@@ -134,7 +134,7 @@ fn what_cannot_be_a_stream_is_refused() {
             break (name, told);
         }
     };
-    assert_eq!(name, "error", "{told}");
+    assert_eq!((name.as_str(), &told["type"]), ("error", &Value::from("urn:unscene:problem:slow-upload")), "{told}");
     server.wait_for_metric("unscene_streams", 0.0);
     assert_eq!(all_events(&server, "", "live.ts").last().unwrap().0, "summary");
     TestServer::start(&["--max-streams", "0"]).post("/v1/stream", &read("live.ts")).assert_problem(429, "0 videos");
@@ -167,6 +167,21 @@ fn a_client_that_leaves_ends_the_work_and_a_shutdown_ends_the_stream_well() {
     server.shut_down();
     assert_eq!(ended.recv_timeout(Duration::from_secs(60)).unwrap(), "summary");
     reader.join().unwrap();
+}
+
+#[test]
+fn a_stream_ends_well_when_its_time_is_over() {
+    let server = TestServer::start_with("detector", &["--max-stream-s", "1"]);
+    // The model says what is done.
+    let mut call = Call::begin(&server, "?model=detector");
+    call.send(&read("live.ts")[..40_000]);
+    let mut last = call.event();
+    while last.0 == "frame" {
+        last = call.event();
+    }
+    assert_eq!(last.0, "summary", "{}", last.1);
+    server.wait_for_metric("unscene_streams", 0.0);
+    assert_eq!(server.metric("unscene_cancelled_total"), 0.0);
 }
 
 #[test]
