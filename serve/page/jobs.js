@@ -16,29 +16,37 @@ export class PastJobs {
   #onForgotten;
   /** Jobs that were deleted here: a list that was asked for before may still have them. */
   #deleted = new Set();
+  /** Counts what was asked for. */
+  #turn = 0;
 
   constructor({ onError, onForgotten }) {
     [this.#onError, this.#onForgotten] = [onError, onForgotten];
-    this.#older.onclick = () => this.#add(this.#list.lastElementChild?.dataset.job);
+    this.#older.onclick = () => {
+      const { lastElementChild } = this.#list;
+      this.#ask(lastElementChild?.dataset.job, (items) => this.#list.append(...items));
+    };
   }
 
   /** Lists the latest. */
-  async show() {
-    this.#list.replaceChildren();
-    await this.#add();
-    find("past").hidden = !this.#list.children.length;
+  show() {
+    return this.#ask(undefined, (items) => this.#list.replaceChildren(...items));
   }
 
-  async #add(before) {
+  /** Asks for jobs before one, or for the latest, and has them placed, unless others were asked for since. */
+  async #ask(before, place) {
+    const turn = ++this.#turn;
     try {
       const query = new URLSearchParams({ limit: LISTED, ...(before && { before }) });
       const { jobs } = await askJson(`v1/jobs?${query}`);
       const videos = await keptVideos();
+      if (turn !== this.#turn) return;
       const kept = new Map(videos.map((video) => [video.job, video]));
       // The job of the model beside another is opened, and deleted, with that one's.
       const beside = new Set(videos.flatMap((video) => video.beside));
-      this.#list.append(...jobs.filter(({ id }) => !beside.has(id) && !this.#deleted.has(id)).map((job) => this.#item(job, kept.get(job.id))));
+      const listed = jobs.filter(({ id }) => !beside.has(id) && !this.#deleted.has(id));
+      place(listed.map((job) => this.#item(job, kept.get(job.id))));
       this.#older.hidden = jobs.length < LISTED;
+      find("past").hidden = !this.#list.children.length;
     } catch (error) {
       this.#onError(error);
     }
