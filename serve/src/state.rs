@@ -55,8 +55,8 @@ pub struct State {
     pub jobs: Option<Jobs>,
     /// Permits for videos that are sent while they are filmed.
     pub streams: Arc<Semaphore>,
-    /// Gets videos of jobs from elsewhere.
-    pub fetcher: Fetcher,
+    /// Gets videos of jobs from elsewhere, where the operator has named any place.
+    pub fetcher: Option<Fetcher>,
     /// API keys, where there are any.
     pub keys: Option<Keys>,
     /// Set when a shutdown has begun.
@@ -64,6 +64,16 @@ pub struct State {
 }
 
 impl State {
+    /// What gets videos from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::BadUrl`] where no place is named.
+    pub fn fetcher(&self, url: &str) -> Result<&Fetcher, ApiError> {
+        let what = "the operator of this service has named no place to fetch from with --fetch-host or --fetch-bucket";
+        self.fetcher.as_ref().ok_or_else(|| ApiError::BadUrl { url: shorten(url), what: what.to_owned() })
+    }
+
     /// Videos that are sent while they are filmed, now.
     pub fn streams_open(&self) -> usize {
         (self.options.max_streams as usize).saturating_sub(self.streams.available_permits())

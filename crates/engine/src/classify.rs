@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use unscene_media::{ClipReader, ClipSampling, DecodeOptions, Decoder, Frames, Source};
+use unscene_models::manifest::Manifest;
 use unscene_vision::{softmax, top_k};
 
 use crate::crops::{CropPlan, plan};
@@ -52,15 +53,7 @@ impl Model {
         let start = Instant::now();
         let manifest = self.graphs().manifest();
         let plan = plan(&mut frames, options.crops, &manifest.input)?;
-        let sampling = ClipSampling {
-            frames: manifest.input.frames,
-            stride_frames: options.stride_frames.unwrap_or(manifest.stride_frames),
-            fps: manifest.fps,
-        };
-        if sampling.stride_frames == 0 {
-            let (found, expected) = ("0".into(), "at least 1".into());
-            return Err(EngineError::Argument { what: "stride_frames", found, expected });
-        }
+        let sampling = sampling(manifest, options)?;
         let mut run = Run::new(self, options, tell, frames.duration_s(), frames.fps());
         let mut reader = ClipReader::new(frames, sampling)?;
 
@@ -286,4 +279,14 @@ pub(crate) fn best(labels: &[String], scores: &[f32], most: usize) -> Vec<Predic
 /// Probabilities, over so many clips.
 fn mean(sum: &[f64], clips: usize) -> Vec<f32> {
     sum.iter().map(|sum| (sum / clips as f64) as f32).collect()
+}
+
+/// Which frames make the clips that a model is given.
+pub(crate) fn sampling(manifest: &Manifest, options: &ClassifyOptions) -> Result<ClipSampling> {
+    let stride_frames = options.stride_frames.unwrap_or(manifest.stride_frames);
+    if stride_frames == 0 {
+        let (found, expected) = ("0".into(), "at least 1".into());
+        return Err(EngineError::Argument { what: "stride_frames", found, expected });
+    }
+    Ok(ClipSampling { frames: manifest.input.frames, stride_frames, fps: manifest.fps })
 }

@@ -37,22 +37,25 @@ const REDIRECTS: usize = 5;
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Gets videos.
-#[derive(Clone)]
 pub struct Fetcher {
     client: Client,
     hosts: Arc<Hosts>,
-    buckets: Arc<Buckets>,
+    buckets: Buckets,
 }
 
 impl Fetcher {
-    /// As the operator says.
+    /// As the operator says; none where nothing is named.
     ///
     /// # Errors
     ///
     /// When HTTPS is not to be had, or there are no credentials for buckets.
-    pub fn new(options: &ServeOptions) -> Result<Self, String> {
+    pub fn new(options: &ServeOptions) -> Result<Option<Self>, String> {
+        let ServeOptions { fetch_hosts, fetch_local_hosts, fetch_buckets, .. } = options;
+        if [fetch_hosts, fetch_local_hosts, fetch_buckets].iter().all(|named| named.is_empty()) {
+            return Ok(None);
+        }
         let buckets = Buckets::new(options)?;
-        let hosts = Hosts::new(&options.fetch_hosts, &options.fetch_local_hosts, buckets.own_host.clone());
+        let hosts = Hosts::new(fetch_hosts, fetch_local_hosts, buckets.own_host.clone());
         let both = |host| format!("{host} is named by --fetch-host and by --fetch-local-host; name it once");
         let hosts = Arc::new(hosts.map_err(both)?);
         crate::tls::use_ring();
@@ -64,7 +67,7 @@ impl Fetcher {
             .read_timeout(SILENCE)
             .dns_resolver(Arc::new(Checked(hosts.clone())));
         let client = client.build().map_err(|error| told(&error))?;
-        Ok(Self { client, hosts, buckets: Arc::new(buckets) })
+        Ok(Some(Self { client, hosts, buckets }))
     }
 
     /// Where a video that a client names is to be fetched from, if it may be.

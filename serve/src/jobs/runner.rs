@@ -124,14 +124,14 @@ async fn kept(jobs: &Jobs, id: &str) -> Result<Upload, ApiError> {
 
 /// Fetches the video of a job, as long as it is wanted.
 async fn fetch(state: &State, url: &str, wanted: &Wanted) -> Result<Upload, ApiError> {
-    let rules = UploadRules::of(state);
+    let (fetcher, rules) = (state.fetcher(url)?, UploadRules::of(state));
     let unwanted = async {
         while wanted.still() && !state.is_draining() {
             tokio::time::sleep(PAUSE).await;
         }
     };
     tokio::select! {
-        upload = state.fetcher.fetch(url, &rules) => upload,
+        upload = fetcher.fetch(url, &rules) => upload,
         () = unwanted => Err(wanted.told(ApiError::Cancelled)),
     }
 }

@@ -175,7 +175,7 @@ async fn accept_url(
     if has_body || request.headers().contains_key(TRANSFER_ENCODING) {
         return Err(ApiError::BadParameter("there is a `url` and a body; give one of the two".to_owned()));
     }
-    state.fetcher.address(url)?;
+    state.fetcher(url)?.address(url)?;
     let (jobs, owner, parameters, url) = (jobs.clone(), key_of(request), asked.query(), url.to_owned());
     let accepted = web::block(move || jobs.accept_url(&owner, &parameters, &url));
     accepted.await.map_err(thread_failed)?

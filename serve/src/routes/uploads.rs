@@ -171,10 +171,8 @@ async fn append_part(
         }
         ended?;
         if written < rest {
-            let upload = Partial::new(upload.id, upload.owner, upload.parameters, upload.bytes, upload.metadata);
-            let upload = Partial { has_come: true, ..upload };
             let mut answer = HttpResponse::NoContent();
-            answer.insert_header((OFFSET, (found + written).to_string())).insert_header(expires(&upload));
+            answer.insert_header((OFFSET, (found + written).to_string())).insert_header(expires(&upload.continued()));
             return Ok(answer.finish());
         }
         Ok(complete(&end(&state, coming, place).await?))

@@ -142,6 +142,9 @@ fn what_only_the_service_can_reach_is_not_reached() {
     let other = start(&folder.path().join("other"), &["--fetch-host", &format!("localhost:{port}")]);
     assert_fails(&other, &named, "not-fetched", "private, local");
     let both = ["--jobs", "x", "--fetch-host", "localhost:1", "--fetch-local-host", "localhost:2"];
+    // A service that fetches nothing says so.
+    let nowhere = start(&folder.path().join("nowhere"), &[]);
+    refused(&nowhere, &named, "has named no place to fetch from");
     let bundle = fixture("tiny");
     let flags = [&both[..], &["--bundle", bundle.to_str().unwrap(), "--decode-program", PROGRAM]].concat();
     let without_jobs = crate::client::options(&flags[2..]).err().unwrap().to_string();

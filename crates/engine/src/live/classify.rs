@@ -1,10 +1,10 @@
 //! The actions of a video that comes.
 
-use unscene_media::{ClipReader, ClipSampling, Frames};
+use unscene_media::{ClipReader, Frames};
 use unscene_vision::softmax;
 
 use super::{Live, LiveSummary, Ready, follow};
-use crate::classify::best;
+use crate::classify::{best, sampling};
 use crate::crops::plan;
 use crate::error::{EngineError, Result};
 use crate::graphs::OnSession;
@@ -30,16 +30,7 @@ impl Model {
         let graphs = self.graphs();
         let manifest = graphs.manifest();
         let plan = plan(&mut frames, Crops::Center, &manifest.input)?;
-        let sampling = ClipSampling {
-            frames: manifest.input.frames,
-            stride_frames: options.stride_frames.unwrap_or(manifest.stride_frames),
-            fps: manifest.fps,
-        };
-        if sampling.stride_frames == 0 {
-            let (found, expected) = ("0".into(), "at least 1".into());
-            return Err(EngineError::Argument { what: "stride_frames", found, expected });
-        }
-        let mut reader = ClipReader::new(frames, sampling)?;
+        let mut reader = ClipReader::new(frames, sampling(manifest, options)?)?;
         let row = graphs.row_len(CLASSIFIER);
         let next = |mut input: Vec<f32>, keep_on: &dyn Fn() -> bool| {
             if !keep_on() {

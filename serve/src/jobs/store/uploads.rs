@@ -37,6 +37,11 @@ impl Partial {
         Self { id, owner, parameters, bytes, metadata, changed_s: now_s(), has_come: false }
     }
 
+    /// As it is when a part has come just now.
+    pub fn continued(self) -> Self {
+        Self { changed_s: now_s(), has_come: true, ..self }
+    }
+
     fn of(row: &Row) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
