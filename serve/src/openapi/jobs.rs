@@ -9,10 +9,10 @@ use utoipa::openapi::{Content, Required, Response};
 use super::parts::{BYTES, binary, header, in_header, in_path, in_query, text, timeout, video};
 use super::{Description, OF_VIDEOS};
 use crate::params::{PredictParams, StreamParams};
-use crate::routes::JSON;
-use crate::routes::jobs::{EVENTS, JobInfo, JobList, ListParams};
+use crate::routes::jobs::{JobInfo, JobList, ListParams};
 use crate::routes::stream::StreamEvent;
 use crate::routes::uploads::{PART, RESUMABLE, VERSION};
+use crate::routes::{EVENTS, JSON};
 
 impl Description {
     /// The routes of jobs.

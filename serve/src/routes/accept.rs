@@ -1,7 +1,11 @@
 //! Which kind of answer a client gets, by its `Accept` header (RFC 9110, section 12.5.1).
 
-use actix_web::HttpRequest;
-use actix_web::http::header::{Accept, Header, Quality};
+use std::convert::Infallible;
+
+use actix_web::http::header::{Accept, CACHE_CONTROL, CONTENT_ENCODING, Header, Quality};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::{Stream, StreamExt};
 
 use crate::error::ApiError;
 
@@ -9,6 +13,8 @@ use crate::error::ApiError;
 pub const JSON: &str = "application/json";
 /// Media type of an answer in lines.
 pub const LINES_JSON: &str = "application/x-ndjson";
+/// Media type of server-sent events.
+pub const EVENTS: &str = "text/event-stream";
 /// Media type of a picture.
 pub const PNG: &str = "image/png";
 
@@ -45,6 +51,13 @@ pub fn negotiate<'a>(request: &HttpRequest, offered: &[&'a str]) -> Result<&'a s
         Some(((quality, _), kind)) if quality > Quality::ZERO => Ok(kind),
         _ => Err(ApiError::NotAcceptable(offered.join(", "))),
     }
+}
+
+/// An answer in server-sent events, which come when they come: compressed, they would wait for each other.
+pub fn in_events(events: impl Stream<Item = Bytes> + 'static) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((CONTENT_ENCODING, "identity")).insert_header((CACHE_CONTROL, "no-store"));
+    answer.content_type(EVENTS).streaming(events.map(Ok::<_, Infallible>))
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! `/v1/jobs`: work that is asked for now and told of later.
 
-use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
+use actix_web::http::header::{CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
+use super::accept::in_events;
 use super::predict::Answers;
 use super::video::{Work, thread_failed};
 use super::waiting::{SoFar, Waiting};
@@ -35,8 +35,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const STILL_THERE: Duration = Duration::from_secs(15);
 /// The header with which a client says what it has heard last.
 const LAST_EVENT: &str = "last-event-id";
-/// Media type of events.
-pub const EVENTS: &str = "text/event-stream";
 
 /// A job as clients see it.
 #[derive(Serialize, ToSchema)]
@@ -238,17 +236,10 @@ pub async fn events(
         return Ok(HttpResponse::NoContent().finish());
     }
     let begin = Events { changes, state, request, id: id.into_inner(), last, has_ended: false };
-    let body = stream::unfold(begin, |mut events| async {
+    Ok(in_events(stream::unfold(begin, |mut events| async {
         let text = events.next().await?;
-        Some((Ok::<_, Infallible>(Bytes::from(text)), events))
-    });
-    // Compressed, events would wait for each other.
-    let headers = [(CONTENT_ENCODING, "identity"), (CACHE_CONTROL, "no-store")];
-    let mut response = HttpResponse::Ok();
-    for header in headers {
-        response.insert_header(header);
-    }
-    Ok(response.content_type(EVENTS).streaming(body))
+        Some((Bytes::from(text), events))
+    })))
 }
 
 /// Events of a job that are still to come.

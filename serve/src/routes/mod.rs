@@ -22,7 +22,7 @@ use actix_web::http::Method;
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
 
-pub use accept::{JSON, LINES_JSON, PNG};
+pub use accept::{EVENTS, JSON, LINES_JSON, PNG};
 pub use readyz::readiness;
 
 use crate::error::{ApiError, not_found};

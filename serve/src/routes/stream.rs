@@ -3,7 +3,6 @@
 //! The upload goes through a pipe into the process that decodes it; nothing of it is kept. What the model has no time for is passed over,
 //! and so are events that the client does not take.
 
-use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
@@ -11,7 +10,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING};
 use actix_web::rt::task::JoinHandle;
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
@@ -28,8 +26,7 @@ use unscene_media::{DecodeOptions, IsolatedDecoder};
 use unscene_models::manifest::Task;
 use utoipa::ToSchema;
 
-use super::accept::negotiate;
-use super::jobs::EVENTS;
+use super::accept::{EVENTS, in_events, negotiate};
 use super::video::thread_failed;
 use super::waiting::{Waiting, Wanted};
 use crate::error::{ApiError, Problem};
@@ -114,13 +111,7 @@ pub async fn watch(
         };
         last.bytes()
     });
-    // Compressed, events would wait for each other.
-    let headers = [(CONTENT_ENCODING, "identity"), (CACHE_CONTROL, "no-store")];
-    let mut response = HttpResponse::Ok();
-    for header in headers {
-        response.insert_header(header);
-    }
-    Ok(response.content_type(EVENTS).streaming(rest.chain(last).map(Ok::<_, Infallible>)))
+    Ok(in_events(rest.chain(last)))
 }
 
 /// Both ends of a pipe.

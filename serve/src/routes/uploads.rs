@@ -89,12 +89,13 @@ pub async fn head(
     let jobs = begin(&state, &request)?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header((CACHE_CONTROL, "no-store"));
+    // Before it is looked at, so that it is what it was found to be.
+    let coming = jobs.come(&id);
     let (bytes, offset) = match find(jobs, &request, &id).await? {
         Found::Partial(upload) => {
             let offset = offset(jobs, &upload).await?;
-            let coming = (offset == upload.bytes).then(|| jobs.come(&id)).flatten();
             // The process ended between the last byte and the job.
-            if let Some(coming) = coming {
+            if let Some(coming) = coming.filter(|_| offset == upload.bytes) {
                 let job = end(&state, Arc::new(coming), state.admission.enter()?).await?;
                 answer.insert_header(job_of(&job));
             }
