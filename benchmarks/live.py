@@ -23,7 +23,7 @@ from serving import Service, memory_mib, percentile, tree
 
 ARCH, FRAMES = "r3d18-hara", 16
 #: Name, width of the network, and frames a second.
-CASES = [("a rate that it can follow", 0.25, 25), ("a rate that it cannot", 1, 60)]
+CASES = [("a rate that it can follow", 0.25, 25), ("a rate that it cannot", 1, 240)]
 
 
 class Film:

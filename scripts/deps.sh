@@ -23,19 +23,6 @@ python3 -m pip --version >/dev/null 2>&1 || need python3-pip
 # `make test` makes a virtual environment.
 python3 -c "import ensurepip, venv" 2>/dev/null || need python3-venv
 
-if ((${#missing[@]})); then
-    if ((EUID == 0)); then sudo=(); elif command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then sudo=(sudo); else
-        echo "deps: these packages are missing and this user may not install them: ${missing[*]}" >&2
-        echo "deps: ask an administrator to run: apt-get install ${missing[*]}" >&2
-        exit 1
-    fi
-    command -v apt-get >/dev/null || {
-        echo "deps: install the equivalent of these Debian packages, then run this again: ${missing[*]}" >&2
-        exit 1
-    }
-    echo "deps: installing ${missing[*]}"
-    "${sudo[@]}" apt-get update -qq
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+if ((${#missing[@]})); then scripts/install.sh deps "${missing[@]}"; fi
 
 python3 scripts/unpack_wheels.py "$kind"

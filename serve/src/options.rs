@@ -156,6 +156,12 @@ pub struct ServeOptions {
     #[arg(long, env = "UNSCENE_JOBS", value_name = "DIR")]
     pub jobs: Option<PathBuf>,
 
+    /// PostgreSQL database for jobs, such as `postgres://user@host/name`, instead of one in the folder: services with the same one, and with
+    /// the same folder, share one queue. TLS is used where the server has it, and its certificate must be one that this machine trusts (or
+    /// SSL_CERT_FILE names its authority); `?sslmode=disable` does without, `?sslmode=require` insists.
+    #[arg(long, requires = "jobs", env = "UNSCENE_JOBS_DB", hide_env_values = true, value_name = "URL")]
+    pub jobs_db: Option<String>,
+
     /// Jobs that are worked on at the same time, beside the requests of those who wait.
     #[arg(long, env = "UNSCENE_JOBS_AT_ONCE", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub jobs_at_once: u64,

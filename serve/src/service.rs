@@ -238,6 +238,9 @@ impl Service {
                 actix_web::rt::spawn(runner::work(state.clone(), jobs.clone()));
             }
             actix_web::rt::spawn(runner::tidy(state.clone(), jobs.clone()));
+            if jobs.store().is_shared() {
+                actix_web::rt::spawn(runner::keep(state.clone(), jobs.clone()));
+            }
         }
         let (watching, trying) = (state.clone(), state.clone());
         actix_web::rt::spawn(async move { watching.follow_keys().await });

@@ -1,7 +1,6 @@
 //! How a video becomes a job: all at once with its request, or in parts with several.
 
-use std::fs::File;
-use std::sync::PoisonError;
+use std::fs::{File, TryLockError};
 
 use unscene_media::{DecodeWorkers, Limits, MediaError};
 use uuid::Uuid;
@@ -65,7 +64,7 @@ impl Jobs {
         most: u64,
         take_on: impl FnOnce(&Self) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        let _alone = self.0.taking_on.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.folder().alone().map_err(not_written)?;
         let (waiting, bytes) = self.store().waiting()?;
         if size > most {
             return Err(ApiError::TooLarge(format!(
@@ -106,8 +105,20 @@ impl Jobs {
     }
 
     /// The right to change an upload; none while somebody else has it.
-    pub fn come(&self, id: &str) -> Option<Coming> {
-        self.coming().insert(id.to_owned()).then(|| Coming { jobs: self.clone(), id: id.to_owned() })
+    ///
+    /// # Errors
+    ///
+    /// When the folder is in a file system without locks.
+    pub fn come(&self, id: &str) -> Result<Option<Coming>, ApiError> {
+        // What has another name was not begun here. Of one that is gone there is nothing to be locked.
+        let file = Uuid::try_parse(id).ok().and_then(|_| self.folder().part(id).ok());
+        match file.as_ref().map_or(Ok(()), File::try_lock) {
+            Ok(()) => Ok(Some(Coming { jobs: self.clone(), id: id.to_owned(), file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => {
+                Err(ApiError::Internal(format!("what has come of an upload cannot be locked: {error}")))
+            }
+        }
     }
 
     /// Forgets uploads of which nothing has come for long. How many there were.
@@ -115,13 +126,13 @@ impl Jobs {
     /// # Errors
     ///
     /// Of the database.
-    pub fn expire_uploads(&self) -> Result<usize, StoreError> {
+    pub fn expire_uploads(&self) -> Result<usize, ApiError> {
         let mut gone = 0;
-        for id in self.store().expired_uploads()? {
+        for upload in self.store().uploads()?.iter().filter(|upload| upload.is_expired()) {
             // Something comes just now.
-            let Some(coming) = self.come(&id) else { continue };
+            let Some(coming) = self.come(&upload.id)? else { continue };
             // Something has come since.
-            if self.store().upload(&id)?.is_some_and(|upload| upload.is_expired()) {
+            if self.store().upload(&upload.id)?.is_some_and(|upload| upload.is_expired()) {
                 coming.forget()?;
                 gone += 1;
             }
@@ -131,10 +142,11 @@ impl Jobs {
 }
 
 /// The right to change an upload: to add to it, to end it, to forget it. Whoever does any of that has it, from the first look at what has come to
-/// the last write, whether or not the client is still there.
+/// the last write, whether or not the client is still there. It is a lock on the file of what has come, which ends with its process.
 pub struct Coming {
     jobs: Jobs,
     id: String,
+    file: Option<File>,
 }
 
 impl Coming {
@@ -144,7 +156,8 @@ impl Coming {
     ///
     /// [`ApiError::UnknownUpload`].
     pub fn file(&self) -> Result<File, ApiError> {
-        self.jobs.folder().part(&self.id).map_err(|_| self.unknown())
+        let file = self.file.as_ref().ok_or_else(|| self.unknown())?;
+        file.try_clone().map_err(not_written)
     }
 
     /// Notes that something has come.
@@ -194,7 +207,10 @@ impl Coming {
 
 impl Drop for Coming {
     fn drop(&mut self) {
-        self.jobs.coming().remove(&self.id);
+        // Whoever was given the file, such as a process that decodes, may have it for longer.
+        if let Some(Err(error)) = self.file.as_ref().map(File::unlock) {
+            tracing::warn!(upload = self.id, %error, "what has come of an upload stays locked until the service ends");
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a video is called while it arrives: its job's name, and this.
 const PARTIAL: &str = ".part";
@@ -13,17 +14,28 @@ const PARTIAL: &str = ".part";
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// The folder `uploads` in the folder of jobs; makes both where they are not there.
+    /// Opens it; makes it where it is not there.
     ///
     /// # Errors
     ///
     /// What the system says.
-    pub fn open(jobs: &Path) -> io::Result<Self> {
-        let folder = Self(jobs.join("uploads"));
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let folder = Self(path);
         fs::create_dir_all(&folder.0)?;
         // That it can be written to is found out now.
         tempfile::tempfile_in(&folder.0)?;
         Ok(folder)
+    }
+
+    /// Waits until nobody else has it, in this service or in another, and keeps others away until what is given is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn alone(&self) -> io::Result<File> {
+        let lock = File::options().create(true).append(true).open(self.0.with_extension("lock"))?;
+        lock.lock()?;
+        Ok(lock)
     }
 
     /// Where a job's video arrives.
@@ -79,20 +91,21 @@ impl Folder {
         }
     }
 
-    /// Removes every video but those of these jobs and those of uploads, which come in parts.
+    /// Removes every video but those of these jobs and those of uploads, which come in parts, and but for what was changed so short a time ago.
     ///
     /// # Errors
     ///
     /// What the system says.
-    pub fn keep(&self, jobs: &HashSet<String>, uploads: &HashSet<String>) -> io::Result<()> {
+    pub fn keep(&self, jobs: &HashSet<String>, uploads: &HashSet<String>, young: Duration) -> io::Result<()> {
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
             let is_kept = jobs.contains(&*name) || uploads.contains(name.strip_suffix(PARTIAL).unwrap_or(&name));
-            if !is_kept {
-                fs::remove_file(entry.path())?;
+            if is_kept || entry.metadata()?.modified()?.elapsed().unwrap_or_default() < young {
+                continue;
             }
+            fs::remove_file(entry.path())?;
         }
         Ok(())
     }
@@ -101,13 +114,28 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
+    use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
 
     #[test]
+    fn a_folder_is_had_alone() {
+        let jobs = tempfile::tempdir().unwrap();
+        let [one, other] = [0, 1].map(|_| Folder::open(jobs.path().join("uploads")).unwrap());
+        let (sender, receiver) = mpsc::channel();
+        let held = one.alone().unwrap();
+        let waiting = thread::spawn(move || sender.send(other.alone().unwrap()));
+        assert!(receiver.recv_timeout(Duration::from_millis(200)).is_err());
+        drop(held);
+        receiver.recv_timeout(Duration::from_secs(60)).unwrap();
+        waiting.join().unwrap().unwrap();
+    }
+
+    #[test]
     fn a_video_is_there_when_it_has_arrived_and_until_it_is_removed() {
         let jobs = tempfile::tempdir().unwrap();
-        let folder = Folder::open(jobs.path()).unwrap();
+        let folder = Folder::open(jobs.path().join("uploads")).unwrap();
         for id in ["one", "two", "three", "four"] {
             fs::write(folder.arriving(id), id).unwrap();
         }
@@ -120,7 +148,13 @@ mod tests {
         assert_eq!(io::read_to_string(folder.part("two").unwrap()).unwrap(), "two");
         // What was on its way when the process ended, and what no job needs, goes; but for what comes in parts.
         let [jobs_kept, uploads] = ["one", "four"].map(|id| HashSet::from([id.to_owned()]));
-        folder.keep(&jobs_kept, &uploads).unwrap();
+        folder.keep(&jobs_kept, &uploads, Duration::from_secs(60)).unwrap();
+        assert_eq!(
+            fs::read_dir(jobs.path().join("uploads")).unwrap().count(),
+            4,
+            "another service may bring them just now"
+        );
+        folder.keep(&jobs_kept, &uploads, Duration::ZERO).unwrap();
         assert_eq!(fs::read_dir(jobs.path().join("uploads")).unwrap().count(), 2);
         folder.part("four").unwrap().write_all_at(b" parts", 4).unwrap();
         assert_eq!(io::read_to_string(folder.part("four").unwrap()).unwrap(), "four parts");

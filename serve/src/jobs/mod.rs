@@ -1,23 +1,27 @@
 //! Work that outlives its request: a video is kept in a folder and looked at when there is room, and what comes of it is kept until
 //! it is asked for.
 //!
-//! A job is what `POST /v1/predict` does. [`store`] has the rows, in a SQLite database; [`folder`] has the videos, a file for each job
-//! that has not ended; [`arrival`] makes a job of a video that has come; [`runner`] claims one job after the other. A job that was accepted is in the database and on the disk before
-//! the client hears of it. One that was at work when the process ended is begun again, and whoever ends it does so once: the row
-//! changes only from the state and the attempt that the work was begun in.
+//! A job is what `POST /v1/predict` does. [`store`] has the rows, in a SQLite database or in PostgreSQL; [`folder`] has the videos, a file for
+//! each job that has not ended; [`arrival`] makes a job of a video that has come; [`runner`] claims one job after the other. A job that was
+//! accepted is in the database and on the disk before the client hears of it. One that was at work when a process ended is begun again, and
+//! whoever ends it does so once: the row changes only from the state and the attempt that the work was begun in.
 
 pub mod arrival;
 pub mod folder;
 pub mod runner;
 pub mod store;
 
-use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use actix_web::web;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use crate::admission::Admission;
 use crate::error::ApiError;
@@ -25,7 +29,12 @@ use crate::metrics::Metrics;
 use crate::options::ServeOptions;
 use crate::routes::waiting::{SoFar, Wanted};
 use folder::Folder;
-use store::{MOST_ATTEMPTS, Store, StoreError};
+use store::{MOST_ATTEMPTS, Postgres, Sqlite, Store, StoreError};
+
+/// The database of a service that shares it with no other.
+const SQLITE: &str = "jobs.sqlite";
+/// How long a video may be in a shared folder and have no row: another service may be taking it on.
+const YOUNG: Duration = Duration::from_hours(24);
 
 /// Why there can be no jobs.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +64,14 @@ pub enum JobsError {
         /// What SQLite says.
         source: StoreError,
     },
+    /// The shared database cannot be used.
+    #[error("{url}: the database of jobs cannot be used: {source}; --jobs-db names it, --jobs the folder beside it")]
+    Shared {
+        /// The database, without the password.
+        url: String,
+        /// What PostgreSQL says.
+        source: StoreError,
+    },
 }
 
 /// What is told of a job, as it is kept.
@@ -67,69 +84,89 @@ fn json(told: &impl Serialize) -> String {
 pub struct Jobs(Arc<Inner>);
 
 struct Inner {
-    store: Store,
+    store: Box<dyn Store>,
     folder: Folder,
     /// Those at work.
     at_work: Mutex<HashMap<String, AtWork>>,
-    /// Uploads that are changed.
-    coming: Mutex<HashSet<String>>,
-    /// Held while a video is taken on.
-    taking_on: Mutex<()>,
     /// Changes whenever a job does.
     changed: watch::Sender<()>,
 }
 
 /// A job at work.
 struct AtWork {
+    attempt: u32,
     wanted: Wanted,
     /// Of its place in the service, as soon as it has one.
     place: Option<u64>,
 }
 
+/// How far the work on a job is.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct JobProgress {
+    /// Clips, windows and frames that were looked at.
+    pub clips: usize,
+    /// How many there are, as far as the video's header knows.
+    pub expected: usize,
+    /// What was seen in them. Lists of jobs leave it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub so_far: Option<SoFar>,
+}
+
 impl Jobs {
-    /// Opens the folder. What was at work when the process ended last waits again.
+    /// Opens the database and the folder. What was at work when the process ended last waits again.
     ///
     /// # Errors
     ///
     /// [`JobsError`].
     pub fn open(options: &ServeOptions, metrics: &Metrics) -> Result<Option<Self>, JobsError> {
         let Some(dir) = &options.jobs else { return Ok(None) };
-        let folder = Folder::open(dir).map_err(|source| JobsError::Folder { folder: dir.clone(), source })?;
-        let path = dir.join("jobs.sqlite");
-        let given_up = json(&ApiError::GivenUp(MOST_ATTEMPTS).problem());
-        let opened = Store::open(&path).and_then(|store| {
-            let ((unended, failed), uploads) = (store.begin_again(&given_up)?, store.uploads()?);
-            Ok((store, unended, failed, uploads.into_iter().collect()))
-        });
-        let (store, unended, failed, uploads) = opened.map_err(|source| match source {
-            source if source.is_in_use() => JobsError::InUse { folder: dir.clone() },
-            source => JobsError::Store { path, source },
-        })?;
-        folder.keep(&unended, &uploads).map_err(|source| JobsError::Folder { folder: dir.clone(), source })?;
-        for id in failed {
+        // On a thread that may wait for a database, whoever calls.
+        let opened = thread::scope(|scope| scope.spawn(|| Self::open_in(dir, options, metrics)).join());
+        opened.unwrap_or_else(|panic| resume_unwind(panic)).map(Some)
+    }
+
+    fn open_in(dir: &Path, options: &ServeOptions, metrics: &Metrics) -> Result<Self, JobsError> {
+        let unusable = |source| JobsError::Folder { folder: dir.to_path_buf(), source };
+        std::fs::create_dir_all(dir).map_err(unusable)?;
+        let (store, path) = open_store(dir, options.jobs_db.as_deref())?;
+        let folder = Folder::open(path).map_err(unusable)?;
+        let (changed, at_work) = (watch::Sender::new(()), Mutex::default());
+        let jobs = Self(Arc::new(Inner { store, folder, at_work, changed }));
+        let of_store = |source| store_error(dir, options.jobs_db.as_deref(), source);
+        jobs.begin_again(metrics).map_err(of_store)?;
+        // First the uploads: one that becomes a job meanwhile is among these or those.
+        let uploads = jobs.store().uploads().map_err(of_store)?.into_iter().map(|upload| upload.id).collect();
+        let unended = jobs.store().unended().map_err(of_store)?;
+        let young = if jobs.store().is_shared() { YOUNG } else { Duration::ZERO };
+        jobs.folder().keep(&unended, &uploads, young).map_err(unusable)?;
+        if !unended.is_empty() {
+            tracing::info!(jobs = unended.len(), "jobs of before go on");
+        }
+        Ok(jobs)
+    }
+
+    /// The rows.
+    pub fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    /// Has jobs wait again whose service has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn begin_again(&self, metrics: &Metrics) -> Result<(), StoreError> {
+        for id in self.store().begin_again(&json(&ApiError::GivenUp(MOST_ATTEMPTS).problem()))? {
             metrics.jobs.with_label_values(&["failed"]).inc();
             tracing::warn!(
                 job = id,
                 attempts = MOST_ATTEMPTS,
                 "job given up: the service ended each time it worked on it"
             );
+            self.folder().remove(&id);
         }
-        if !unended.is_empty() {
-            tracing::info!(jobs = unended.len(), "jobs of before go on");
-        }
-        Ok(Some(Self(Arc::new(Inner {
-            store,
-            folder,
-            at_work: Mutex::default(),
-            coming: Mutex::default(),
-            taking_on: Mutex::default(),
-            changed: watch::Sender::new(()),
-        }))))
-    }
-
-    /// The rows.
-    pub fn store(&self) -> &Store {
-        &self.0.store
+        Ok(())
     }
 
     /// Does something with them on a thread that may wait for the disk.
@@ -161,12 +198,31 @@ impl Jobs {
         self.0.changed.send_replace(());
     }
 
-    /// Clips done and clips expected of a job at work, and what was seen in them.
-    pub fn progress(&self, id: &str, admission: &Admission) -> Option<(usize, usize, SoFar)> {
+    /// How far a job is that is at work here.
+    pub fn progress(&self, id: &str, admission: &Admission) -> Option<JobProgress> {
         let at_work = self.at_work();
         let work = at_work.get(id)?;
         let (clips, expected) = admission.progress(work.place?)?;
-        Some((clips, expected, work.wanted.so_far()))
+        Some(JobProgress { clips, expected, so_far: Some(work.wanted.so_far()) })
+    }
+
+    /// Says of all jobs that are at work here that they go on, and how far they are. Those that were forgotten elsewhere, or taken for lost, stop.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn keep(&self, admission: &Admission) -> Result<(), StoreError> {
+        let at_work: Vec<_> = self.at_work().iter().map(|(id, work)| (id.clone(), work.attempt)).collect();
+        for (id, attempt) in at_work {
+            let progress = self.progress(&id, admission).as_ref().map(json);
+            if self.store().keep(&id, attempt, progress.as_deref())? {
+                continue;
+            }
+            if let Some(work) = self.at_work().get(&id).filter(|work| work.attempt == attempt) {
+                work.wanted.give_up();
+            }
+        }
+        Ok(())
     }
 
     /// Forgets a job. If it is worked on, that stops soon.
@@ -198,11 +254,24 @@ impl Jobs {
         !self.at_work().is_empty()
     }
 
-    fn coming(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.0.coming.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn at_work(&self) -> MutexGuard<'_, HashMap<String, AtWork>> {
         self.0.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rows, and the folder of their videos.
+fn open_store(dir: &Path, url: Option<&str>) -> Result<(Box<dyn Store>, PathBuf), JobsError> {
+    let opened = match url {
+        Some(url) => Postgres::open(url, dir).map(|(store, folder)| (Box::new(store) as Box<dyn Store>, folder)),
+        None => Sqlite::open(&dir.join(SQLITE)).map(|store| (Box::new(store) as Box<dyn Store>, dir.join("uploads"))),
+    };
+    opened.map_err(|source| store_error(dir, url, source))
+}
+
+fn store_error(dir: &Path, url: Option<&str>, source: StoreError) -> JobsError {
+    match url {
+        Some(url) => JobsError::Shared { url: Postgres::place(url), source },
+        None if Sqlite::is_in_use(&source) => JobsError::InUse { folder: dir.to_path_buf() },
+        None => JobsError::Store { path: dir.join(SQLITE), source },
     }
 }

@@ -22,18 +22,40 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Time from one look for results that are too old to the next.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
+/// How often jobs of other services are looked for, and how often others are told that those of this one go on.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const KEEP_EVERY: Duration = Duration::from_secs(2);
+
 /// Works until a shutdown begins.
 pub async fn work(state: web::Data<State>, jobs: Jobs) {
     let mut changes = jobs.changes();
     while !state.is_draining() {
         match jobs.ask(|jobs| jobs.store().claim()).await {
             Ok(Some(job)) => one(&state, &jobs, job).await,
+            Ok(None) if jobs.store().is_shared() => {
+                let _others_tell_nothing = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
+            }
             Ok(None) => drop(changes.changed().await),
             Err(error) => {
                 tracing::error!(%error, "no job can be claimed");
                 tokio::time::sleep(4 * PAUSE).await;
             }
         }
+    }
+}
+
+/// With others that share the jobs: says again and again that those of this service go on, and has those wait again whose service says nothing.
+pub async fn keep(state: web::Data<State>, jobs: Jobs) {
+    while !state.is_draining() || jobs.is_at_work() {
+        let shared = state.clone();
+        let kept = move |jobs: &Jobs| {
+            jobs.keep(&shared.admission)?;
+            jobs.begin_again(&shared.metrics)
+        };
+        if let Err(error) = jobs.ask(kept).await {
+            tracing::error!(%error, "it cannot be said that jobs go on; if that lasts, other services begin them again");
+        }
+        tokio::time::sleep(KEEP_EVERY).await;
     }
 }
 
@@ -46,7 +68,8 @@ pub async fn tidy(state: web::Data<State>, jobs: Jobs) {
             Ok(gone) => tracing::info!(jobs = gone, "old results are gone"),
             Err(error) => tracing::error!(%error, "old results cannot be removed"),
         }
-        match jobs.ask(|jobs| jobs.expire_uploads()).await {
+        let old = jobs.clone();
+        match web::block(move || old.expire_uploads()).await.map_err(thread_failed).flatten() {
             Ok(0) => {}
             Ok(gone) => tracing::info!(uploads = gone, "uploads of which nothing came any more are gone"),
             Err(error) => tracing::error!(%error, "old uploads cannot be removed"),
@@ -58,7 +81,7 @@ pub async fn tidy(state: web::Data<State>, jobs: Jobs) {
 /// Does one job, and notes what came of it.
 async fn one(state: &web::Data<State>, jobs: &Jobs, job: Job) {
     let wanted = Wanted::within(state.options.job_timeout()).with_so_far();
-    jobs.at_work().insert(job.id.clone(), AtWork { wanted: wanted.clone(), place: None });
+    jobs.at_work().insert(job.id.clone(), AtWork { attempt: job.attempts, wanted: wanted.clone(), place: None });
     jobs.note_change();
     tracing::info!(job = job.id, attempt = job.attempts, "job begun");
     match run(state, jobs, &job, &wanted).await {
@@ -71,7 +94,7 @@ async fn one(state: &web::Data<State>, jobs: &Jobs, job: Job) {
         }
         result => note(state, jobs, &job, result).await,
     }
-    jobs.at_work().remove(&job.id);
+    jobs.at_work().extract_if(|id, work| *id == job.id && work.attempt == job.attempts).for_each(drop);
     jobs.note_change();
 }
 
@@ -80,15 +103,23 @@ async fn note(state: &State, jobs: &Jobs, job: &Job, result: Result<Answers, Api
     let outcome = Arc::new(result.map(|answers| json(&answers)).map_err(|error| json(&error.problem())));
     loop {
         let (id, attempt, told) = (job.id.clone(), job.attempts, outcome.clone());
-        match jobs.ask(move |jobs| jobs.store().end(&id, attempt, &told)).await {
-            Ok(ended) => {
+        let end = move |jobs: &Jobs| {
+            let ended = jobs.store().end(&id, attempt, &told)?;
+            // It was deleted meanwhile, or taken for lost and begun elsewhere: then its video is still needed.
+            let is_needed = !ended && jobs.store().job(&id)?.is_some_and(|job| !job.state.is_end());
+            Ok((ended, is_needed))
+        };
+        match jobs.ask(end).await {
+            Ok((ended, is_needed)) => {
                 let state_name = if outcome.is_ok() { "done" } else { "failed" };
-                // Otherwise it was deleted meanwhile.
                 if ended {
                     state.metrics.jobs.with_label_values(&[state_name]).inc();
                     tracing::info!(job = job.id, state = state_name, "job ended");
                 }
-                return jobs.folder().remove(&job.id);
+                if !is_needed {
+                    jobs.folder().remove(&job.id);
+                }
+                return;
             }
             Err(error) if state.is_draining() => {
                 return tracing::error!(job = job.id, %error, "what came of a job is lost; the next start does it again");

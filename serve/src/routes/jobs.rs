@@ -14,12 +14,12 @@ use utoipa::{IntoParams, ToSchema};
 use super::accept::in_events;
 use super::predict::Answers;
 use super::video::{Work, thread_failed};
-use super::waiting::{SoFar, Waiting};
+use super::waiting::Waiting;
 use crate::access::key_of;
 use crate::error::{ApiError, Problem, shorten};
-use crate::jobs::Jobs;
 use crate::jobs::arrival::Arriving;
 use crate::jobs::store::{Job, JobState, StoreError};
+use crate::jobs::{JobProgress, Jobs};
 use crate::params::{JobParams, Params};
 use crate::state::State;
 use crate::upload::{UploadRules, receive};
@@ -74,19 +74,6 @@ pub struct JobInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Problem, required = false, nullable = false)]
     error: Option<Box<RawValue>>,
-}
-
-/// How far the work on a job is.
-#[derive(Serialize, ToSchema)]
-pub struct JobProgress {
-    /// Clips, windows and frames that were looked at.
-    clips: usize,
-    /// How many there are, as far as the video's header knows.
-    expected: usize,
-    /// What was seen in them. Lists of jobs leave it out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    so_far: Option<SoFar>,
 }
 
 /// Jobs, the latest first.
@@ -308,7 +295,10 @@ async fn find<'a>(state: &'a State, request: &HttpRequest, id: &str) -> Result<(
 /// A job as clients see it; with what came of it, if that is asked for.
 fn describe(state: &State, jobs: &Jobs, job: Job, is_whole: bool) -> JobInfo {
     let raw = |text: Option<String>| text.and_then(|text| RawValue::from_string(text).ok());
-    let progress = jobs.progress(&job.id, &state.admission).filter(|_| job.state == JobState::Running);
+    let told = || serde_json::from_str(job.progress.as_deref()?).ok();
+    let at_work = (job.state == JobState::Running).then(|| jobs.progress(&job.id, &state.admission).or_else(told));
+    let progress =
+        at_work.flatten().map(|progress| JobProgress { so_far: progress.so_far.filter(|_| is_whole), ..progress });
     JobInfo {
         id: job.id,
         state: job.state,
@@ -319,11 +309,7 @@ fn describe(state: &State, jobs: &Jobs, job: Job, is_whole: bool) -> JobInfo {
         created_s: job.created_s,
         started_s: job.started_s,
         ended_s: job.ended_s,
-        progress: progress.map(|(clips, expected, so_far)| JobProgress {
-            clips,
-            expected,
-            so_far: is_whole.then_some(so_far),
-        }),
+        progress,
         result: raw(job.result.filter(|_| is_whole)),
         error: raw(job.error),
     }
@@ -337,6 +323,10 @@ impl From<StoreError> for ApiError {
             {
                 tracing::error!(%error, "the jobs cannot be written");
                 Self::Exhausted("the disk of the jobs is full, or fails".to_owned())
+            }
+            StoreError::Unreachable(_) => {
+                tracing::error!(%error, "the database of jobs does not answer");
+                Self::Exhausted("the database of jobs does not answer".to_owned())
             }
             _ => Self::Internal(format!("the database of jobs: {error}")),
         }

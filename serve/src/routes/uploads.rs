@@ -90,7 +90,7 @@ pub async fn head(
     let mut answer = HttpResponse::Ok();
     answer.insert_header((CACHE_CONTROL, "no-store"));
     // Before it is looked at, so that it is what it was found to be.
-    let coming = jobs.come(&id);
+    let coming = blocking(jobs, &id, |jobs, id| jobs.come(id)).await?;
     let (bytes, offset) = match find(jobs, &request, &id).await? {
         Found::Partial(upload) => {
             let offset = offset(jobs, &upload).await?;
@@ -143,7 +143,7 @@ async fn append_part(
     }
     let given = number(request, OFFSET)?;
     let place = state.admission.enter()?;
-    let coming = come_soon(&jobs, id).await;
+    let coming = come_soon(&jobs, id).await?;
     let upload = match find(&jobs, request, id).await? {
         Found::Partial(upload) => upload,
         Found::Job(job) if given == job.bytes => return Ok(complete(&job)),
@@ -190,7 +190,7 @@ pub async fn delete(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let jobs = begin(&state, &request)?;
-    let coming = come_soon(jobs, &id).await;
+    let coming = come_soon(jobs, &id).await?;
     match find(jobs, &request, &id).await? {
         Found::Partial(_) => {
             let coming = coming.ok_or(ApiError::UploadLocked)?;
@@ -202,12 +202,12 @@ pub async fn delete(
 }
 
 /// The right to change an upload, if it is to be had soon: the last request may not have ended what its client has left.
-async fn come_soon(jobs: &Jobs, id: &str) -> Option<Coming> {
+async fn come_soon(jobs: &Jobs, id: &str) -> Result<Option<Coming>, ApiError> {
     let until = Instant::now() + SOON;
     loop {
-        match jobs.come(id) {
+        match blocking(jobs, id, |jobs, id| jobs.come(id)).await? {
             None if Instant::now() < until => tokio::time::sleep(SOON / 40).await,
-            coming => return coming,
+            coming => return Ok(coming),
         }
     }
 }

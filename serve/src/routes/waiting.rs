@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use prometheus::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::{Instrument, info_span};
 use unscene_engine::{FoundFrame, Prediction};
 use utoipa::ToSchema;
@@ -31,7 +31,7 @@ pub struct Wanted {
 }
 
 /// What was seen last of a video that is still looked at. Segments are only known at its end.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct SoFar {
     /// The classes, over the clips so far; best first.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -43,7 +43,7 @@ impl Program {
     }
 
     /// What it has said since it listens, when it has ended.
-    fn log(&mut self) -> Vec<String> {
+    pub fn log(&mut self) -> Vec<String> {
         self.log.take().expect("it is asked for once").join().unwrap()
     }
 

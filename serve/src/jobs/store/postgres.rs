@@ -1,0 +1,247 @@
+//! Rows of a PostgreSQL database, which several services share.
+//!
+//! A service that works on a job holds it for [`HELD_S`] seconds, and says again and again that it goes on. One that has ended does not, and
+//! then the job waits again. The times of this are the database's own.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
+mod link;
+mod tables;
+
+use super::{Job, JobState, MOST_ATTEMPTS, Partial, Store, StoreError, now_s, signed};
+use link::Link;
+
+/// How long a service that says nothing holds a job.
+const HELD_S: f64 = 15.0;
+
+/// The columns, as [`job_of`] reads them.
+const COLUMNS: &str =
+    "id, owner, parameters, bytes, url, state, attempts, created_s, started_s, progress, ended_s, result, error";
+const COLUMNS_OF_UPLOADS: &str = "id, owner, parameters, bytes, metadata, changed_s, has_come";
+
+/// A job, of its columns.
+fn job_of(row: &Row) -> Result<Job, StoreError> {
+    let state: String = row.get(5);
+    let unknown = || StoreError::Damaged(format!("there is a job in the state `{state}`"));
+    Ok(Job {
+        id: row.get(0),
+        owner: row.get(1),
+        parameters: row.get(2),
+        bytes: row.get::<_, i64>(3).unsigned_abs(),
+        url: row.get(4),
+        state: JobState::named(&state).ok_or_else(unknown)?,
+        attempts: row.get::<_, i32>(6).unsigned_abs(),
+        created_s: row.get(7),
+        started_s: row.get(8),
+        progress: row.get(9),
+        ended_s: row.get(10),
+        result: row.get(11),
+        error: row.get(12),
+    })
+}
+
+/// An upload, of its columns.
+fn upload_of(row: &Row) -> Partial {
+    Partial {
+        id: row.get(0),
+        owner: row.get(1),
+        parameters: row.get(2),
+        bytes: row.get::<_, i64>(3).unsigned_abs(),
+        metadata: row.get(4),
+        changed_s: row.get(5),
+        has_come: row.get(6),
+    }
+}
+
+fn names(rows: &[Row]) -> Vec<String> {
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// PostgreSQL's integers are small, and have a sign.
+fn number(attempt: u32) -> i32 {
+    i32::try_from(attempt).unwrap_or(i32::MAX)
+}
+
+/// The database.
+pub struct Postgres(Link);
+
+impl Postgres {
+    /// Opens it, and makes the tables where there are none. Gives the folder of its videos too, within that of jobs.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached, is of another version, or has its videos elsewhere.
+    pub fn open(url: &str, jobs: &Path) -> Result<(Self, PathBuf), StoreError> {
+        let link = Link::open(url)?;
+        let folder = link.apart(async |client| tables::set_up(client, jobs).await)?;
+        Ok((Self(link), folder))
+    }
+
+    /// Where it is, without the password.
+    pub fn place(url: &str) -> String {
+        link::place(url)
+    }
+
+    fn one(&self, sql: &str, values: &link::Values<'_>) -> Result<Option<Job>, StoreError> {
+        self.0.query(sql, values)?.first().map(job_of).transpose()
+    }
+}
+
+impl Store for Postgres {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn accept(
+        &self,
+        id: &str,
+        owner: &str,
+        parameters: &str,
+        bytes: u64,
+        url: Option<&str>,
+    ) -> Result<Job, StoreError> {
+        let sql = format!(
+            "INSERT INTO unscene_jobs (id, owner, parameters, bytes, url, state, created_s) VALUES ($1, $2, $3, $4, $5, 'queued', $6)
+             RETURNING {COLUMNS}"
+        );
+        let job = self.one(&sql, &[&id, &owner, &parameters, &signed(bytes), &url, &now_s()])?;
+        job.ok_or_else(|| StoreError::Damaged("a job that was written is not there".to_owned()))
+    }
+
+    fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        self.one(&format!("SELECT {COLUMNS} FROM unscene_jobs WHERE id = $1"), &[&id])
+    }
+
+    fn list(
+        &self,
+        owner: &str,
+        state: Option<JobState>,
+        before: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<Job>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM unscene_jobs
+             WHERE owner = $1 AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR id < $3)
+             ORDER BY id DESC LIMIT $4"
+        );
+        let rows = self.0.query(&sql, &[&owner, &state.map(JobState::name), &before, &(most as i64)])?;
+        rows.iter().map(job_of).collect()
+    }
+
+    fn claim(&self) -> Result<Option<Job>, StoreError> {
+        let sql = format!(
+            "UPDATE unscene_jobs SET state = 'running', attempts = attempts + 1, started_s = $1, progress = NULL, {HELD}
+             WHERE id = (SELECT id FROM unscene_jobs WHERE state = 'queued' ORDER BY created_s, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+             RETURNING {COLUMNS}",
+            HELD = held("$2")
+        );
+        self.one(&sql, &[&now_s(), &HELD_S])
+    }
+
+    fn keep(&self, id: &str, attempt: u32, progress: Option<&str>) -> Result<bool, StoreError> {
+        let sql = format!(
+            "UPDATE unscene_jobs SET {HELD}, progress = COALESCE($4, progress)
+             WHERE id = $1 AND state = 'running' AND attempts = $2 RETURNING id",
+            HELD = held("$3")
+        );
+        Ok(!self.0.query(&sql, &[&id, &number(attempt), &HELD_S, &progress])?.is_empty())
+    }
+
+    fn put_back(&self, id: &str, attempt: u32) -> Result<bool, StoreError> {
+        let sql = "UPDATE unscene_jobs SET state = 'queued', attempts = attempts - 1, started_s = NULL, progress = NULL
+                   WHERE id = $1 AND state = 'running' AND attempts = $2 RETURNING id";
+        Ok(!self.0.query(sql, &[&id, &number(attempt)])?.is_empty())
+    }
+
+    fn end(&self, id: &str, attempt: u32, outcome: &Result<String, String>) -> Result<bool, StoreError> {
+        let (state, result, error) = match outcome {
+            Ok(result) => (JobState::Done, Some(result), None),
+            Err(error) => (JobState::Failed, None, Some(error)),
+        };
+        let sql = "UPDATE unscene_jobs SET state = $2, result = $3, error = $4, ended_s = $5, progress = NULL
+                   WHERE id = $1 AND state = 'running' AND attempts = $6 RETURNING id";
+        let rows = self.0.query(sql, &[&id, &state.name(), &result, &error, &now_s(), &number(attempt)])?;
+        Ok(!rows.is_empty())
+    }
+
+    fn begin_again(&self, given_up: &str) -> Result<Vec<String>, StoreError> {
+        let lost = "state = 'running' AND held_until < now()";
+        let sql = format!(
+            "UPDATE unscene_jobs SET state = 'failed', error = $1, ended_s = $2, progress = NULL WHERE {lost} AND attempts >= $3
+             RETURNING id"
+        );
+        let failed = names(&self.0.query(&sql, &[&given_up, &now_s(), &number(MOST_ATTEMPTS)])?);
+        let again = format!("UPDATE unscene_jobs SET state = 'queued', started_s = NULL, progress = NULL WHERE {lost}");
+        self.0.query(&again, &[])?;
+        Ok(failed)
+    }
+
+    fn unended(&self) -> Result<HashSet<String>, StoreError> {
+        let rows = self.0.query("SELECT id FROM unscene_jobs WHERE state IN ('queued', 'running')", &[])?;
+        Ok(names(&rows).into_iter().collect())
+    }
+
+    fn forget(&self, id: &str) -> Result<(), StoreError> {
+        self.0.query("DELETE FROM unscene_jobs WHERE id = $1", &[&id]).map(drop)
+    }
+
+    fn tidy(&self, keep: Duration, most_bytes: u64) -> Result<usize, StoreError> {
+        let old = "DELETE FROM unscene_jobs WHERE ended_s < $1 RETURNING id";
+        let large = "DELETE FROM unscene_jobs WHERE id IN (SELECT id FROM (
+                SELECT id, SUM(OCTET_LENGTH(COALESCE(result, '')) + OCTET_LENGTH(COALESCE(error, ''))) OVER (ORDER BY id DESC) AS total
+                FROM unscene_jobs WHERE ended_s IS NOT NULL) AS ended WHERE total > $1) RETURNING id";
+        let gone = self.0.query(old, &[&(now_s() - keep.as_secs_f64())])?.len();
+        Ok(gone + self.0.query(large, &[&signed(most_bytes)])?.len())
+    }
+
+    fn waiting(&self) -> Result<(u64, u64), StoreError> {
+        let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0)::BIGINT FROM (
+                       SELECT bytes FROM unscene_jobs WHERE state IN ('queued', 'running') UNION ALL SELECT bytes FROM unscene_uploads) AS waiting";
+        let rows = self.0.query(sql, &[])?;
+        let [jobs, bytes] = [0, 1].map(|at| rows.first().map_or(0, |row| row.get::<_, i64>(at).unsigned_abs()));
+        Ok((jobs, bytes))
+    }
+
+    fn begin_upload(&self, upload: &Partial) -> Result<(), StoreError> {
+        let Partial { id, owner, parameters, bytes, metadata, changed_s, has_come } = upload;
+        let sql = format!("INSERT INTO unscene_uploads ({COLUMNS_OF_UPLOADS}) VALUES ($1, $2, $3, $4, $5, $6, $7)");
+        self.0.query(&sql, &[id, owner, parameters, &signed(*bytes), metadata, changed_s, has_come]).map(drop)
+    }
+
+    fn upload(&self, id: &str) -> Result<Option<Partial>, StoreError> {
+        let rows = self.0.query(&format!("SELECT {COLUMNS_OF_UPLOADS} FROM unscene_uploads WHERE id = $1"), &[&id])?;
+        Ok(rows.first().map(upload_of))
+    }
+
+    fn uploads(&self) -> Result<Vec<Partial>, StoreError> {
+        let rows = self.0.query(&format!("SELECT {COLUMNS_OF_UPLOADS} FROM unscene_uploads"), &[])?;
+        Ok(rows.iter().map(upload_of).collect())
+    }
+
+    fn note_part(&self, id: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE unscene_uploads SET changed_s = $2, has_come = TRUE WHERE id = $1";
+        self.0.query(sql, &[&id, &now_s()]).map(drop)
+    }
+
+    fn accept_upload(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        let sql = format!(
+            "WITH come AS (DELETE FROM unscene_uploads WHERE id = $1 RETURNING id, owner, parameters, bytes)
+             INSERT INTO unscene_jobs (id, owner, parameters, bytes, state, created_s)
+             SELECT id, owner, parameters, bytes, 'queued', $2 FROM come RETURNING {COLUMNS}"
+        );
+        self.one(&sql, &[&id, &now_s()])
+    }
+
+    fn forget_upload(&self, id: &str) -> Result<(), StoreError> {
+        self.0.query("DELETE FROM unscene_uploads WHERE id = $1", &[&id]).map(drop)
+    }
+}
+
+/// That a job is held from now on; the value of that name is how long.
+fn held(seconds: &str) -> String {
+    format!("held_until = now() + {seconds}::DOUBLE PRECISION * INTERVAL '1 second'")
+}
