@@ -14,7 +14,7 @@ deps: ## Debian packages, libtorch and ONNX Runtime (GPU=1: the CUDA builds); qu
 
 test: deps lint doc check-links ## Everything that must hold before a change lands
 	@# Two services share the jobs of a database that a test starts.
-	@ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || scripts/install.sh test postgresql
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || scripts/install.sh test postgresql
 	$(CARGO) test --workspace --quiet
 	@scripts/check_api.sh "$(TARGET)/debug"
 	@scripts/check_page.sh "$(TARGET)/debug"

@@ -158,6 +158,9 @@ pub enum ApiError {
     /// The system has no room for the upload, on its disk or in its tables. The text is of the system and goes to the client.
     #[error("the service has no room for the upload now: {0}; try again later, or send less")]
     Exhausted(String),
+    /// The database of jobs does not answer.
+    #[error("the jobs cannot be reached now; try again later")]
+    JobsAway,
     /// The request has no key, or one that may not do this now.
     #[error("{0}")]
     Denied(#[from] Denied),
@@ -260,6 +263,7 @@ impl ApiError {
                 (StatusCode::TOO_MANY_REQUESTS, "key-rate", "The API key is used too often")
             }
             Self::Exhausted(_) => (StatusCode::SERVICE_UNAVAILABLE, "exhausted", "The service has no room"),
+            Self::JobsAway => (StatusCode::SERVICE_UNAVAILABLE, "jobs-away", "The jobs cannot be reached"),
             Self::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading", "The service is starting"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The service has no model"),
             Self::DefaultGone(_) => (StatusCode::SERVICE_UNAVAILABLE, "default-gone", "The default model is gone"),
@@ -294,7 +298,7 @@ impl ApiError {
             Self::Draining | Self::Loading => {
                 response.insert_header((RETRY_AFTER, 1_u64));
             }
-            Self::Exhausted(_) | Self::ManyStreams(_) => {
+            Self::Exhausted(_) | Self::ManyStreams(_) | Self::JobsAway => {
                 response.insert_header((RETRY_AFTER, 10_u64));
             }
             Self::TusVersion(_) => {

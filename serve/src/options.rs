@@ -152,13 +152,13 @@ pub struct ServeOptions {
     pub max_stream_s: f64,
 
     /// Folder for jobs (`POST /v1/jobs`): a database of them, and the videos of those that have not ended. Without it there are none.
-    /// One service has it at a time.
+    /// One service has it at a time, unless there is --jobs-db.
     #[arg(long, env = "UNSCENE_JOBS", value_name = "DIR")]
     pub jobs: Option<PathBuf>,
 
     /// PostgreSQL database for jobs, such as `postgres://user@host/name`, instead of one in the folder: services with the same one, and with
-    /// the same folder, share one queue. TLS is used where the server has it, and its certificate must be one that this machine trusts (or
-    /// SSL_CERT_FILE names its authority); `?sslmode=disable` does without, `?sslmode=require` insists.
+    /// the same folder, share one queue. TLS is used where the server has it, and its certificate must be one that this machine trusts (or an
+    /// authority in the file that SSL_CERT_FILE names instead of the system's); `?sslmode=disable` does without, `?sslmode=require` insists.
     #[arg(long, requires = "jobs", env = "UNSCENE_JOBS_DB", hide_env_values = true, value_name = "URL")]
     pub jobs_db: Option<String>,
 

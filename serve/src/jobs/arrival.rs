@@ -1,6 +1,7 @@
 //! How a video becomes a job: all at once with its request, or in parts with several.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 
 use unscene_media::{DecodeWorkers, Limits, MediaError};
 use uuid::Uuid;
@@ -18,18 +19,18 @@ pub fn new_id() -> String {
     Uuid::now_v7().to_string()
 }
 
-/// A video that is on its way with its request. What has arrived goes when it is dropped, unless its job was accepted.
+/// A video that is on its way with its request. What has arrived goes when it is dropped, unless a job needs it.
 pub struct Arriving {
     jobs: Jobs,
     /// The name of the job.
     pub id: String,
-    is_accepted: bool,
+    is_needed: bool,
 }
 
 impl Arriving {
     /// One of which nothing has come.
     pub fn new(jobs: Jobs) -> Self {
-        Self { jobs, id: new_id(), is_accepted: false }
+        Self { jobs, id: new_id(), is_needed: false }
     }
 
     /// Makes a job of a video that has arrived, unless those that wait would take more than so many bytes.
@@ -38,18 +39,21 @@ impl Arriving {
     ///
     /// [`ApiError::TooLarge`], [`ApiError::Exhausted`], or of the database.
     pub fn accept(mut self, owner: &str, parameters: &str, size: u64, most: u64) -> Result<Job, ApiError> {
-        let job = self.jobs.within(size, most, |jobs| {
+        // Before others have to wait for it.
+        self.jobs.folder().settle(&self.id).map_err(not_written)?;
+        let accepted = self.jobs.within(size, most, |jobs| {
             jobs.folder().arrived(&self.id).map_err(not_written)?;
-            Ok(jobs.store().accept(&self.id, owner, parameters, size, None)?)
+            Ok(jobs.store().accept(&self.id, owner, parameters, size, None))
         })?;
-        self.is_accepted = true;
-        Ok(job)
+        // A job that was accepted without our hearing of it needs its video.
+        self.is_needed = matches!(accepted, Ok(_) | Err(StoreError::Unreachable(_)));
+        Ok(accepted?)
     }
 }
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        if !self.is_accepted {
+        if !self.is_needed {
             self.jobs.folder().remove(&self.id);
         }
     }
@@ -64,7 +68,10 @@ impl Jobs {
         most: u64,
         take_on: impl FnOnce(&Self) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        let _alone = self.folder().alone().map_err(not_written)?;
+        let _alone = self.folder().alone().map_err(|error| {
+            tracing::error!(%error, "the folder of jobs cannot be had alone");
+            ApiError::JobsAway
+        })?;
         let (waiting, bytes) = self.store().waiting()?;
         if size > most {
             return Err(ApiError::TooLarge(format!(
@@ -111,12 +118,17 @@ impl Jobs {
     /// When the folder is in a file system without locks.
     pub fn come(&self, id: &str) -> Result<Option<Coming>, ApiError> {
         // What has another name was not begun here. Of one that is gone there is nothing to be locked.
-        let file = Uuid::try_parse(id).ok().and_then(|_| self.folder().part(id).ok());
-        match file.as_ref().map_or(Ok(()), File::try_lock) {
-            Ok(()) => Ok(Some(Coming { jobs: self.clone(), id: id.to_owned(), file })),
+        let found = Uuid::try_parse(id).ok().map(|_| self.folder().part(id)).transpose();
+        let file = found.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(None) } else { Err(error) });
+        let locked = file.map_err(TryLockError::Error).and_then(|file| {
+            file.as_ref().map_or(Ok(()), File::try_lock)?;
+            Ok(file)
+        });
+        match locked {
+            Ok(file) => Ok(Some(Coming { jobs: self.clone(), id: id.to_owned(), file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => {
-                Err(ApiError::Internal(format!("what has come of an upload cannot be locked: {error}")))
+                Err(ApiError::Internal(format!("what has come of an upload cannot be opened and locked: {error}")))
             }
         }
     }
@@ -142,7 +154,7 @@ impl Jobs {
 }
 
 /// The right to change an upload: to add to it, to end it, to forget it. Whoever does any of that has it, from the first look at what has come to
-/// the last write, whether or not the client is still there. It is a lock on the file of what has come, which ends with its process.
+/// the last write, whether or not the client is still there. It is a lock on the file of what has come, which ends with the processes that have it.
 pub struct Coming {
     jobs: Jobs,
     id: String,

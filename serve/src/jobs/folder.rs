@@ -1,13 +1,17 @@
 //! The videos of jobs that have not ended, a file for each, by its job's name.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What a video is called while it arrives: its job's name, and this.
 const PARTIAL: &str = ".part";
+
+/// How long somebody waits for the folder that others have.
+const ALONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A folder of videos.
 #[derive(Debug)]
@@ -31,16 +35,34 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system says, or that somebody has it for long.
     pub fn alone(&self) -> io::Result<File> {
         let lock = File::options().create(true).append(true).open(self.0.with_extension("lock"))?;
-        lock.lock()?;
-        Ok(lock)
+        let until = Instant::now() + ALONE_WITHIN;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(io::Error::new(ErrorKind::TimedOut, "others have it for long"));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
     }
 
     /// Where a job's video arrives.
     pub fn arriving(&self, id: &str) -> PathBuf {
         self.0.join(format!("{id}{PARTIAL}"))
+    }
+
+    /// Waits until what has arrived is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn settle(&self, id: &str) -> io::Result<()> {
+        File::open(self.arriving(id))?.sync_all()
     }
 
     /// Gives a video that has arrived its name, unless it has it. It is on the disk then, and not only on its way.
@@ -102,10 +124,15 @@ impl Folder {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             let is_kept = jobs.contains(&*name) || uploads.contains(name.strip_suffix(PARTIAL).unwrap_or(&name));
-            if is_kept || entry.metadata()?.modified()?.elapsed().unwrap_or_default() < young {
-                continue;
+            let remove = || {
+                let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+                if age < young { Ok(()) } else { fs::remove_file(entry.path()) }
+            };
+            match if is_kept { Ok(()) } else { remove() } {
+                // Other services have files that come and go.
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
-            fs::remove_file(entry.path())?;
         }
         Ok(())
     }
@@ -115,7 +142,6 @@ impl Folder {
 mod tests {
     use std::os::unix::fs::FileExt;
     use std::sync::mpsc;
-    use std::thread;
 
     use super::*;
 

@@ -14,13 +14,14 @@ pub mod store;
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use actix_web::web;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use utoipa::ToSchema;
 
 use crate::admission::Admission;
@@ -35,6 +36,10 @@ use store::{MOST_ATTEMPTS, Postgres, Sqlite, Store, StoreError};
 const SQLITE: &str = "jobs.sqlite";
 /// How long a video may be in a shared folder and have no row: another service may be taking it on.
 const YOUNG: Duration = Duration::from_hours(24);
+
+/// How many requests may wait for rows at a time, and how long one waits until it may.
+const TURNS: usize = 8;
+const TURN: Duration = Duration::from_secs(4);
 
 /// Why there can be no jobs.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +93,10 @@ struct Inner {
     folder: Folder,
     /// Those at work.
     at_work: Mutex<HashMap<String, AtWork>>,
+    /// Of requests that ask for rows.
+    turns: Arc<Semaphore>,
+    /// How many claim a job or work on one.
+    busy: AtomicUsize,
     /// Changes whenever a job does.
     changed: watch::Sender<()>,
 }
@@ -128,13 +137,23 @@ impl Jobs {
 
     fn open_in(dir: &Path, options: &ServeOptions, metrics: &Metrics) -> Result<Self, JobsError> {
         let unusable = |source| JobsError::Folder { folder: dir.to_path_buf(), source };
-        std::fs::create_dir_all(dir).map_err(unusable)?;
+        std::fs::create_dir_all(dir).and_then(|()| tempfile::tempfile_in(dir)).map_err(unusable)?;
         let (store, path) = open_store(dir, options.jobs_db.as_deref())?;
         let folder = Folder::open(path).map_err(unusable)?;
-        let (changed, at_work) = (watch::Sender::new(()), Mutex::default());
-        let jobs = Self(Arc::new(Inner { store, folder, at_work, changed }));
+        // That the file system has locks is found out now.
+        drop(folder.alone().map_err(unusable)?);
+        let jobs = Self(Arc::new(Inner {
+            store,
+            folder,
+            at_work: Mutex::default(),
+            turns: Arc::new(Semaphore::new(TURNS)),
+            busy: AtomicUsize::new(0),
+            changed: watch::Sender::new(()),
+        }));
         let of_store = |source| store_error(dir, options.jobs_db.as_deref(), source);
-        jobs.begin_again(metrics).map_err(of_store)?;
+        if !jobs.store().is_shared() {
+            jobs.begin_again(metrics).map_err(of_store)?;
+        }
         // First the uploads: one that becomes a job meanwhile is among these or those.
         let uploads = jobs.store().uploads().map_err(of_store)?.into_iter().map(|upload| upload.id).collect();
         let unended = jobs.store().unended().map_err(of_store)?;
@@ -169,18 +188,38 @@ impl Jobs {
         Ok(())
     }
 
-    /// Does something with them on a thread that may wait for the disk.
+    /// Does something with them on a thread that may wait for the disk or the database.
     ///
     /// # Errors
     ///
     /// As what is done.
-    pub async fn ask<T: Send + 'static>(
+    pub async fn ask<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,
-        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         let jobs = self.clone();
         let done = web::block(move || work(&jobs)).await;
-        done.unwrap_or_else(|_| Err(StoreError::Damaged("a thread that read it failed".to_owned())))
+        done.unwrap_or_else(|_| Err(StoreError::Damaged("a thread that read it failed".to_owned()).into()))
+    }
+
+    /// As [`ask`](Self::ask), for requests that have no place in the service: a database that hangs must not take all threads.
+    ///
+    /// # Errors
+    ///
+    /// As what is done, or that it was not its turn for long.
+    pub async fn ask_in_turn<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let turn = tokio::time::timeout(TURN, self.0.turns.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(StoreError::Unreachable(format!("no turn to ask it for {} s", TURN.as_secs())).into());
+        };
+        self.ask(move |jobs| {
+            let _turn = turn;
+            work(jobs)
+        })
+        .await
     }
 
     /// The videos.
@@ -198,10 +237,10 @@ impl Jobs {
         self.0.changed.send_replace(());
     }
 
-    /// How far a job is that is at work here.
-    pub fn progress(&self, id: &str, admission: &Admission) -> Option<JobProgress> {
+    /// How far an attempt at a job is that is at work here.
+    pub fn progress(&self, id: &str, attempt: u32, admission: &Admission) -> Option<JobProgress> {
         let at_work = self.at_work();
-        let work = at_work.get(id)?;
+        let work = at_work.get(id).filter(|work| work.attempt == attempt)?;
         let (clips, expected) = admission.progress(work.place?)?;
         Some(JobProgress { clips, expected, so_far: Some(work.wanted.so_far()) })
     }
@@ -214,7 +253,7 @@ impl Jobs {
     pub fn keep(&self, admission: &Admission) -> Result<(), StoreError> {
         let at_work: Vec<_> = self.at_work().iter().map(|(id, work)| (id.clone(), work.attempt)).collect();
         for (id, attempt) in at_work {
-            let progress = self.progress(&id, admission).as_ref().map(json);
+            let progress = self.progress(&id, attempt, admission).as_ref().map(json);
             if self.store().keep(&id, attempt, progress.as_deref())? {
                 continue;
             }
@@ -249,9 +288,9 @@ impl Jobs {
         self.note_change();
     }
 
-    /// Whether a job is worked on, or what came of one is being noted.
+    /// Whether a job is claimed or worked on, or what came of one is being noted.
     pub fn is_at_work(&self) -> bool {
-        !self.at_work().is_empty()
+        self.0.busy.load(Ordering::Acquire) > 0
     }
 
     fn at_work(&self) -> MutexGuard<'_, HashMap<String, AtWork>> {
@@ -270,7 +309,7 @@ fn open_store(dir: &Path, url: Option<&str>) -> Result<(Box<dyn Store>, PathBuf)
 
 fn store_error(dir: &Path, url: Option<&str>, source: StoreError) -> JobsError {
     match url {
-        Some(url) => JobsError::Shared { url: Postgres::place(url), source },
+        Some(url) => JobsError::Shared { url: Postgres::place(url).to_owned(), source },
         None if Sqlite::is_in_use(&source) => JobsError::InUse { folder: dir.to_path_buf() },
         None => JobsError::Store { path: dir.join(SQLITE), source },
     }

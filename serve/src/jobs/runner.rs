@@ -2,11 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use actix_web::web;
 
-use super::store::Job;
+use super::store::{Job, StoreError};
 use super::{AtWork, Jobs, json};
 use crate::admission::Place;
 use crate::error::ApiError;
@@ -25,35 +26,66 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// How often jobs of other services are looked for, and how often others are told that those of this one go on.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const KEEP_EVERY: Duration = Duration::from_secs(2);
+/// How long the database must have answered before a job is taken for lost: as long as one is held without a word, so that after a time without a
+/// database all services have said that theirs go on.
+const HEARD_FOR: Duration = Duration::from_secs(20);
 
 /// Works until a shutdown begins.
 pub async fn work(state: web::Data<State>, jobs: Jobs) {
     let mut changes = jobs.changes();
     while !state.is_draining() {
-        match jobs.ask(|jobs| jobs.store().claim()).await {
-            Ok(Some(job)) => one(&state, &jobs, job).await,
-            Ok(None) if jobs.store().is_shared() => {
-                let _others_tell_nothing = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
-            }
-            Ok(None) => drop(changes.changed().await),
+        let busy = Busy::new(&jobs);
+        let claimed = jobs.ask(|jobs| jobs.store().claim()).await;
+        if let Ok(Some(job)) = claimed {
+            one(&state, &jobs, job).await;
+            continue;
+        }
+        drop(busy);
+        match claimed {
             Err(error) => {
                 tracing::error!(%error, "no job can be claimed");
                 tokio::time::sleep(4 * PAUSE).await;
             }
+            _ if jobs.store().is_shared() => {
+                let _others_tell_nothing = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
+            }
+            _ => drop(changes.changed().await),
         }
+    }
+}
+
+/// Somebody who claims a job or works on one, until dropped.
+struct Busy<'a>(&'a Jobs);
+
+impl<'a> Busy<'a> {
+    fn new(jobs: &'a Jobs) -> Self {
+        jobs.0.busy.fetch_add(1, Ordering::AcqRel);
+        Self(jobs)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.0.busy.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// With others that share the jobs: says again and again that those of this service go on, and has those wait again whose service says nothing.
 pub async fn keep(state: web::Data<State>, jobs: Jobs) {
+    let mut heard_since = None;
     while !state.is_draining() || jobs.is_at_work() {
         let shared = state.clone();
-        let kept = move |jobs: &Jobs| {
+        let is_trusted = heard_since.is_some_and(|since: Instant| since.elapsed() >= HEARD_FOR);
+        let kept = move |jobs: &Jobs| -> Result<(), StoreError> {
             jobs.keep(&shared.admission)?;
-            jobs.begin_again(&shared.metrics)
+            if is_trusted { jobs.begin_again(&shared.metrics) } else { Ok(()) }
         };
-        if let Err(error) = jobs.ask(kept).await {
-            tracing::error!(%error, "it cannot be said that jobs go on; if that lasts, other services begin them again");
+        match jobs.ask(kept).await {
+            Ok(()) => drop(heard_since.get_or_insert_with(Instant::now)),
+            Err(error) => {
+                heard_since = None;
+                tracing::error!(%error, "it cannot be said that jobs go on; if that lasts, other services begin them again");
+            }
         }
         tokio::time::sleep(KEEP_EVERY).await;
     }
@@ -68,8 +100,7 @@ pub async fn tidy(state: web::Data<State>, jobs: Jobs) {
             Ok(gone) => tracing::info!(jobs = gone, "old results are gone"),
             Err(error) => tracing::error!(%error, "old results cannot be removed"),
         }
-        let old = jobs.clone();
-        match web::block(move || old.expire_uploads()).await.map_err(thread_failed).flatten() {
+        match jobs.ask(|jobs| jobs.expire_uploads()).await {
             Ok(0) => {}
             Ok(gone) => tracing::info!(uploads = gone, "uploads of which nothing came any more are gone"),
             Err(error) => tracing::error!(%error, "old uploads cannot be removed"),
@@ -81,7 +112,11 @@ pub async fn tidy(state: web::Data<State>, jobs: Jobs) {
 /// Does one job, and notes what came of it.
 async fn one(state: &web::Data<State>, jobs: &Jobs, job: Job) {
     let wanted = Wanted::within(state.options.job_timeout()).with_so_far();
-    jobs.at_work().insert(job.id.clone(), AtWork { attempt: job.attempts, wanted: wanted.clone(), place: None });
+    let at_work = AtWork { attempt: job.attempts, wanted: wanted.clone(), place: None };
+    if let Some(lost) = jobs.at_work().insert(job.id.clone(), at_work) {
+        // An attempt that was taken for lost.
+        lost.wanted.give_up();
+    }
     jobs.note_change();
     tracing::info!(job = job.id, attempt = job.attempts, "job begun");
     match run(state, jobs, &job, &wanted).await {
@@ -103,7 +138,7 @@ async fn note(state: &State, jobs: &Jobs, job: &Job, result: Result<Answers, Api
     let outcome = Arc::new(result.map(|answers| json(&answers)).map_err(|error| json(&error.problem())));
     loop {
         let (id, attempt, told) = (job.id.clone(), job.attempts, outcome.clone());
-        let end = move |jobs: &Jobs| {
+        let end = move |jobs: &Jobs| -> Result<_, StoreError> {
             let ended = jobs.store().end(&id, attempt, &told)?;
             // It was deleted meanwhile, or taken for lost and begun elsewhere: then its video is still needed.
             let is_needed = !ended && jobs.store().job(&id)?.is_some_and(|job| !job.state.is_end());
@@ -139,7 +174,7 @@ async fn run(state: &web::Data<State>, jobs: &Jobs, job: &Job, wanted: &Wanted) 
         None => kept(jobs, &job.id).await?,
     };
     let place = enter(state, wanted).await?;
-    if let Some(work) = jobs.at_work().get_mut(&job.id) {
+    if let Some(work) = jobs.at_work().get_mut(&job.id).filter(|work| work.attempt == job.attempts) {
         work.place = Some(place.number());
     }
     look(state.clone(), params, upload, place, wanted.clone(), PredictParams::run).await?.await

@@ -54,14 +54,15 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When it cannot be written, as of everything below; there is no such job then.
+    /// When it cannot be written, as of everything below. There is no such job then, unless the database is [`StoreError::Unreachable`]: it may
+    /// have written it and been unable to say so.
     fn accept(&self, id: &str, owner: &str, parameters: &str, bytes: u64, url: Option<&str>)
     -> Result<Job, StoreError>;
 
     /// The job of that name.
     fn job(&self, id: &str) -> Result<Option<Job>, StoreError>;
 
-    /// The latest jobs of an owner before one, in a state or in any; the latest first.
+    /// The latest jobs of an owner before one, in a state or in any, without their results; the latest first.
     fn list(
         &self,
         owner: &str,

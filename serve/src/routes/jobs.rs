@@ -141,8 +141,7 @@ async fn accept(
     looked.map_err(thread_failed)?.0?;
 
     let (owner, parameters, most) = (key_of(request), asked.query(), state.options.jobs_max_bytes());
-    let accepted = web::block(move || arriving.accept(&owner, &parameters, size, most));
-    accepted.await.map_err(thread_failed)?
+    jobs.ask(move |_| arriving.accept(&owner, &parameters, size, most)).await
 }
 
 /// Makes a job of a video that is to be fetched when its turn has come.
@@ -161,9 +160,8 @@ async fn accept_url(
         return Err(ApiError::BadParameter("there is a `url` and a body; give one of the two".to_owned()));
     }
     state.fetcher(url)?.address(url)?;
-    let (jobs, owner, parameters, url) = (jobs.clone(), key_of(request), asked.query(), url.to_owned());
-    let accepted = web::block(move || jobs.accept_url(&owner, &parameters, &url));
-    accepted.await.map_err(thread_failed)?
+    let (owner, parameters, url) = (key_of(request), asked.query(), url.to_owned());
+    jobs.ask_in_turn(move |jobs| jobs.accept_url(&owner, &parameters, &url)).await
 }
 
 /// `GET /v1/jobs`: those of the request's API key, the latest first.
@@ -181,7 +179,7 @@ pub async fn list(state: web::Data<State>, request: HttpRequest) -> Result<HttpR
         return Err(ApiError::BadParameter(format!("`limit` is {limit}; give a number from 1 to {MOST_LISTED}")));
     }
     let owner = key_of(&request);
-    let found = jobs.ask(move |jobs| jobs.store().list(&owner, wanted, before.as_deref(), limit)).await?;
+    let found = jobs.ask_in_turn(move |jobs| jobs.store().list(&owner, wanted, before.as_deref(), limit)).await?;
     let found = found.into_iter().map(|job| describe(&state, jobs, job, false)).collect();
     Ok(HttpResponse::Ok().json(JobList { jobs: found }))
 }
@@ -203,7 +201,7 @@ pub async fn delete(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let (jobs, job) = find(&state, &request, &id).await?;
-    jobs.ask(move |jobs| jobs.forget(&job.id)).await?;
+    jobs.ask_in_turn(move |jobs| jobs.forget(&job.id)).await?;
     state.metrics.jobs.with_label_values(&["deleted"]).inc();
     Ok(HttpResponse::NoContent().finish())
 }
@@ -244,7 +242,16 @@ impl Events {
     async fn next(&mut self) -> Option<String> {
         let silent_since = Instant::now();
         while !self.has_ended {
-            let Ok((jobs, job)) = find(&self.state, &self.request, &self.id).await else { return None };
+            let (jobs, job) = match find(&self.state, &self.request, &self.id).await {
+                Ok(found) => found,
+                // No news: who listens would not come back.
+                Err(ApiError::JobsAway) if silent_since.elapsed() < STILL_THERE && !self.state.is_draining() => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    continue;
+                }
+                Err(ApiError::JobsAway) if !self.state.is_draining() => return Some(": still there\n\n".to_owned()),
+                Err(_) => return None,
+            };
             self.has_ended = job.state.is_end();
             let name = job.state.name();
             let told = describe(&self.state, jobs, job, true);
@@ -286,7 +293,7 @@ pub fn of(state: &State) -> Result<&Jobs, ApiError> {
 /// The job of that name, if it is of the request's API key, and the jobs.
 async fn find<'a>(state: &'a State, request: &HttpRequest, id: &str) -> Result<(&'a Jobs, Job), ApiError> {
     let (jobs, asked) = (of(state)?, id.to_owned());
-    let found = jobs.ask(move |jobs| jobs.store().job(&asked)).await?;
+    let found = jobs.ask_in_turn(move |jobs| jobs.store().job(&asked)).await?;
     let owner = key_of(request);
     let job = found.filter(|job| job.owner == owner).ok_or_else(|| ApiError::UnknownJob(shorten(id)))?;
     Ok((jobs, job))
@@ -296,7 +303,8 @@ async fn find<'a>(state: &'a State, request: &HttpRequest, id: &str) -> Result<(
 fn describe(state: &State, jobs: &Jobs, job: Job, is_whole: bool) -> JobInfo {
     let raw = |text: Option<String>| text.and_then(|text| RawValue::from_string(text).ok());
     let told = || serde_json::from_str(job.progress.as_deref()?).ok();
-    let at_work = (job.state == JobState::Running).then(|| jobs.progress(&job.id, &state.admission).or_else(told));
+    let at_work =
+        (job.state == JobState::Running).then(|| jobs.progress(&job.id, job.attempts, &state.admission).or_else(told));
     let progress =
         at_work.flatten().map(|progress| JobProgress { so_far: progress.so_far.filter(|_| is_whole), ..progress });
     JobInfo {
@@ -326,7 +334,7 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Unreachable(_) => {
                 tracing::error!(%error, "the database of jobs does not answer");
-                Self::Exhausted("the database of jobs does not answer".to_owned())
+                Self::JobsAway
             }
             _ => Self::Internal(format!("the database of jobs: {error}")),
         }

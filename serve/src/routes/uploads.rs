@@ -75,8 +75,7 @@ pub async fn create(state: web::Data<State>, request: HttpRequest) -> Result<Htt
     let upload = Partial::new(new_id(), key_of(&request), asked.query(), bytes, metadata);
     let (location, expires) = (format!("/v1/uploads/{}", upload.id), expires(&upload));
     let most = state.options.jobs_max_bytes();
-    let begun = web::block(move || jobs.begin_upload(&upload, most));
-    begun.await.map_err(thread_failed)??;
+    jobs.ask_in_turn(move |jobs| jobs.begin_upload(&upload, most)).await?;
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).insert_header(expires).finish())
 }
 
@@ -259,14 +258,14 @@ async fn offset(jobs: &Jobs, upload: &Partial) -> Result<u64, ApiError> {
     blocking(jobs, &upload.id, move |jobs, id| size(jobs, id).map_err(|_| ApiError::UnknownUpload(shorten(id)))).await
 }
 
-/// Does something on a thread that may wait for the disk.
+/// Does something with an upload on a thread that may wait for the disk and the database.
 async fn blocking<T: Send + 'static>(
     jobs: &Jobs,
     id: &str,
     work: impl FnOnce(&Jobs, &str) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (jobs, id) = (jobs.clone(), id.to_owned());
-    web::block(move || work(&jobs, &id)).await.map_err(thread_failed)?
+    let id = id.to_owned();
+    jobs.ask_in_turn(move |jobs| work(jobs, &id)).await
 }
 
 /// The answer to the last part.

@@ -1,10 +1,11 @@
 //! A PostgreSQL server of Debian's package, started by the test and stopped with it.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,20 +41,45 @@ impl Database {
     /// Starts it again after [`stop`](Self::stop).
     pub fn go_on(&mut self) {
         let port = self.port.to_string();
-        let mut server = self.command("postgres");
-        // A socket would be in a folder that others use.
-        server.args(["-h", "127.0.0.1", "-p", &port, "-k", "", "-c", "fsync=off"]);
-        let server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        self.server = Some(server);
+        let log = self.folder.path().join("log");
+        let start = || {
+            let mut server = self.command("postgres");
+            // A socket would be in a folder that others use.
+            server.args(["-h", "127.0.0.1", "-p", &port, "-k", "", "-c", "fsync=off"]);
+            server.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap()
+        };
+        let mut server = start();
         let is_ready = || {
             let ready = self.command("pg_isready").args(["-h", "127.0.0.1", "-p", &port]).output().unwrap();
             ready.status.success()
         };
         let begun = Instant::now();
-        while !is_ready() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "PostgreSQL takes no connections");
+        loop {
+            // It ends when somebody else has the port, such as a connection of another test.
+            if server.try_wait().unwrap().is_some() {
+                server = start();
+            } else if is_ready() {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", fs::read_to_string(&log).unwrap());
             thread::sleep(Duration::from_millis(50));
         }
+        self.server = Some(server);
+    }
+
+    /// Has it speak TLS after its next start, as `localhost` and with a certificate that signs itself. That one's file.
+    pub fn certify(&self) -> PathBuf {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let data = self.folder.path().join("data");
+        let [cert, key] = ["server.crt", "server.key"].map(|name| data.join(name));
+        fs::write(&cert, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+        if rustix::process::geteuid().is_root() {
+            chown(&key, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        File::options().append(true).open(data.join("postgresql.conf")).unwrap().write_all(b"ssl = on\n").unwrap();
+        cert
     }
 
     /// Ends it at once, as a machine that fails would; it keeps what was committed.
@@ -98,12 +124,9 @@ impl Drop for Database {
     }
 }
 
-/// Where Debian has the programs, by version.
+/// Where Debian has the programs of the latest version; clients may be there alone.
 fn programs() -> PathBuf {
-    let versions = Path::new("/usr/lib/postgresql");
-    let found =
-        fs::read_dir(versions).ok().and_then(|found| found.flatten().map(|version| version.path().join("bin")).max());
-    found.filter(|bin| bin.join("initdb").exists()).unwrap_or_else(|| {
-        panic!("PostgreSQL is needed for this test; `make test` installs it, or: apt-get install postgresql")
-    })
+    let found = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let servers = found.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists());
+    servers.max().expect("PostgreSQL is needed for this test; `make test` installs it, or: apt-get install postgresql")
 }

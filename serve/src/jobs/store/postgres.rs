@@ -1,7 +1,8 @@
 //! Rows of a PostgreSQL database, which several services share.
 //!
 //! A service that works on a job holds it for [`HELD_S`] seconds, and says again and again that it goes on. One that has ended does not, and
-//! then the job waits again. The times of this are the database's own.
+//! then the job waits again. The times of this are the database's own. If it had not ended, and nobody else has begun the job meanwhile, it
+//! has it again by saying so, or by ending it.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use super::{Job, JobState, MOST_ATTEMPTS, Partial, Store, StoreError, now_s, sig
 use link::Link;
 
 /// How long a service that says nothing holds a job.
-const HELD_S: f64 = 15.0;
+const HELD_S: f64 = 20.0;
 
 /// The columns, as [`job_of`] reads them.
 const COLUMNS: &str =
@@ -57,9 +58,8 @@ fn upload_of(row: &Row) -> Partial {
     }
 }
 
-fn names(rows: &[Row]) -> Vec<String> {
-    rows.iter().map(|row| row.get(0)).collect()
-}
+/// That an attempt, `$2`, at a job, `$1`, is the last one and has not ended. One that was taken for lost waits, and counts still.
+const ATTEMPT: &str = "id = $1 AND attempts = $2 AND state IN ('running', 'queued')";
 
 /// PostgreSQL's integers are small, and have a sign.
 fn number(attempt: u32) -> i32 {
@@ -67,7 +67,11 @@ fn number(attempt: u32) -> i32 {
 }
 
 /// The database.
-pub struct Postgres(Link);
+pub struct Postgres {
+    link: Link,
+    /// Another connection, so that long results do not delay what is said of jobs at work.
+    keeping: Link,
+}
 
 impl Postgres {
     /// Opens it, and makes the tables where there are none. Gives the folder of its videos too, within that of jobs.
@@ -76,18 +80,18 @@ impl Postgres {
     ///
     /// When it cannot be reached, is of another version, or has its videos elsewhere.
     pub fn open(url: &str, jobs: &Path) -> Result<(Self, PathBuf), StoreError> {
-        let link = Link::open(url)?;
+        let [link, keeping] = [Link::new(url)?, Link::new(url)?];
         let folder = link.apart(async |client| tables::set_up(client, jobs).await)?;
-        Ok((Self(link), folder))
+        Ok((Self { link, keeping }, folder))
     }
 
     /// Where it is, without the password.
-    pub fn place(url: &str) -> String {
-        link::place(url)
+    pub fn place(url: &str) -> &str {
+        link::address(url).unwrap_or("--jobs-db")
     }
 
     fn one(&self, sql: &str, values: &link::Values<'_>) -> Result<Option<Job>, StoreError> {
-        self.0.query(sql, values)?.first().map(job_of).transpose()
+        self.link.query(sql, values)?.first().map(job_of).transpose()
     }
 }
 
@@ -124,11 +128,12 @@ impl Store for Postgres {
         most: usize,
     ) -> Result<Vec<Job>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM unscene_jobs
+            "SELECT {} FROM unscene_jobs
              WHERE owner = $1 AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR id < $3)
-             ORDER BY id DESC LIMIT $4"
+             ORDER BY id DESC LIMIT $4",
+            COLUMNS.replace("result", "NULL::text")
         );
-        let rows = self.0.query(&sql, &[&owner, &state.map(JobState::name), &before, &(most as i64)])?;
+        let rows = self.link.query(&sql, &[&owner, &state.map(JobState::name), &before, &(most as i64)])?;
         rows.iter().map(job_of).collect()
     }
 
@@ -144,17 +149,18 @@ impl Store for Postgres {
 
     fn keep(&self, id: &str, attempt: u32, progress: Option<&str>) -> Result<bool, StoreError> {
         let sql = format!(
-            "UPDATE unscene_jobs SET {HELD}, progress = COALESCE($4, progress)
-             WHERE id = $1 AND state = 'running' AND attempts = $2 RETURNING id",
+            "UPDATE unscene_jobs SET state = 'running', {HELD}, progress = COALESCE($4, progress) WHERE {ATTEMPT} RETURNING id",
             HELD = held("$3")
         );
-        Ok(!self.0.query(&sql, &[&id, &number(attempt), &HELD_S, &progress])?.is_empty())
+        Ok(!self.keeping.query(&sql, &[&id, &number(attempt), &HELD_S, &progress])?.is_empty())
     }
 
     fn put_back(&self, id: &str, attempt: u32) -> Result<bool, StoreError> {
-        let sql = "UPDATE unscene_jobs SET state = 'queued', attempts = attempts - 1, started_s = NULL, progress = NULL
-                   WHERE id = $1 AND state = 'running' AND attempts = $2 RETURNING id";
-        Ok(!self.0.query(sql, &[&id, &number(attempt)])?.is_empty())
+        let sql = format!(
+            "UPDATE unscene_jobs SET state = 'queued', attempts = attempts - 1, started_s = NULL, progress = NULL WHERE {ATTEMPT}
+             RETURNING id"
+        );
+        Ok(!self.link.query(&sql, &[&id, &number(attempt)])?.is_empty())
     }
 
     fn end(&self, id: &str, attempt: u32, outcome: &Result<String, String>) -> Result<bool, StoreError> {
@@ -162,31 +168,31 @@ impl Store for Postgres {
             Ok(result) => (JobState::Done, Some(result), None),
             Err(error) => (JobState::Failed, None, Some(error)),
         };
-        let sql = "UPDATE unscene_jobs SET state = $2, result = $3, error = $4, ended_s = $5, progress = NULL
-                   WHERE id = $1 AND state = 'running' AND attempts = $6 RETURNING id";
-        let rows = self.0.query(sql, &[&id, &state.name(), &result, &error, &now_s(), &number(attempt)])?;
+        let sql = format!(
+            "UPDATE unscene_jobs SET state = $3, result = $4, error = $5, ended_s = $6, progress = NULL WHERE {ATTEMPT} RETURNING id"
+        );
+        let rows = self.link.query(&sql, &[&id, &number(attempt), &state.name(), &result, &error, &now_s()])?;
         Ok(!rows.is_empty())
     }
 
     fn begin_again(&self, given_up: &str) -> Result<Vec<String>, StoreError> {
-        let lost = "state = 'running' AND held_until < now()";
-        let sql = format!(
-            "UPDATE unscene_jobs SET state = 'failed', error = $1, ended_s = $2, progress = NULL WHERE {lost} AND attempts >= $3
-             RETURNING id"
-        );
-        let failed = names(&self.0.query(&sql, &[&given_up, &now_s(), &number(MOST_ATTEMPTS)])?);
-        let again = format!("UPDATE unscene_jobs SET state = 'queued', started_s = NULL, progress = NULL WHERE {lost}");
-        self.0.query(&again, &[])?;
-        Ok(failed)
+        let sql = "UPDATE unscene_jobs SET progress = NULL,
+                 state = CASE WHEN attempts >= $3 THEN 'failed' ELSE 'queued' END,
+                 error = CASE WHEN attempts >= $3 THEN $1 END,
+                 ended_s = CASE WHEN attempts >= $3 THEN $2::DOUBLE PRECISION END
+             WHERE state = 'running' AND held_until < now() RETURNING id, state";
+        let lost = self.keeping.query(sql, &[&given_up, &now_s(), &number(MOST_ATTEMPTS)])?;
+        let failed = lost.iter().filter(|row| row.get::<_, &str>(1) == JobState::Failed.name());
+        Ok(failed.map(|row| row.get(0)).collect())
     }
 
     fn unended(&self) -> Result<HashSet<String>, StoreError> {
-        let rows = self.0.query("SELECT id FROM unscene_jobs WHERE state IN ('queued', 'running')", &[])?;
-        Ok(names(&rows).into_iter().collect())
+        let rows = self.link.query("SELECT id FROM unscene_jobs WHERE state IN ('queued', 'running')", &[])?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     fn forget(&self, id: &str) -> Result<(), StoreError> {
-        self.0.query("DELETE FROM unscene_jobs WHERE id = $1", &[&id]).map(drop)
+        self.link.query("DELETE FROM unscene_jobs WHERE id = $1", &[&id]).map(drop)
     }
 
     fn tidy(&self, keep: Duration, most_bytes: u64) -> Result<usize, StoreError> {
@@ -194,14 +200,14 @@ impl Store for Postgres {
         let large = "DELETE FROM unscene_jobs WHERE id IN (SELECT id FROM (
                 SELECT id, SUM(OCTET_LENGTH(COALESCE(result, '')) + OCTET_LENGTH(COALESCE(error, ''))) OVER (ORDER BY id DESC) AS total
                 FROM unscene_jobs WHERE ended_s IS NOT NULL) AS ended WHERE total > $1) RETURNING id";
-        let gone = self.0.query(old, &[&(now_s() - keep.as_secs_f64())])?.len();
-        Ok(gone + self.0.query(large, &[&signed(most_bytes)])?.len())
+        let gone = self.link.query(old, &[&(now_s() - keep.as_secs_f64())])?.len();
+        Ok(gone + self.link.query(large, &[&signed(most_bytes)])?.len())
     }
 
     fn waiting(&self) -> Result<(u64, u64), StoreError> {
         let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0)::BIGINT FROM (
                        SELECT bytes FROM unscene_jobs WHERE state IN ('queued', 'running') UNION ALL SELECT bytes FROM unscene_uploads) AS waiting";
-        let rows = self.0.query(sql, &[])?;
+        let rows = self.link.query(sql, &[])?;
         let [jobs, bytes] = [0, 1].map(|at| rows.first().map_or(0, |row| row.get::<_, i64>(at).unsigned_abs()));
         Ok((jobs, bytes))
     }
@@ -209,22 +215,23 @@ impl Store for Postgres {
     fn begin_upload(&self, upload: &Partial) -> Result<(), StoreError> {
         let Partial { id, owner, parameters, bytes, metadata, changed_s, has_come } = upload;
         let sql = format!("INSERT INTO unscene_uploads ({COLUMNS_OF_UPLOADS}) VALUES ($1, $2, $3, $4, $5, $6, $7)");
-        self.0.query(&sql, &[id, owner, parameters, &signed(*bytes), metadata, changed_s, has_come]).map(drop)
+        self.link.query(&sql, &[id, owner, parameters, &signed(*bytes), metadata, changed_s, has_come]).map(drop)
     }
 
     fn upload(&self, id: &str) -> Result<Option<Partial>, StoreError> {
-        let rows = self.0.query(&format!("SELECT {COLUMNS_OF_UPLOADS} FROM unscene_uploads WHERE id = $1"), &[&id])?;
+        let rows =
+            self.link.query(&format!("SELECT {COLUMNS_OF_UPLOADS} FROM unscene_uploads WHERE id = $1"), &[&id])?;
         Ok(rows.first().map(upload_of))
     }
 
     fn uploads(&self) -> Result<Vec<Partial>, StoreError> {
-        let rows = self.0.query(&format!("SELECT {COLUMNS_OF_UPLOADS} FROM unscene_uploads"), &[])?;
+        let rows = self.link.query(&format!("SELECT {COLUMNS_OF_UPLOADS} FROM unscene_uploads"), &[])?;
         Ok(rows.iter().map(upload_of).collect())
     }
 
     fn note_part(&self, id: &str) -> Result<(), StoreError> {
         let sql = "UPDATE unscene_uploads SET changed_s = $2, has_come = TRUE WHERE id = $1";
-        self.0.query(sql, &[&id, &now_s()]).map(drop)
+        self.link.query(sql, &[&id, &now_s()]).map(drop)
     }
 
     fn accept_upload(&self, id: &str) -> Result<Option<Job>, StoreError> {
@@ -237,7 +244,7 @@ impl Store for Postgres {
     }
 
     fn forget_upload(&self, id: &str) -> Result<(), StoreError> {
-        self.0.query("DELETE FROM unscene_uploads WHERE id = $1", &[&id]).map(drop)
+        self.link.query("DELETE FROM unscene_uploads WHERE id = $1", &[&id]).map(drop)
     }
 }
 

@@ -168,8 +168,9 @@ impl Store for Sqlite {
         most: usize,
     ) -> Result<Vec<Job>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM jobs WHERE owner = ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR id < ?3)
-             ORDER BY id DESC LIMIT ?4"
+            "SELECT {} FROM jobs WHERE owner = ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR id < ?3)
+             ORDER BY id DESC LIMIT ?4",
+            COLUMNS.replace("result", "NULL")
         );
         let connection = self.connection();
         let mut statement = connection.prepare_cached(&sql)?;

@@ -174,6 +174,7 @@ fn old_and_large_results_go(stores: &Stores<'_>) {
     }
     assert_eq!(store.tidy(Duration::from_secs(60), 1000).unwrap(), 0);
     assert_eq!(store.tidy(Duration::from_secs(60), 250).unwrap(), 1);
+    assert!(store.list("", None, None, 9).unwrap().iter().all(|job| job.result.is_none()), "lists leave it out");
     assert_eq!(states(&*store).iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["4", "3", "2"]);
     assert_eq!(store.tidy(Duration::ZERO, 1000).unwrap(), 2);
     assert_eq!(states(&*store), [("4".to_owned(), JobState::Queued)]);
@@ -283,17 +284,25 @@ fn services_that_share_a_database_share_each_job_out_once() {
     all.sort();
     assert_eq!(all, (0..100).map(|id| format!("{id:02}")).collect::<Vec<_>>());
     // One that is told to go on is not begun again, and one that is not is; whoever had it before hears of that.
-    let [kept, lost] = [&all[0], &all[1]];
+    let [kept, lost, found, ended] = [0, 1, 2, 3].map(|at| all[at].as_str());
     database
         .ask(&stores.shared.as_ref().unwrap().1, "UPDATE unscene_jobs SET held_until = now() - INTERVAL '1 second'");
     assert!(services[1].keep(kept, 1, Some("{\"clips\":3}")).unwrap());
     assert_eq!(services[2].job(kept).unwrap().unwrap().progress.as_deref(), Some("{\"clips\":3}"));
     assert!(services[2].begin_again("{}").unwrap().is_empty());
     let again = services[3].claim().unwrap().unwrap();
-    assert_eq!((&again.id, again.attempts, again.progress), (lost, 2, None));
+    let again_kept = services[2].job(kept).unwrap().unwrap();
+    assert_eq!((again.id.as_str(), again.attempts, again.progress, again_kept.attempts), (lost, 2, None, 1));
     assert!(!services[1].keep(lost, 1, None).unwrap());
+    assert!(!services[1].put_back(lost, 1).unwrap());
     assert!(!services[1].end(lost, 1, &done()).unwrap());
     assert!(services[3].end(lost, 2, &done()).unwrap());
+    // What was taken for lost and not begun again is had again, or ended, by whoever had it.
+    assert!(services[1].keep(found, 1, None).unwrap());
+    assert_eq!(services[2].job(found).unwrap().unwrap().state, JobState::Running);
+    assert_eq!(services[2].job(ended).unwrap().unwrap().state, JobState::Queued);
+    assert!(services[1].end(ended, 1, &done()).unwrap());
+    assert!(!services[2].end(ended, 1, &done()).unwrap());
     assert!(services[1].end(kept, 1, &done()).unwrap());
 }
 
@@ -312,7 +321,7 @@ fn a_database_that_breaks_off_is_found_again() {
 
 #[test]
 fn a_shared_database_that_cannot_be_used_is_refused_with_the_way_out() {
-    let database = Database::start();
+    let mut database = Database::start();
     let url = database.make("jobs");
     let refused = |url: &str, folder: &Path| Postgres::open(url, folder).err().expect("it is refused").to_string();
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -330,6 +339,18 @@ fn a_shared_database_that_cannot_be_used_is_refused_with_the_way_out() {
     );
     database.ask(&url, "UPDATE unscene_tables SET version = 7");
     assert!(refused(&url, ours.path()).contains("its version is 7, and this program knows 1"));
-    let place = Postgres::place("postgres://unscene:secret@db.example.org:5433/jobs");
-    assert_eq!(place, "db.example.org:5433, database jobs");
+    database.certify();
+    database.stop();
+    database.go_on();
+    let distrusted = refused(&url.replace("disable", "require").replace("127.0.0.1", "localhost"), ours.path());
+    assert!(distrusted.contains("UnknownIssuer") && distrusted.contains("SSL_CERT_FILE"), "{distrusted}");
+    // Whatever is wrong with a URL, its password is not told.
+    for (wrong, place) in [
+        ("postgres://unscene:se@cret@db.example.org:5433/jobs?sslmode=verify-full", "db.example.org:5433/jobs"),
+        ("postgresql+ssl://unscene:secret@db.example.org/jobs?sslmode=require", "--jobs-db"),
+        ("\"postgres://unscene:secret@db.example.org/jobs\"", "--jobs-db"),
+    ] {
+        assert_eq!(Postgres::place(wrong), place);
+        assert!(!refused(wrong, ours.path()).contains("cret"), "{}", refused(wrong, ours.path()));
+    }
 }

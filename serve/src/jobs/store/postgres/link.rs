@@ -3,24 +3,26 @@
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Mutex, oneshot};
-use tokio_postgres::config::Host;
+use tokio::task::AbortHandle;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Row};
+use tokio_postgres::{Client, Config, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::jobs::store::StoreError;
 
-/// How long a connection may take, and a query.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// What the database is told of each connection: that a query may not take longer than anybody waits for it.
-const RULES: &str = "SET statement_timeout = '8s'";
+/// How long a query may take, with a new connection if it needs one.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long one of a host's addresses has to answer, unless the URL says so.
+const CONNECT: Duration = Duration::from_secs(2);
+/// What the database is told of each connection: to give up on a query soon after nobody waits for it any more.
+const RULES: &str = "SET statement_timeout = '4s'";
 
 /// What a query's `$1` and those after it stand for.
 pub type Values<'a> = [&'a (dyn ToSql + Sync)];
@@ -29,10 +31,22 @@ pub type Values<'a> = [&'a (dyn ToSql + Sync)];
 pub struct Link {
     runtime: Handle,
     config: Config,
-    tls: MakeRustlsConnect,
-    client: Mutex<Option<Arc<Client>>>,
+    tls: Option<MakeRustlsConnect>,
+    open: Mutex<Option<Open>>,
     /// The thread ends with it.
     _alive: oneshot::Sender<()>,
+}
+
+/// A connection that was made.
+struct Open {
+    client: Arc<Client>,
+    driver: AbortHandle,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
 }
 
 impl Link {
@@ -41,29 +55,33 @@ impl Link {
     /// # Errors
     ///
     /// When the URL cannot be read.
-    pub fn open(url: &str) -> Result<Self, StoreError> {
-        let mut config = url.parse::<Config>().map_err(|error| {
-            StoreError::Postgres(format!("{}; give postgres://USER:PASSWORD@HOST:5432/DATABASE", told(&error)))
-        })?;
-        config.application_name("unscene").connect_timeout(PATIENCE).tcp_user_timeout(PATIENCE);
-        crate::tls::use_ring();
-        let tls = ClientConfig::with_platform_verifier();
-        let tls = tls.map_err(|error| StoreError::Unreachable(format!("there can be no TLS: {error}")))?;
-        let (alive, ended) = oneshot::channel::<()>();
-        let (sender, receiver) = mpsc::channel();
-        let failed = |error| StoreError::Unreachable(format!("there can be no thread for it: {error}"));
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let drive = move || {
-            let _was_dropped = sender.send(runtime.handle().clone());
-            let _ended = runtime.block_on(ended);
+    pub fn new(url: &str) -> Result<Self, StoreError> {
+        // What the parser says may repeat the password.
+        let wrong = "it is no URL that can be used; give postgres://USER:PASSWORD@HOST:5432/DATABASE, with % escapes in the password, and after it, \
+                     if need be, ?sslmode=disable or ?sslmode=require";
+        let parsed = address(url).and_then(|_| url.parse::<Config>().ok());
+        let mut config = parsed.ok_or_else(|| StoreError::Postgres(wrong.to_owned()))?;
+        config.application_name("unscene").tcp_user_timeout(PATIENCE);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        let failed = |error: &dyn Error| StoreError::Unreachable(format!("no connection can be set up: {error}"));
+        let tls = match config.get_ssl_mode() {
+            SslMode::Disable => None,
+            _ => {
+                crate::tls::use_ring();
+                Some(MakeRustlsConnect::new(ClientConfig::with_platform_verifier().map_err(|error| failed(&error))?))
+            }
         };
-        std::thread::Builder::new().name("jobs-database".to_owned()).spawn(drive).map_err(failed)?;
-        let runtime = receiver.recv().map_err(|_| failed(std::io::Error::other("it ended")))?;
-        let (tls, client) = (MakeRustlsConnect::new(tls), Mutex::default());
-        Ok(Self { runtime, config, tls, client, _alive: alive })
+        let driver = Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
+        let (runtime, (alive, ended)) = (driver.handle().clone(), oneshot::channel::<()>());
+        let drive = move || drop(driver.block_on(ended));
+        let thread = std::thread::Builder::new().name("jobs-database".to_owned());
+        thread.spawn(drive).map_err(|error| failed(&error))?;
+        Ok(Self { runtime, config, tls, open: Mutex::default(), _alive: alive })
     }
 
-    /// The rows that a query gives.
+    /// The rows that a query gives. Without an answer it may have been done, or may be done later.
     ///
     /// # Errors
     ///
@@ -82,60 +100,83 @@ impl Link {
     /// As what is done.
     pub fn apart<T>(&self, work: impl AsyncFnOnce(&mut Client) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.wait(async {
-            let mut client = self.connect().await?;
+            let (mut client, _driver) = self.connect().await?;
             work(&mut client).await
         })
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         self.runtime.block_on(async {
-            let waited = tokio::time::timeout(PATIENCE, work).await;
-            waited.unwrap_or_else(|_| Err(StoreError::Unreachable(format!("no answer for {} s", PATIENCE.as_secs()))))
+            match tokio::time::timeout(PATIENCE, work).await {
+                Ok(done) => done,
+                Err(_) => {
+                    // It may still look well: a server that was stopped takes what it is sent.
+                    if let Ok(mut open) = self.open.try_lock() {
+                        *open = None;
+                    }
+                    Err(StoreError::Unreachable(format!("no answer for {} s", PATIENCE.as_secs())))
+                }
+            }
         })
     }
 
     /// The connection; a new one, if the last has ended.
     async fn client(&self) -> Result<Arc<Client>, StoreError> {
-        let mut kept = self.client.lock().await;
-        if let Some(client) = kept.as_ref().filter(|client| !client.is_closed()) {
+        let mut open = self.open.lock().await;
+        if let Some(Open { client, .. }) = open.as_ref().filter(|open| !open.client.is_closed()) {
             return Ok(client.clone());
         }
-        let client = Arc::new(self.connect().await?);
-        *kept = Some(client.clone());
+        let (client, driver) = self.connect().await?;
+        let client = Arc::new(client);
+        *open = Some(Open { client: client.clone(), driver });
         Ok(client)
     }
 
-    async fn connect(&self) -> Result<Client, StoreError> {
-        let (client, connection) = self.config.connect(self.tls.clone()).await.map_err(of)?;
-        self.runtime.spawn(async {
+    async fn connect(&self) -> Result<(Client, AbortHandle), StoreError> {
+        let (client, driver) = match &self.tls {
+            Some(tls) => {
+                let (client, connection) = self.config.connect(tls.clone()).await.map_err(of)?;
+                (client, self.drive(connection))
+            }
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await.map_err(of)?;
+                (client, self.drive(connection))
+            }
+        };
+        client.batch_execute(RULES).await.map_err(of)?;
+        Ok((client, driver))
+    }
+
+    fn drive(
+        &self,
+        connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+    ) -> AbortHandle {
+        let driven = self.runtime.spawn(async {
             if let Err(error) = connection.await {
                 tracing::warn!(error = told(&error), "a connection to the database of jobs broke");
             }
         });
-        client.batch_execute(RULES).await.map_err(of)?;
-        Ok(client)
+        driven.abort_handle()
     }
 }
 
-/// Where the database of a URL is, without the password.
-pub fn place(url: &str) -> String {
-    let Ok(config) = url.parse::<Config>() else { return "--jobs-db".to_owned() };
-    let (hosts, ports) = (config.get_hosts(), config.get_ports());
-    let host = match hosts.first() {
-        Some(Host::Tcp(name)) => name.clone(),
-        Some(Host::Unix(folder)) => folder.display().to_string(),
-        None => "localhost".to_owned(),
-    };
-    format!("{host}:{}, database {}", ports.first().unwrap_or(&5432), config.get_dbname().unwrap_or("of the user"))
+/// Host, port and database of a URL, without name and password; none of what is no URL of PostgreSQL.
+pub fn address(url: &str) -> Option<&str> {
+    let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme))?;
+    rest.rsplit('@').next()?.split('?').next()
 }
 
 /// An error of the client as one of ours.
 pub fn of(error: tokio_postgres::Error) -> StoreError {
     // Classes of codes: what is wrong with the connection, with room, and with a server that is stopped or interrupted.
     let is_passing = |code: &str| ["08", "53", "57"].iter().any(|class| code.starts_with(class));
+    let text = told(&error);
     match error.code() {
-        Some(code) if !is_passing(code.code()) => StoreError::Postgres(told(&error)),
-        _ => StoreError::Unreachable(told(&error)),
+        Some(code) if !is_passing(code.code()) => StoreError::Postgres(text),
+        None if text.contains("invalid peer certificate") => StoreError::Postgres(format!(
+            "{text}; SSL_CERT_FILE may name a file of authorities instead of the system's, and ?sslmode=disable does without TLS"
+        )),
+        _ => StoreError::Unreachable(text),
     }
 }
 
