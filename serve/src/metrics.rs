@@ -52,6 +52,10 @@ pub struct Metrics {
     pub model_loads: IntCounterVec,
     /// Jobs `accepted`, `done`, `failed` and `deleted`, by `state`.
     pub jobs: IntCounterVec,
+    /// Jobs that have not ended, with uploads that are not complete.
+    pub jobs_waiting: IntGauge,
+    /// Bytes of their videos.
+    pub jobs_waiting_bytes: IntGauge,
     /// Videos that are sent while they are filmed, now.
     pub streams: IntGauge,
     /// Clips and frames of videos that came while they were filmed, `seen`, `dropped` and, of those seen, `untold`, by `fate`.
@@ -151,6 +155,8 @@ impl Metrics {
             inference_seconds: seconds("inference_seconds", "Time to run the model on a video.", "model")?,
             wait_seconds,
             stream_delay_seconds,
+            jobs_waiting: gauge("jobs_waiting", "Jobs that have not ended, with uploads that are not complete.")?,
+            jobs_waiting_bytes: gauge("jobs_waiting_bytes", "Bytes of the videos of these jobs and uploads.")?,
             streams: gauge("streams", "Videos that are sent while they are filmed, now.")?,
             stream_clips,
             jobs,

@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Time from one look for results that are too old to the next.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
+/// Time from one count of those that wait to the next.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How often jobs of other services are looked for, and how often others are told that those of this one go on.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const KEEP_EVERY: Duration = Duration::from_secs(2);
@@ -91,21 +93,32 @@ pub async fn keep(state: web::Data<State>, jobs: Jobs) {
     }
 }
 
-/// Removes results and uploads that are too old, now and then.
+/// Removes results and uploads that are too old, and counts those that wait, now and then.
 pub async fn tidy(state: web::Data<State>, jobs: Jobs) {
+    let mut tidied = None;
     while !state.is_draining() {
-        let (keep, most) = (state.options.jobs_keep(), state.options.jobs_max_bytes());
-        match jobs.ask(move |jobs| jobs.store().tidy(keep, most)).await {
-            Ok(0) => {}
-            Ok(gone) => tracing::info!(jobs = gone, "old results are gone"),
-            Err(error) => tracing::error!(%error, "old results cannot be removed"),
+        if tidied.is_none_or(|at: Instant| at.elapsed() >= TIDY_EVERY) {
+            tidied = Some(Instant::now());
+            let (keep, most) = (state.options.jobs_keep(), state.options.jobs_max_bytes());
+            match jobs.ask(move |jobs| jobs.store().tidy(keep, most)).await {
+                Ok(0) => {}
+                Ok(gone) => tracing::info!(jobs = gone, "old results are gone"),
+                Err(error) => tracing::error!(%error, "old results cannot be removed"),
+            }
+            match jobs.ask(|jobs| jobs.expire_uploads()).await {
+                Ok(0) => {}
+                Ok(gone) => tracing::info!(uploads = gone, "uploads of which nothing came any more are gone"),
+                Err(error) => tracing::error!(%error, "old uploads cannot be removed"),
+            }
         }
-        match jobs.ask(|jobs| jobs.expire_uploads()).await {
-            Ok(0) => {}
-            Ok(gone) => tracing::info!(uploads = gone, "uploads of which nothing came any more are gone"),
-            Err(error) => tracing::error!(%error, "old uploads cannot be removed"),
+        match jobs.ask(|jobs| jobs.store().waiting()).await {
+            Ok((waiting, bytes)) => {
+                state.metrics.jobs_waiting.set(waiting as i64);
+                state.metrics.jobs_waiting_bytes.set(bytes as i64);
+            }
+            Err(error) => tracing::error!(%error, "those that wait cannot be counted"),
         }
-        tokio::time::sleep(TIDY_EVERY).await;
+        tokio::time::sleep(COUNT_EVERY).await;
     }
 }
 

@@ -187,6 +187,8 @@ fn videos_that_wait_take_no_more_space_than_they_may() {
     when(&server, &long, "running");
     assert_eq!(server.post("/v1/jobs", &padded(2)).status, 202);
     server.post("/v1/jobs", &padded(2)).assert_problem(503, "all the space");
+    server.wait_for_metric("unscene_jobs_waiting", 2.0);
+    assert!(server.metric("unscene_jobs_waiting_bytes") > 2.0 * 1_048_576.0);
     assert_eq!(uploads(folder.path()), 2);
 }
 
