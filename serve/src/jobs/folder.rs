@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,16 @@ impl Folder {
         // That it can be written to is found out now.
         tempfile::tempfile_in(&folder.0)?;
         Ok(folder)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether it is there: a file system that is shared may go.
+    pub fn is_there(&self) -> bool {
+        self.0.is_dir()
     }
 
     /// Waits until nobody else has it, in this service or in another, and keeps others away until what is given is dropped.

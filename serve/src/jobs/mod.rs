@@ -159,8 +159,13 @@ impl Jobs {
         let unended = jobs.store().unended().map_err(of_store)?;
         let young = if jobs.store().is_shared() { YOUNG } else { Duration::ZERO };
         jobs.folder().keep(&unended, &uploads, young).map_err(unusable)?;
-        if !unended.is_empty() {
-            tracing::info!(jobs = unended.len(), "jobs of before go on");
+        match &options.jobs_db {
+            Some(url) => {
+                let folder = jobs.folder().path().display();
+                tracing::info!(database = Postgres::place(url), %folder, jobs = unended.len(), "jobs are shared");
+            }
+            None if !unended.is_empty() => tracing::info!(jobs = unended.len(), "jobs of before go on"),
+            None => {}
         }
         Ok(jobs)
     }
@@ -258,6 +263,7 @@ impl Jobs {
                 continue;
             }
             if let Some(work) = self.at_work().get(&id).filter(|work| work.attempt == attempt) {
+                tracing::warn!(job = id, attempt, "job stopped: it was deleted, or another service has begun it again");
                 work.wanted.give_up();
             }
         }

@@ -37,7 +37,12 @@ pub async fn work(state: web::Data<State>, jobs: Jobs) {
     let mut changes = jobs.changes();
     while !state.is_draining() {
         let busy = Busy::new(&jobs);
-        let claimed = jobs.ask(|jobs| jobs.store().claim()).await;
+        // A service that lost its file system must not take the jobs of those that have it, and fail them.
+        let claim = |jobs: &Jobs| match jobs.folder().is_there() {
+            true => jobs.store().claim(),
+            false => Err(StoreError::Folder("the folder of its videos is gone".to_owned())),
+        };
+        let claimed = jobs.ask(claim).await;
         if let Ok(Some(job)) = claimed {
             one(&state, &jobs, job).await;
             continue;

@@ -332,10 +332,8 @@ impl From<StoreError> for ApiError {
                 tracing::error!(%error, "the jobs cannot be written");
                 Self::Exhausted("the disk of the jobs is full, or fails".to_owned())
             }
-            StoreError::Unreachable(_) => {
-                tracing::error!(%error, "the database of jobs does not answer");
-                Self::JobsAway
-            }
+            // Who works off the jobs has it in the log.
+            StoreError::Unreachable(_) => Self::JobsAway,
             _ => Self::Internal(format!("the database of jobs: {error}")),
         }
     }

@@ -1,6 +1,7 @@
 //! Two services with one queue: a PostgreSQL database, and a folder beside it.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -49,10 +50,14 @@ fn metric(program: &Program, name: &str) -> f64 {
     line.map_or(0.0, |value| value.parse().unwrap())
 }
 
+/// The folder of videos that belongs to the database.
+fn video_folder(folder: &Path) -> PathBuf {
+    folder.read_dir().unwrap().flatten().map(|entry| entry.path()).find(|path| path.is_dir()).unwrap()
+}
+
 /// Videos that are kept.
 fn videos(folder: &Path) -> usize {
-    let of_database = folder.read_dir().unwrap().flatten().find(|entry| entry.path().is_dir()).unwrap();
-    of_database.path().read_dir().unwrap().count()
+    video_folder(folder).read_dir().unwrap().count()
 }
 
 #[test]
@@ -169,6 +174,25 @@ fn a_database_that_is_away_costs_the_jobs_that_come_meanwhile_and_no_other() {
     // A job whose service could not hear that it was written has its video, and is done.
     let listed = ask(&services[0], "GET", "/v1/jobs", &[]).json();
     assert!(listed["jobs"].as_array().unwrap().iter().all(|job| job["state"] == "done"), "{listed}");
+}
+
+#[test]
+fn a_service_that_lost_the_folder_takes_no_jobs_until_it_is_back() {
+    let (database, folder) = (Database::start(), tempfile::tempdir().unwrap());
+    let url = database.make("jobs");
+    let service = start(folder.path(), &url, &[]);
+    let long = submit(&service, "long.mp4");
+    wait_until("it is at work", || job(&service, &long)["state"] == "running");
+    let waiting = submit(&service, "red.mp4");
+    // As when a shared file system goes and comes back.
+    let [here, away] = [video_folder(folder.path()), folder.path().join("away")];
+    fs::rename(&here, &away).unwrap();
+    assert_eq!(ask(&service, "DELETE", &format!("/v1/jobs/{long}"), &[]).status, 204);
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(job(&service, &waiting)["state"], "queued");
+    assert_eq!(ask(&service, "POST", "/v1/jobs", &read("red.mp4")).status, 503);
+    fs::rename(&away, &here).unwrap();
+    wait_until_done(&service, &waiting);
 }
 
 #[test]

@@ -182,8 +182,12 @@ impl Store for Postgres {
                  ended_s = CASE WHEN attempts >= $3 THEN $2::DOUBLE PRECISION END
              WHERE state = 'running' AND held_until < now() RETURNING id, state";
         let lost = self.keeping.query(sql, &[&given_up, &now_s(), &number(MOST_ATTEMPTS)])?;
-        let failed = lost.iter().filter(|row| row.get::<_, &str>(1) == JobState::Failed.name());
-        Ok(failed.map(|row| row.get(0)).collect())
+        let (failed, again): (Vec<_>, Vec<_>) =
+            lost.iter().partition(|row| row.get::<_, &str>(1) == JobState::Failed.name());
+        for row in again {
+            tracing::warn!(job = row.get::<_, &str>(0), "the service that had this job says nothing; it waits again");
+        }
+        Ok(failed.iter().map(|row| row.get(0)).collect())
     }
 
     fn unended(&self) -> Result<HashSet<String>, StoreError> {

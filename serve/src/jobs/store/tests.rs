@@ -337,6 +337,12 @@ fn a_shared_database_that_cannot_be_used_is_refused_with_the_way_out() {
         elsewhere.contains(made.file_name().unwrap().to_str().unwrap()) && elsewhere.contains("all services"),
         "{elsewhere}"
     );
+    let folders = || ours.path().read_dir().unwrap().count();
+    let before = folders();
+    let full = database.make("full");
+    database.ask(&full, "CREATE TABLE unscene_uploads ()");
+    assert!(refused(&full, ours.path()).contains("\"unscene_uploads\" already exists"));
+    assert_eq!(folders(), before, "what is refused leaves nothing");
     database.ask(&url, "UPDATE unscene_tables SET version = 7");
     assert!(refused(&url, ours.path()).contains("its version is 7, and this program knows 1"));
     database.certify();
@@ -349,6 +355,7 @@ fn a_shared_database_that_cannot_be_used_is_refused_with_the_way_out() {
         ("postgres://unscene:se@cret@db.example.org:5433/jobs?sslmode=verify-full", "db.example.org:5433/jobs"),
         ("postgresql+ssl://unscene:secret@db.example.org/jobs?sslmode=require", "--jobs-db"),
         ("\"postgres://unscene:secret@db.example.org/jobs\"", "--jobs-db"),
+        ("postgres://unscene:secret.example.org:5433/jobs", "--jobs-db"),
     ] {
         assert_eq!(Postgres::place(wrong), place);
         assert!(!refused(wrong, ours.path()).contains("cret"), "{}", refused(wrong, ours.path()));

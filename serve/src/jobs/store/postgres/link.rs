@@ -58,8 +58,8 @@ impl Link {
     pub fn new(url: &str) -> Result<Self, StoreError> {
         // What the parser says may repeat the password.
         let wrong = "it is no URL that can be used; give postgres://USER:PASSWORD@HOST:5432/DATABASE, with % escapes in the password, and after it, \
-                     if need be, ?sslmode=disable or ?sslmode=require";
-        let parsed = address(url).and_then(|_| url.parse::<Config>().ok());
+                     if need be, ?sslmode=disable or ?sslmode=require (there is no verify-full: certificates are verified)";
+        let parsed = is_url(url).then(|| url.parse::<Config>().ok()).flatten();
         let mut config = parsed.ok_or_else(|| StoreError::Postgres(wrong.to_owned()))?;
         config.application_name("unscene").tcp_user_timeout(PATIENCE);
         if config.get_connect_timeout().is_none() {
@@ -126,7 +126,13 @@ impl Link {
         if let Some(Open { client, .. }) = open.as_ref().filter(|open| !open.client.is_closed()) {
             return Ok(client.clone());
         }
-        let (client, driver) = self.connect().await?;
+        // What was accepted at the start may be so again: a certificate that is exchanged, a password.
+        let connected = self.connect().await.map_err(|error| match error {
+            StoreError::Postgres(text) => StoreError::Unreachable(text),
+            error => error,
+        });
+        let (client, driver) = connected?;
+        tracing::info!("connected to the database of jobs");
         let client = Arc::new(client);
         *open = Some(Open { client: client.clone(), driver });
         Ok(client)
@@ -160,16 +166,22 @@ impl Link {
     }
 }
 
-/// Host, port and database of a URL, without name and password; none of what is no URL of PostgreSQL.
+/// Whether it is a URL of PostgreSQL.
+fn is_url(url: &str) -> bool {
+    ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
+}
+
+/// Host, port and database of a URL. None of one without a name before them: what looks like a host may be a password then.
 pub fn address(url: &str) -> Option<&str> {
-    let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme))?;
-    rest.rsplit('@').next()?.split('?').next()
+    let (_, address) = url.rsplit_once('@').filter(|_| is_url(url))?;
+    address.split('?').next()
 }
 
 /// An error of the client as one of ours.
 pub fn of(error: tokio_postgres::Error) -> StoreError {
-    // Classes of codes: what is wrong with the connection, with room, and with a server that is stopped or interrupted.
-    let is_passing = |code: &str| ["08", "53", "57"].iter().any(|class| code.starts_with(class));
+    // Classes of codes: what is wrong with the connection, with one that may only read, with room, and with a server that is stopped or
+    // interrupted.
+    let is_passing = |code: &str| ["08", "25", "53", "57"].iter().any(|class| code.starts_with(class));
     let text = told(&error);
     match error.code() {
         Some(code) if !is_passing(code.code()) => StoreError::Postgres(text),

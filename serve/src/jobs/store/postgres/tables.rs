@@ -43,10 +43,11 @@ pub async fn set_up(client: &mut Client, jobs: &Path) -> Result<PathBuf, StoreEr
     if !known.get::<_, bool>(0) {
         let name = Uuid::now_v7().to_string();
         let folder = jobs.join(&name);
-        let made = fs::create_dir_all(&folder);
-        made.map_err(|error| StoreError::Folder(format!("{}: it cannot be made: {error}", folder.display())))?;
         transaction.batch_execute(TABLES).await.map_err(of)?;
         transaction.execute("INSERT INTO unscene_tables VALUES ($1, $2)", &[&VERSION, &name]).await.map_err(of)?;
+        // Before anybody else can know of it.
+        let made = fs::create_dir_all(&folder);
+        made.map_err(|error| StoreError::Folder(format!("{}: it cannot be made: {error}", folder.display())))?;
         transaction.commit().await.map_err(of)?;
         return Ok(folder);
     }
