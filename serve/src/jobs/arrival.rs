@@ -68,16 +68,16 @@ impl Jobs {
         most: u64,
         take_on: impl FnOnce(&Self) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        let _alone = self.folder().alone().map_err(|error| {
-            tracing::error!(%error, "the folder of jobs cannot be had alone");
-            ApiError::JobsAway
-        })?;
-        let (waiting, bytes) = self.store().waiting()?;
         if size > most {
             return Err(ApiError::TooLarge(format!(
                 "the video has {size} bytes, and the videos of all jobs may take {most} (--jobs-max-mib); send less"
             )));
         }
+        let _alone = self.folder().alone().map_err(|error| {
+            tracing::error!(%error, "the folder of jobs cannot be had alone");
+            ApiError::JobsAway
+        })?;
+        let (waiting, bytes) = self.store().waiting()?;
         if waiting >= MOST_WAITING {
             return Err(ApiError::Exhausted(format!("{waiting} jobs and uploads wait, the most that may")));
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web;
 
-use super::store::{Job, StoreError};
+use super::store::{HELD, Job, StoreError};
 use super::{AtWork, Jobs, json};
 use crate::admission::Place;
 use crate::error::ApiError;
@@ -28,9 +28,6 @@ const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How often jobs of other services are looked for, and how often others are told that those of this one go on.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const KEEP_EVERY: Duration = Duration::from_secs(2);
-/// How long the database must have answered before a job is taken for lost: as long as one is held without a word, so that after a time without a
-/// database all services have said that theirs go on.
-const HEARD_FOR: Duration = Duration::from_secs(20);
 
 /// Works until a shutdown begins.
 pub async fn work(state: web::Data<State>, jobs: Jobs) {
@@ -82,7 +79,8 @@ pub async fn keep(state: web::Data<State>, jobs: Jobs) {
     let mut heard_since = None;
     while !state.is_draining() || jobs.is_at_work() {
         let shared = state.clone();
-        let is_trusted = heard_since.is_some_and(|since: Instant| since.elapsed() >= HEARD_FOR);
+        // After a time without a database, all services have to say first that theirs go on.
+        let is_trusted = heard_since.is_some_and(|since: Instant| since.elapsed() >= HELD);
         let kept = move |jobs: &Jobs| -> Result<(), StoreError> {
             jobs.keep(&shared.admission)?;
             if is_trusted { jobs.begin_again(&shared.metrics) } else { Ok(()) }
@@ -145,6 +143,8 @@ async fn one(state: &web::Data<State>, jobs: &Jobs, job: Job) {
                 tracing::error!(job = job.id, %error, "a job that was stopped counts as begun");
             }
         }
+        // Somebody else may have it, or have put it back: that it was stopped here is no outcome.
+        Err(ApiError::Cancelled) if wanted.is_given_up() => leave(jobs, &job).await,
         result => note(state, jobs, &job, result).await,
     }
     jobs.at_work().extract_if(|id, work| *id == job.id && work.attempt == job.attempts).for_each(drop);
@@ -156,24 +156,14 @@ async fn note(state: &State, jobs: &Jobs, job: &Job, result: Result<Answers, Api
     let outcome = Arc::new(result.map(|answers| json(&answers)).map_err(|error| json(&error.problem())));
     loop {
         let (id, attempt, told) = (job.id.clone(), job.attempts, outcome.clone());
-        let end = move |jobs: &Jobs| -> Result<_, StoreError> {
-            let ended = jobs.store().end(&id, attempt, &told)?;
-            // It was deleted meanwhile, or taken for lost and begun elsewhere: then its video is still needed.
-            let is_needed = !ended && jobs.store().job(&id)?.is_some_and(|job| !job.state.is_end());
-            Ok((ended, is_needed))
-        };
-        match jobs.ask(end).await {
-            Ok((ended, is_needed)) => {
+        match jobs.ask(move |jobs| jobs.store().end(&id, attempt, &told)).await {
+            Ok(true) => {
                 let state_name = if outcome.is_ok() { "done" } else { "failed" };
-                if ended {
-                    state.metrics.jobs.with_label_values(&[state_name]).inc();
-                    tracing::info!(job = job.id, state = state_name, "job ended");
-                }
-                if !is_needed {
-                    jobs.folder().remove(&job.id);
-                }
-                return;
+                state.metrics.jobs.with_label_values(&[state_name]).inc();
+                tracing::info!(job = job.id, state = state_name, "job ended");
+                return jobs.folder().remove(&job.id);
             }
+            Ok(false) => return leave(jobs, job).await,
             Err(error) if state.is_draining() => {
                 return tracing::error!(job = job.id, %error, "what came of a job is lost; the next start does it again");
             }
@@ -181,6 +171,18 @@ async fn note(state: &State, jobs: &Jobs, job: &Job, result: Result<Answers, Api
                 tracing::error!(job = job.id, %error, "what came of a job cannot be written yet");
                 tokio::time::sleep(4 * PAUSE).await;
             }
+        }
+    }
+}
+
+/// Leaves a job that was deleted, or taken for lost and begun elsewhere: then its video is still needed.
+async fn leave(jobs: &Jobs, job: &Job) {
+    let id = job.id.clone();
+    match jobs.ask(move |jobs| jobs.store().job(&id)).await {
+        Ok(Some(found)) if !found.state.is_end() => {}
+        Ok(_) => jobs.folder().remove(&job.id),
+        Err(error) => {
+            tracing::error!(job = job.id, %error, "the video of a job that was stopped stays until a later start")
         }
     }
 }

@@ -16,6 +16,8 @@ pub use sqlite::Sqlite;
 
 /// How often a job is begun at most: one that ends the process each time must not do so for ever.
 pub const MOST_ATTEMPTS: u32 = 3;
+/// How long a service that says nothing holds a job of a shared database.
+pub const HELD: Duration = Duration::from_secs(20);
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Rows of a PostgreSQL database, which several services share.
 //!
-//! A service that works on a job holds it for [`HELD_S`] seconds, and says again and again that it goes on. One that has ended does not, and
+//! A service that works on a job holds it for [`HELD`], and says again and again that it goes on. One that has ended does not, and
 //! then the job waits again. The times of this are the database's own. If it had not ended, and nobody else has begun the job meanwhile, it
 //! has it again by saying so, or by ending it.
 
@@ -13,11 +13,8 @@ use tokio_postgres::Row;
 mod link;
 mod tables;
 
-use super::{Job, JobState, MOST_ATTEMPTS, Partial, Store, StoreError, now_s, signed};
+use super::{HELD, Job, JobState, MOST_ATTEMPTS, Partial, Store, StoreError, now_s, signed};
 use link::Link;
-
-/// How long a service that says nothing holds a job.
-const HELD_S: f64 = 20.0;
 
 /// The columns, as [`job_of`] reads them.
 const COLUMNS: &str =
@@ -144,7 +141,7 @@ impl Store for Postgres {
              RETURNING {COLUMNS}",
             HELD = held("$2")
         );
-        self.one(&sql, &[&now_s(), &HELD_S])
+        self.one(&sql, &[&now_s(), &HELD.as_secs_f64()])
     }
 
     fn keep(&self, id: &str, attempt: u32, progress: Option<&str>) -> Result<bool, StoreError> {
@@ -152,7 +149,7 @@ impl Store for Postgres {
             "UPDATE unscene_jobs SET state = 'running', {HELD}, progress = COALESCE($4, progress) WHERE {ATTEMPT} RETURNING id",
             HELD = held("$3")
         );
-        Ok(!self.keeping.query(&sql, &[&id, &number(attempt), &HELD_S, &progress])?.is_empty())
+        Ok(!self.keeping.query(&sql, &[&id, &number(attempt), &HELD.as_secs_f64(), &progress])?.is_empty())
     }
 
     fn put_back(&self, id: &str, attempt: u32) -> Result<bool, StoreError> {
