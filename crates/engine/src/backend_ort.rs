@@ -134,13 +134,17 @@ pub(crate) fn open_session(
     session.map_err(|error| load_error(error.to_string()))
 }
 
-/// The model of a graph as it is run on a CPU; none where that is how it is in its file.
-fn for_a_cpu(path: &Path) -> Result<Option<Vec<u8>>> {
+/// The model of a graph as it is run on a CPU, `one_row` at a time where that is asked for; none where that is how it is in its file.
+fn for_a_cpu(path: &Path, one_row: bool) -> Result<Option<Vec<u8>>> {
     let error = |reason: String| EngineError::Load { engine: engine_name(), path: path.to_path_buf(), reason };
     let bytes = fs::read(path).map_err(|reason| error(reason.to_string()))?;
     let mut model = ModelProto::decode(&*bytes).map_err(|reason| error(format!("it is no ONNX model: {reason}")))?;
     drop(bytes);
-    Ok((planes::flatten(&mut model) > 0).then(|| model.encode_to_vec()))
+    let is_flat = planes::flatten(&mut model) > 0;
+    if is_flat && one_row {
+        planes::fix_one_row(&mut model);
+    }
+    Ok(is_flat.then(|| model.encode_to_vec()))
 }
 
 /// Sessions of ONNX Runtime for each graph.
@@ -154,6 +158,8 @@ struct OrtGraph {
     shape: GraphShape,
     /// Rows in a batch at most.
     most: usize,
+    /// Rows in a run of a session at most.
+    at_once: usize,
     /// On a GPU smaller batches are padded to a power of two, because each new size costs a search for algorithms (CUDA) or a build of
     /// the engine (TensorRT).
     is_padded: bool,
@@ -175,7 +181,9 @@ impl OrtBackend {
         let parts = (0..side_by_side).rev().map(|part| ((threads + part) / side_by_side).max(1));
         let load = |(index, shape)| {
             let path = bundle.graph_path(index);
-            let model = if device == DeviceChoice::Cpu { for_a_cpu(&path)? } else { None };
+            // Rows of the first graph are large; those of a localizer's second one are many and small.
+            let is_first = index == 0;
+            let model = if device == DeviceChoice::Cpu { for_a_cpu(&path, is_first)? } else { None };
             let open = |threads| open_session(&path, model.as_deref(), threads, device, fp16);
             // Weights are put in the order of the kernels on one thread, for each session.
             let sessions = thread::scope(|scope| {
@@ -184,7 +192,8 @@ impl OrtBackend {
                 opened.collect::<Result<_>>()
             })?;
             let is_padded = device != DeviceChoice::Cpu;
-            Ok(OrtGraph { sessions, shape, most: most_rows[index], is_padded, padded: Vec::new() })
+            let at_once = if is_first && model.is_some() { 1 } else { usize::MAX };
+            Ok(OrtGraph { sessions, shape, most: most_rows[index], at_once, is_padded, padded: Vec::new() })
         };
         let graphs = GraphShape::all(&bundle.manifest).into_iter().enumerate().map(load).collect::<Result<_>>()?;
         Ok(Self { graphs })
@@ -261,22 +270,18 @@ impl OrtGraph {
         }
         // Consecutive rows for each session, their numbers differing by one at most.
         let ends = (1..=side_by_side).map(|part| part * rows / side_by_side);
-        let (shape, mut first) = (&self.shape, 0);
+        let (shape, at_once, mut first) = (&self.shape, self.at_once, 0);
         thread::scope(|scope| {
             let parts = self.sessions.iter_mut().zip(ends).map(|(session, end)| {
                 let (rows, part) = (end - first, &input[first * shape.row_len()..end * shape.row_len()]);
                 first = end;
-                scope.spawn(move || run(session, shape, part, rows))
+                scope.spawn(move || run(session, shape, part, rows, at_once))
             });
             let parts: Vec<_> = parts.collect();
             let mut all: Vec<Vec<f32>> = vec![];
             for part in parts {
                 let outputs = part.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-                if all.is_empty() {
-                    all = outputs;
-                } else {
-                    all.iter_mut().zip(outputs).for_each(|(all, more)| all.extend(more));
-                }
+                join(&mut all, outputs);
             }
             Ok(all)
         })
@@ -293,17 +298,40 @@ impl OrtGraph {
                 (padded_rows, data) = (bucket, &self.padded);
             }
         }
-        let mut outputs = run(&mut self.sessions[0], &self.shape, data, padded_rows)?;
+        let mut outputs = run(&mut self.sessions[0], &self.shape, data, padded_rows, self.at_once)?;
         // Padding is cut off here; wrong numbers of values are left for the caller to see.
         outputs.iter_mut().for_each(|values| values.truncate(values.len() / padded_rows * rows));
         Ok(outputs)
     }
 }
 
-fn run(session: &mut Session, shape: &GraphShape, input: &[f32], rows: usize) -> ort::Result<Vec<Vec<f32>>> {
-    let view = TensorRef::from_array_view((shape.input_of(rows), input))?;
-    let outputs = session.run(ort::inputs![view])?;
-    outputs.values().map(|output| Ok(output.try_extract_tensor::<f32>()?.1.to_vec())).collect()
+/// Runs rows, so many at once.
+fn run(
+    session: &mut Session,
+    shape: &GraphShape,
+    input: &[f32],
+    rows: usize,
+    at_once: usize,
+) -> ort::Result<Vec<Vec<f32>>> {
+    let mut all = vec![];
+    for first in (0..rows).step_by(at_once) {
+        let rows = at_once.min(rows - first);
+        let part = &input[first * shape.row_len()..(first + rows) * shape.row_len()];
+        let view = TensorRef::from_array_view((shape.input_of(rows), part))?;
+        let outputs = session.run(ort::inputs![view])?;
+        let outputs = outputs.values().map(|output| Ok(output.try_extract_tensor::<f32>()?.1.to_vec()));
+        join(&mut all, outputs.collect::<ort::Result<_>>()?);
+    }
+    Ok(all)
+}
+
+/// Puts the outputs of more rows behind those of others.
+fn join(all: &mut Vec<Vec<f32>>, more: Vec<Vec<f32>>) {
+    if all.is_empty() {
+        *all = more;
+    } else {
+        all.iter_mut().zip(more).for_each(|(all, more)| all.extend(more));
+    }
 }
 
 #[cfg(test)]

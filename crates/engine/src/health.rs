@@ -52,3 +52,20 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_does_not_end_is_told_until_it_does() {
+        let health = Health::default();
+        let begin = |ago: Duration| health.latest().since = Some(Instant::now().checked_sub(ago).unwrap());
+        begin(HANGS / 2);
+        assert_eq!(health.trouble(), None);
+        begin(HANGS + Duration::from_secs(5));
+        assert_eq!(health.trouble().unwrap(), "a batch has not ended for 125 s");
+        health.end(None);
+        assert_eq!(health.trouble(), None);
+    }
+}

@@ -5,7 +5,7 @@
 //! `N x C x T x H x W` (a volume) is therefore kept as `NT x C x H x W` (planes) from one convolution to the next; operators that
 //! are not known here get volumes, as before. Where time is no longer than the filter, all frames are channels, and the
 //! filter's taps that would only meet zeros are left out. The sums are the same ones in another order. Filters that see three frames
-//! of many channels make two frames at a time, with fewer multiplications (`pairs`).
+//! of many channels make two frames at a time, with fewer multiplications (`pairs`), and so do those of few channels (`halves`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,6 +16,7 @@ use self::filter::{Filter, seen};
 use crate::proto::{FLOAT, INT64, int, ints, longs, node, tensor};
 
 mod filter;
+mod halves;
 mod pairs;
 
 /// Rewrites the 3-D convolutions of a model, and what lies between them. A model without any, or whose shapes are not told, stays as it
@@ -44,6 +45,18 @@ pub(crate) fn flatten(model: &mut pb::ModelProto) -> usize {
     // Of tensors that are not there any more.
     graph.value_info.clear();
     rewriter.rewritten
+}
+
+/// Says that there is one row at a time: only where it knows all sides does ONNX Runtime add to the sums of a convolution as it goes.
+pub(crate) fn fix_one_row(model: &mut pb::ModelProto) {
+    let Some(graph) = model.graph.as_mut() else { return };
+    for info in graph.input.iter_mut().chain(&mut graph.output) {
+        let kind = info.r#type.as_mut().and_then(|kind| kind.value.as_mut());
+        let Some(pb::type_proto::Value::TensorType(tensor)) = kind else { continue };
+        if let Some(rows) = tensor.shape.as_mut().and_then(|shape| shape.dim.first_mut()) {
+            rows.value = Some(Side::DimValue(1));
+        }
+    }
 }
 
 /// A volume without its batch.
@@ -179,6 +192,10 @@ impl Rewriter {
             self.rewritten += 1;
             return self.conv_pairs(node, input, &filter, bias.as_deref(), &window).map(Forms::pairs);
         }
+        if halves::is_worth(&window, input, output) {
+            self.rewritten += 1;
+            return self.conv_halves(node, input, &filter, bias.as_deref(), &window).map(Forms::pairs);
+        }
         let named = |part: &str| format!("{}.{part}", node.name);
         let is_short = input.frames <= taps;
         // Where all frames are channels, filters of all frames that come of them are those of one picture.
@@ -195,7 +212,8 @@ impl Rewriter {
                 true => self.planes(&node.input[0])?,
                 false => self.gather(&node.input[0], input, output.frames, seen, &window)?,
             };
-            (seen * input.channels, 1, planes, filter.over(output.channels, seen))
+            let each: Vec<Vec<usize>> = (0..seen).map(|tap| (tap..taps.min(tap + 1)).collect()).collect();
+            (seen * input.channels, 1, planes, filter.sums(output.channels, &each))
         };
         let filters = copies * output.channels;
         let sides = [filters, pictures, rows, columns];
@@ -214,7 +232,15 @@ impl Rewriter {
         let window = Window::of(node)?;
         let (input, output) = (*self.shapes.get(node.input.first()?)?, *self.shapes.get(node.output.first()?)?);
         // Others stay as they are.
-        self.values.get(&node.input[0]).filter(|forms| forms.is_rewritten())?;
+        let forms = self.values.get(&node.input[0]).filter(|forms| forms.is_rewritten())?;
+        let time = [window.kernel[0], window.stride[0], window.padding[0]];
+        if let (Some(pairs), [3, 2, 1]) = (forms.pairs.clone(), time) {
+            // An even frame, and the odd ones before it and behind it.
+            let [even, odd] = pairs.map(|half| self.emit("MaxPool", vec![half], window.attributes()));
+            let shape = Shape { channels: input.channels, frames: input.frames, ..output };
+            let before = self.shifted(&odd, shape, 1, Some(f32::MIN));
+            return Some(self.emit("Max", vec![before, even, odd], vec![]));
+        }
         let planes = self.planes(&node.input[0])?;
         let mut planes = self.emit("MaxPool", vec![planes], window.attributes());
         let ([taps, ..], Shape { height, width, .. }) = (window.kernel, output);
@@ -256,12 +282,18 @@ impl Rewriter {
         if padding + behind > 0 {
             all = self.pad_frames(all, padding, behind, None);
         }
-        let parts: Vec<String> = (0..seen).map(|tap| self.every(&all, tap, frames, stride)).collect();
+        let parts = (0..seen).map(|tap| self.every(&all, tap, frames, stride)).collect();
+        Some(self.as_channels(parts, shape))
+    }
+
+    /// Frames that stand at the same place of several such rows, as the channels of one picture.
+    fn as_channels(&mut self, parts: Vec<String>, shape: Shape) -> String {
+        let channels = parts.len() * shape.channels;
         let gathered = match &parts[..] {
             [part] => part.clone(),
             _ => self.emit("Concat", parts, vec![int("axis", 2)]),
         };
-        Some(self.reshape(gathered, &[seen * shape.channels, shape.height, shape.width]))
+        self.reshape(gathered, &[channels, shape.height, shape.width])
     }
 
     /// Frames added before and behind, of zeros or of another value: `N x T x C x H x W`.

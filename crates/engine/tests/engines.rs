@@ -58,6 +58,29 @@ fn a_batch_gives_what_its_clips_give_alone() {
 }
 
 #[test]
+fn threads_that_do_not_divide_by_what_runs_side_by_side_change_nothing() {
+    let bundle = Bundle::open(fixture("conv")).unwrap();
+    let with = |threads: usize, batch: usize| {
+        let (engine, device) = (EngineChoice::Ort, DeviceChoice::Cpu);
+        Model::load(&bundle, &EngineOptions { engine, device, threads, batch, ..Default::default() }).unwrap()
+    };
+    let one = with(1, 1);
+    let clip = one.graphs().manifest().input.len();
+    let input = input(9 * clip);
+    let expected: Vec<f32> = input.chunks(clip).flat_map(|clip| one.run_raw(clip, 1).unwrap()).collect();
+    let classes = expected.len() / 9;
+    for threads in [3, 5, 7] {
+        // Sessions of two threads and of one; and rows that they cannot share equally.
+        let model = with(threads, 9);
+        for rows in 1..=9 {
+            let found = model.run_raw(&input[..rows * clip], rows).unwrap();
+            let difference = relative(&found, &expected[..rows * classes]);
+            assert!(difference <= 1e-6, "{threads} threads, {rows} rows: {difference}");
+        }
+    }
+}
+
+#[test]
 fn the_model_says_what_runs_it() {
     let tract = load("pool", EngineChoice::Tract);
     assert!(tract.graphs().engine_name().starts_with("tract 0."), "{}", tract.graphs().engine_name());

@@ -160,3 +160,21 @@ fn what_happened_is_counted() {
     assert_eq!(server.metric("unscene_admitted_requests"), 0.0);
     assert_eq!(server.metric("unscene_cancelled_total"), 0.0);
 }
+
+#[test]
+fn an_answer_with_too_many_predictions_is_refused_before_the_video_ends() {
+    let server = TestServer::start_with("many", &[]);
+    // 6,000 clips of 1,000 classes each, were it looked at to its end.
+    let long = read("long.mp4");
+    let response = server.post("/v1/classify?clips=true&stride_frames=1&top_k=1000", &long);
+    response.assert_problem(413, "more than 250000 predictions of clips");
+    response.assert_problem(413, "lower `top_k`");
+    assert!(server.metric("unscene_clips_total{model=\"many\"}") < 1000.0);
+    // A short video may be asked as much.
+    let answer = server.post("/v1/classify?clips=true&stride_frames=1&top_k=1000", &read("red.mp4"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = answer.json();
+    let clips = answer["clips"].as_array().unwrap();
+    assert!((20..=40).contains(&clips.len()), "{} clips", clips.len());
+    assert!(clips.iter().all(|clip| clip["predictions"].as_array().unwrap().len() == 1000));
+}

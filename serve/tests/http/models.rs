@@ -1,9 +1,11 @@
 //! Models that come, change and go while the service runs.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +14,9 @@ use tempfile::TempDir;
 use unscene_serve::Service;
 
 use crate::client::{PROGRAM, TestServer, fixture, options, read, wait_until};
+
+/// So many models may be loaded again at once.
+const RELOADS: usize = 4;
 
 /// A folder of bundles.
 struct Bundles(TempDir);
@@ -235,5 +240,41 @@ fn while_models_are_loaded_the_service_lives_and_is_not_ready() {
     fs::write(&manifest, &text).unwrap();
     server.wait_until_started();
     assert_eq!(server.get("/readyz").status, 200);
+    server.assert_unharmed();
+}
+
+#[test]
+fn reloads_beyond_a_few_at_once_are_refused_and_the_others_end_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bundle, held) = (folder.path().join("tiny"), folder.path().join("held"));
+    copy(&fixture("tiny"), &bundle);
+    let manifest = bundle.join("manifest.json");
+    let server = TestServer::begin(&["--bundle", bundle.to_str().unwrap(), "--reload-every-s", "0"]);
+    server.wait_until_started();
+    // Whoever reads the manifest waits until there is something to read.
+    assert!(Command::new("mkfifo").arg(&held).status().unwrap().success());
+    fs::rename(&manifest, folder.path().join("whole")).unwrap();
+    fs::hard_link(&held, &manifest).unwrap();
+    thread::scope(|scope| {
+        let ask = || server.send("POST", "/v1/models/tiny/reload", &[], &[]);
+        let (answered, answers) = mpsc::channel();
+        let asking: Vec<_> = (0..=RELOADS)
+            .map(|_| {
+                let answered = answered.clone();
+                scope.spawn(move || answered.send(ask()).unwrap())
+            })
+            .collect();
+        // Those that go on cannot end.
+        answers.recv().unwrap().assert_problem(409, "loaded again");
+        server.assert_unharmed();
+        fs::rename(folder.path().join("whole"), &manifest).unwrap();
+        // The one that may be reading already is told the same; opened for both, a pipe needs nobody at its other end.
+        let mut pipe = OpenOptions::new().read(true).write(true).open(&held).unwrap();
+        pipe.write_all(&fs::read(&manifest).unwrap()).unwrap();
+        drop(pipe);
+        asking.into_iter().for_each(|one| one.join().unwrap());
+        let rest: Vec<u16> = answers.try_iter().map(|answer| answer.status).collect();
+        assert_eq!(rest, [200; RELOADS]);
+    });
     server.assert_unharmed();
 }

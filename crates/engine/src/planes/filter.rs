@@ -27,16 +27,14 @@ impl Filter<'_> {
         &self.weights[at..at + self.area]
     }
 
-    /// Filters x (seen inputs) x area: the channels of a frame after those of the one before.
-    pub(super) fn over(&self, filters: usize, seen: usize) -> Vec<f32> {
-        let mut made = vec![0.0; filters * seen * self.inputs * self.area];
-        let mut parts = made.chunks_exact_mut(self.area);
+    /// Filters x (sums inputs) x area: for each of these, as channels one after the other, the sum of some taps.
+    pub(super) fn sums(&self, filters: usize, sums: &[Vec<usize>]) -> Vec<f32> {
+        let mut made = Vec::with_capacity(filters * sums.len() * self.inputs * self.area);
         for filter in 0..filters {
-            for tap in 0..seen {
-                for (input, part) in (0..self.inputs).zip(&mut parts) {
-                    if tap < self.taps {
-                        part.copy_from_slice(self.part(filter, input, tap));
-                    }
+            for taps in sums {
+                for input in 0..self.inputs {
+                    let value = |at: usize| taps.iter().map(|&tap| self.part(filter, input, tap)[at]).sum::<f32>();
+                    made.extend((0..self.area).map(value));
                 }
             }
         }

@@ -31,7 +31,7 @@ impl Rewriter {
         window: &Window,
     ) -> Option<[String; 2]> {
         let [even, odd] = self.pairs(&node.input[0])?;
-        let [before, behind] = [self.shifted(&odd, shape, 1), self.shifted(&even, shape, -1)];
+        let [before, behind] = [self.shifted(&odd, shape, 1, None), self.shifted(&even, shape, -1, None)];
         let [_, rows, columns] = window.kernel;
         let filters = filter.weights.len() / (filter.inputs * 3 * filter.area);
         let products = [
@@ -70,12 +70,12 @@ impl Rewriter {
         Some(pairs)
     }
 
-    /// Every second frame, as planes, moved by a place; zeros come in.
-    fn shifted(&mut self, half: &str, shape: Shape, places: i64) -> String {
+    /// Every second frame, as planes, moved by a place; zeros or another value come in.
+    pub(super) fn shifted(&mut self, half: &str, shape: Shape, places: i64, value: Option<f32>) -> String {
         let Shape { channels, frames, height, width } = shape;
         let all = self.reshape(half.to_owned(), &[frames / 2, channels, height, width]);
         let (before, behind) = if places > 0 { (1, 0) } else { (0, 1) };
-        let padded = self.pad_frames(all, before, behind, None);
+        let padded = self.pad_frames(all, before, behind, value);
         let moved = self.every(&padded, behind, frames / 2, 1);
         self.reshape(moved, &[channels, height, width])
     }

@@ -164,6 +164,37 @@ fn two_frames_at_a_time_say_the_same() {
 }
 
 #[test]
+fn two_frames_at_a_time_of_few_channels_say_the_same() {
+    // As a stem and what follows it: a maximum over time of every second frame, and filters that see pairs, too.
+    let shape = [3, 16, 9, 8];
+    let mut maker = Maker::new(shape);
+    maker.conv(["stem", "clip"], 3, [[7, 5, 5], [1, 2, 2], [3, 2, 2]], [8, 16, 5, 4]);
+    maker.node("Relu", "relu", vec!["stem".into()], vec![], &[8, 16, 5, 4]);
+    maker.node("MaxPool", "pool", vec!["relu".into()], windows([[3; 3], [2; 3], [1; 3]]), &[8, 8, 3, 2]);
+    maker.conv(["behind", "relu"], 8, CUBE, [4, 16, 5, 4]);
+    let model = maker.model(&["stem", "pool", "behind"]);
+    let mut flat = model.clone();
+    flatten(&mut flat);
+    let filters = flat.graph.unwrap().node.iter().filter(|node| node.op_type == "Conv").count();
+    assert_eq!(
+        filters,
+        2 + 2 + 2 + 4,
+        "two taps at a time, of four, of four and of three; and four products behind it"
+    );
+    assert_same(model, shape, 2);
+    // Of all numbers of channels that are few, of taps, and of frames.
+    for channels in 1..8 {
+        for taps in [3, 5, 9] {
+            let shape = [channels, taps + 3, 4, 5];
+            let mut maker = Maker::new(shape);
+            let window = [[taps, 3, 3], [1; 3], [taps / 2, 1, 1]];
+            maker.conv(["conv", "clip"], channels, window, [3, taps + 3, 4, 5]);
+            assert_same(maker.model(&["conv"]), shape, 1);
+        }
+    }
+}
+
+#[test]
 fn what_is_not_known_stays() {
     let mut maker = Maker::new([4, 6, 4, 4]);
     maker.conv(["conv", "clip"], 4, CUBE, [4, 6, 4, 4]);
