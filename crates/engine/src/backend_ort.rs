@@ -134,17 +134,18 @@ pub(crate) fn open_session(
     session.map_err(|error| load_error(error.to_string()))
 }
 
-/// The model of a graph as it is run on a CPU, `one_row` at a time where that is asked for; none where that is how it is in its file.
-fn for_a_cpu(path: &Path, one_row: bool) -> Result<Option<Vec<u8>>> {
+/// The model of a graph as it is run on a CPU, and how many rows it takes at most: one, where that is asked for and can be said. None where
+/// it is run as it is in its file.
+fn for_a_cpu(path: &Path, one_row: bool) -> Result<Option<(Vec<u8>, usize)>> {
     let error = |reason: String| EngineError::Load { engine: engine_name(), path: path.to_path_buf(), reason };
     let bytes = fs::read(path).map_err(|reason| error(reason.to_string()))?;
     let mut model = ModelProto::decode(&*bytes).map_err(|reason| error(format!("it is no ONNX model: {reason}")))?;
     drop(bytes);
-    let is_flat = planes::flatten(&mut model) > 0;
-    if is_flat && one_row {
-        planes::fix_one_row(&mut model);
+    if planes::flatten(&mut model) == 0 {
+        return Ok(None);
     }
-    Ok(is_flat.then(|| model.encode_to_vec()))
+    let at_once = if one_row && planes::fix_one_row(&mut model) { 1 } else { usize::MAX };
+    Ok(Some((model.encode_to_vec(), at_once)))
 }
 
 /// Sessions of ONNX Runtime for each graph.
@@ -182,8 +183,8 @@ impl OrtBackend {
         let load = |(index, shape)| {
             let path = bundle.graph_path(index);
             // Rows of the first graph are large; those of a localizer's second one are many and small.
-            let is_first = index == 0;
-            let model = if device == DeviceChoice::Cpu { for_a_cpu(&path, is_first)? } else { None };
+            let rewritten = if device == DeviceChoice::Cpu { for_a_cpu(&path, index == 0)? } else { None };
+            let (model, at_once) = rewritten.map_or((None, usize::MAX), |(model, at_once)| (Some(model), at_once));
             let open = |threads| open_session(&path, model.as_deref(), threads, device, fp16);
             // Weights are put in the order of the kernels on one thread, for each session.
             let sessions = thread::scope(|scope| {
@@ -192,7 +193,6 @@ impl OrtBackend {
                 opened.collect::<Result<_>>()
             })?;
             let is_padded = device != DeviceChoice::Cpu;
-            let at_once = if is_first && model.is_some() { 1 } else { usize::MAX };
             Ok(OrtGraph { sessions, shape, most: most_rows[index], at_once, is_padded, padded: Vec::new() })
         };
         let graphs = GraphShape::all(&bundle.manifest).into_iter().enumerate().map(load).collect::<Result<_>>()?;
@@ -305,7 +305,7 @@ impl OrtGraph {
     }
 }
 
-/// Runs rows, so many at once.
+/// Runs rows, so many at once at most.
 fn run(
     session: &mut Session,
     shape: &GraphShape,

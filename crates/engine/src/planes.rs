@@ -5,7 +5,7 @@
 //! `N x C x T x H x W` (a volume) is therefore kept as `NT x C x H x W` (planes) from one convolution to the next; operators that
 //! are not known here get volumes, as before. Where time is no longer than the filter, all frames are channels, and the
 //! filter's taps that would only meet zeros are left out. The sums are the same ones in another order. Filters that see three frames
-//! of many channels make two frames at a time, with fewer multiplications (`pairs`), and so do those of few channels (`halves`).
+//! of many channels make two frames at a time, with fewer multiplications (`pairs`), and so do long ones of few channels (`halves`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -47,16 +47,25 @@ pub(crate) fn flatten(model: &mut pb::ModelProto) -> usize {
     rewriter.rewritten
 }
 
-/// Says that there is one row at a time: only where it knows all sides does ONNX Runtime add to the sums of a convolution as it goes.
-pub(crate) fn fix_one_row(model: &mut pb::ModelProto) {
-    let Some(graph) = model.graph.as_mut() else { return };
-    for info in graph.input.iter_mut().chain(&mut graph.output) {
-        let kind = info.r#type.as_mut().and_then(|kind| kind.value.as_mut());
-        let Some(pb::type_proto::Value::TensorType(tensor)) = kind else { continue };
-        if let Some(rows) = tensor.shape.as_mut().and_then(|shape| shape.dim.first_mut()) {
-            rows.value = Some(Side::DimValue(1));
-        }
+/// Says that there is one row at a time, where the rows of inputs and outputs have a name, the same one; or else nothing, and returns
+/// false. Only where it knows all sides does ONNX Runtime add to the sums of a convolution as it goes.
+pub(crate) fn fix_one_row(model: &mut pb::ModelProto) -> bool {
+    let Some(graph) = model.graph.as_mut() else { return false };
+    let rows: Option<Vec<_>> = graph.input.iter_mut().chain(&mut graph.output).map(rows).collect();
+    let Some(mut rows) = rows else { return false };
+    let names: HashSet<_> =
+        rows.iter().map(|rows| if let Side::DimParam(name) = rows { name.clone() } else { String::new() }).collect();
+    if names.len() != 1 || names.contains("") {
+        return false;
     }
+    rows.iter_mut().for_each(|rows| **rows = Side::DimValue(1));
+    true
+}
+
+/// The first side of a tensor.
+fn rows(info: &mut pb::ValueInfoProto) -> Option<&mut Side> {
+    let Some(pb::type_proto::Value::TensorType(tensor)) = info.r#type.as_mut()?.value.as_mut() else { return None };
+    tensor.shape.as_mut()?.dim.first_mut()?.value.as_mut()
 }
 
 /// A volume without its batch.
@@ -194,7 +203,7 @@ impl Rewriter {
         }
         if halves::is_worth(&window, input, output) {
             self.rewritten += 1;
-            return self.conv_halves(node, input, &filter, bias.as_deref(), &window).map(Forms::pairs);
+            return self.conv_halves(node, [input, output], &filter, bias.as_deref(), &window).map(Forms::pairs);
         }
         let named = |part: &str| format!("{}.{part}", node.name);
         let is_short = input.frames <= taps;

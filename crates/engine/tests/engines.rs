@@ -69,8 +69,8 @@ fn threads_that_do_not_divide_by_what_runs_side_by_side_change_nothing() {
     let input = input(9 * clip);
     let expected: Vec<f32> = input.chunks(clip).flat_map(|clip| one.run_raw(clip, 1).unwrap()).collect();
     let classes = expected.len() / 9;
-    for threads in [3, 5, 7] {
-        // Sessions of two threads and of one; and rows that they cannot share equally.
+    for threads in [1, 2, 5, 6, 7] {
+        // One to four sessions, of one thread or two; and rows that they cannot share equally, one at a time.
         let model = with(threads, 9);
         for rows in 1..=9 {
             let found = model.run_raw(&input[..rows * clip], rows).unwrap();

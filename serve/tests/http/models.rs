@@ -15,7 +15,7 @@ use unscene_serve::Service;
 
 use crate::client::{PROGRAM, TestServer, fixture, options, read, wait_until};
 
-/// So many models may be loaded again at once.
+/// So many models may be loaded again at once: as `RELOADS` of the service, which is its own.
 const RELOADS: usize = 4;
 
 /// A folder of bundles.
@@ -264,8 +264,10 @@ fn reloads_beyond_a_few_at_once_are_refused_and_the_others_end_well() {
                 scope.spawn(move || answered.send(ask()).unwrap())
             })
             .collect();
+        drop(answered);
         // Those that go on cannot end.
-        answers.recv().unwrap().assert_problem(409, "loaded again");
+        let refused = answers.recv_timeout(Duration::from_secs(60)).expect("one is refused at once");
+        refused.assert_problem(409, "loaded again");
         server.assert_unharmed();
         fs::rename(folder.path().join("whole"), &manifest).unwrap();
         // The one that may be reading already is told the same; opened for both, a pipe needs nobody at its other end.

@@ -27,7 +27,8 @@ impl Filter<'_> {
         &self.weights[at..at + self.area]
     }
 
-    /// Filters x (sums inputs) x area: for each of these, as channels one after the other, the sum of some taps.
+    /// Filters x (sums inputs) x area: for each of these, as channels one after the other, the sum of some taps, which is
+    /// zero of none.
     pub(super) fn sums(&self, filters: usize, sums: &[Vec<usize>]) -> Vec<f32> {
         let mut made = Vec::with_capacity(filters * sums.len() * self.inputs * self.area);
         for filter in 0..filters {

@@ -175,23 +175,49 @@ fn two_frames_at_a_time_of_few_channels_say_the_same() {
     let model = maker.model(&["stem", "pool", "behind"]);
     let mut flat = model.clone();
     flatten(&mut flat);
-    let filters = flat.graph.unwrap().node.iter().filter(|node| node.op_type == "Conv").count();
-    assert_eq!(
-        filters,
-        2 + 2 + 2 + 4,
-        "two taps at a time, of four, of four and of three; and four products behind it"
-    );
+    // Two taps at a time, of four, of four and of three; and four products behind it.
+    assert_eq!(convolutions(&flat), 2 + 2 + 2 + 4);
     assert_same(model, shape, 2);
-    // Of all numbers of channels that are few, of taps, and of frames.
-    for channels in 1..8 {
-        for taps in [3, 5, 9] {
-            let shape = [channels, taps + 3, 4, 5];
-            let mut maker = Maker::new(shape);
-            let window = [[taps, 3, 3], [1; 3], [taps / 2, 1, 1]];
-            maker.conv(["conv", "clip"], channels, window, [3, taps + 3, 4, 5]);
-            assert_same(maker.model(&["conv"]), shape, 1);
+    let pools = flat.graph.unwrap().node.into_iter().filter(|node| node.op_type == "MaxPool");
+    assert_eq!(pools.count(), 2, "of even and of odd frames");
+    // Of one channel to three, and as few frames as may be.
+    for channels in 1..4 {
+        for taps in [5, 7, 9] {
+            for frames in [taps + 1, taps + 5] {
+                let shape = [channels, frames, 4, 5];
+                let mut maker = Maker::new(shape);
+                let window = [[taps, 3, 3], [1; 3], [taps / 2, 1, 1]];
+                maker.conv(["conv", "clip"], channels, window, [3, frames, 4, 5]);
+                let model = maker.model(&["conv"]);
+                let mut flat = model.clone();
+                flatten(&mut flat);
+                let most = 7 / channels;
+                let filters = 2 * taps.div_ceil(2).div_ceil(most) + (taps / 2).div_ceil(most);
+                assert_eq!(convolutions(&flat), filters, "{channels} channels, {taps} taps, {frames} frames");
+                assert_same(model, shape, 1);
+            }
         }
     }
+}
+
+/// How many it has.
+fn convolutions(model: &pb::ModelProto) -> usize {
+    model.graph.iter().flat_map(|graph| &graph.node).filter(|node| node.op_type == "Conv").count()
+}
+
+#[test]
+fn one_row_is_said_where_rows_have_a_name() {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/conv/model.onnx");
+    let mut model = <pb::ModelProto as prost::Message>::decode(&*std::fs::read(fixture).unwrap()).unwrap();
+    assert_eq!(flatten(&mut model), 1, "the engine's tests run it as it is rewritten");
+    let mut numbered = model.clone();
+    *rows(&mut numbered.graph.as_mut().unwrap().input[0]).unwrap() = Side::DimValue(2);
+    let before = numbered.clone();
+    assert!(!fix_one_row(&mut numbered) && numbered == before);
+    assert!(fix_one_row(&mut model));
+    let graph = model.graph.as_mut().unwrap();
+    assert_eq!(rows(&mut graph.input[0]), Some(&mut Side::DimValue(1)));
+    assert_eq!(rows(&mut graph.output[0]), Some(&mut Side::DimValue(1)));
 }
 
 #[test]
