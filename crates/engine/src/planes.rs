@@ -13,11 +13,13 @@ use tract_onnx::pb;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Side;
 
 use self::filter::{Filter, seen};
+use self::window::Window;
 use crate::proto::{FLOAT, INT64, int, ints, longs, node, tensor};
 
 mod filter;
 mod halves;
 mod pairs;
+mod window;
 
 /// Rewrites the 3-D convolutions of a model, and what lies between them. A model without any, or whose shapes are not told, stays as it
 /// is. Returns how many were rewritten.
@@ -114,43 +116,6 @@ impl Forms {
 
     fn is_rewritten(&self) -> bool {
         self.planes.is_some() || self.pairs.is_some()
-    }
-}
-
-/// A window that slides over a volume: in time, in height, in width.
-struct Window {
-    kernel: [usize; 3],
-    stride: [usize; 3],
-    padding: [usize; 3],
-}
-
-impl Window {
-    /// That of a node; none where it is not as long before as behind, has gaps, or does anything else that is not known here.
-    fn of(node: &pb::NodeProto) -> Option<Self> {
-        let known = ["kernel_shape", "strides", "pads"];
-        if node.attribute.iter().any(|attribute| !known.contains(&attribute.name.as_str())) {
-            return None;
-        }
-        let sizes = |name: &str| -> Option<Vec<usize>> {
-            let found = node.attribute.iter().find(|attribute| attribute.name == name)?;
-            found.ints.iter().map(|&size| usize::try_from(size).ok()).collect()
-        };
-        let pads: [usize; 6] = sizes("pads")?.try_into().ok()?;
-        let (before, behind) = pads.split_at(3);
-        let window = Self {
-            kernel: sizes("kernel_shape")?.try_into().ok()?,
-            stride: sizes("strides")?.try_into().ok()?,
-            padding: before.try_into().ok()?,
-        };
-        (before == behind && window.stride.iter().all(|&step| step > 0)).then_some(window)
-    }
-
-    /// The same in each frame.
-    fn attributes(&self) -> Vec<pb::AttributeProto> {
-        let [(_, kernel), (_, stride), (_, padding)] =
-            [self.kernel, self.stride, self.padding].map(|all| (all[0], longs(&all[1..])));
-        let pads = [&padding[..], &padding].concat();
-        vec![ints("kernel_shape", kernel), ints("strides", stride), ints("pads", pads)]
     }
 }
 

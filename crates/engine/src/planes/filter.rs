@@ -1,6 +1,6 @@
 //! The weights of filters of volumes, as those of filters of pictures.
 
-use super::Window;
+use super::window::Window;
 
 /// Channels that ONNX Runtime's kernels take at once.
 pub(super) const BLOCK: usize = 8;

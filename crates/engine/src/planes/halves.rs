@@ -9,7 +9,8 @@
 use tract_onnx::pb;
 
 use super::filter::{BLOCK, Filter};
-use super::{Rewriter, Shape, Window};
+use super::window::Window;
+use super::{Rewriter, Shape};
 
 /// Whether a convolution is of that kind. One of 7 x 7 x 7 over three channels took 1.3 times less time. With fewer taps little is left of
 /// that, and of more channels each tap would be a convolution of its own.

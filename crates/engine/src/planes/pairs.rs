@@ -8,7 +8,8 @@
 use tract_onnx::pb;
 
 use super::filter::{BLOCK, Filter};
-use super::{Rewriter, Shape, Window};
+use super::window::Window;
+use super::{Rewriter, Shape};
 
 /// Whether a convolution is of that kind. From a block of channels on it took 1.2 to 1.8 times less time, also with filters of one pixel.
 pub(super) fn is_worth(window: &Window, input: Shape, output: Shape) -> bool {
